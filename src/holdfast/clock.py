@@ -1,0 +1,35 @@
+"""The only source of time: tests replace ``clock.now``, and nothing else in the code reads a clock."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+
+from holdfast.errors import HoldfastError
+
+EARLIEST_PLAUSIBLE = datetime(2020, 1, 1, tzinfo=UTC)
+
+
+def now() -> datetime:
+    """Return the present instant, aware, in UTC."""
+    return datetime.now(UTC)
+
+
+def monotonic() -> float:
+    """Return seconds since an arbitrary start; never goes back."""
+    return time.monotonic()
+
+
+def sleep(seconds: float) -> None:
+    """Wait for a number of seconds."""
+    time.sleep(seconds)
+
+
+def require_plausible() -> None:
+    """Raise HoldfastError when the clock is before 2020: snapshots would be stamped with a time that never was."""
+    present = now()
+    if present < EARLIEST_PLAUSIBLE:
+        raise HoldfastError(
+            f"the system clock says {present:%Y-%m-%d}, which cannot be",
+            hint="set the clock (timedatectl set-ntp true), then try again",
+        )

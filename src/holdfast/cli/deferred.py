@@ -1,0 +1,102 @@
+"""Commands that are imported when they are called: ``holdfast --help`` must not pay for numpy and PostgreSQL.
+
+The table in ``cli.main`` says of each command where it lives and what it does in one line. That is enough for
+the help page, for completion and for suggestions after a typing error; the module is imported only to run it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command
+
+from holdfast.cli.invocation import everywhere
+from holdfast.errors import ExitCode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """One command: ``"package.module:function"`` and its line of help."""
+
+    target: str
+    help: str
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """A command that holds commands (``holdfast key list``), and its line of help."""
+
+    help: str
+    commands: Mapping[str, Leaf] = field(default_factory=dict)
+
+
+class DeferredCommand(TyperCommand):
+    """Stands for a command until it is called."""
+
+    def __init__(self, name: str, leaf: Leaf) -> None:
+        super().__init__(name, help=leaf.help, short_help=leaf.help, rich_markup_mode=None)
+        self._target = leaf.target
+
+    def load(self) -> TyperCommand:
+        """Import the command's module and return the command itself, with the options of every command added."""
+        module, _, function = self._target.partition(":")
+        return build_command(self.name or function, getattr(import_module(module), function))
+
+    def make_context(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - typer names this type privately
+        """Begin the call: from here on the real command is at work."""
+        return self.load().make_context(*args, **kwargs)
+
+
+class Group(TyperGroup):
+    """A command that holds commands, and shows its help page when none is named."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - typer names this type privately
+        """Read the options that stand before the command's name."""
+        if not args and not ctx.resilient_parsing:
+            typer.echo(ctx.get_help())
+            raise typer.Exit(ExitCode.USAGE)
+        return super().parse_args(ctx, args)
+
+
+def build_command(name: str, function: Callable[..., None]) -> TyperCommand:
+    """Return the command that a function's signature and docstring declare."""
+    app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+    app.command(name)(function)
+    command = get_command(app)
+    assert isinstance(command, TyperCommand)
+    command.params.extend(_shared_parameters())
+    return command
+
+
+def build_group(name: str, help_text: str, table: Mapping[str, Leaf | Branch]) -> TyperGroup:
+    """Return the group of the commands in a table; nothing of theirs is imported."""
+    return Group(
+        name=name,
+        commands=[_stand_in(entry, what) for entry, what in table.items()],
+        help=help_text,
+        short_help=help_text.partition("\n")[0],
+        params=_shared_parameters(),
+        context_settings={"help_option_names": ["-h", "--help"]},
+        rich_markup_mode=None,
+    )
+
+
+def _stand_in(name: str, what: Leaf | Branch) -> TyperCommand | TyperGroup:
+    match what:
+        case Leaf():
+            return DeferredCommand(name, what)
+        case Branch():
+            return build_group(name, what.help, what.commands)
+
+
+def _shared_parameters() -> list[Any]:
+    app = typer.Typer(add_completion=False, rich_markup_mode=None)
+    app.command()(everywhere)
+    return list(get_command(app).params)

@@ -1,0 +1,119 @@
+"""The entry point: the table of commands, and the one place where an error becomes an exit code."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import typer
+from typer.main import get_command
+
+from holdfast.cli.deferred import Branch, Leaf, build_group
+from holdfast.cli.invocation import Invocation, show_version
+from holdfast.errors import ExitCode, HoldfastError, InterruptedRunError, UsageError
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from typer.core import TyperGroup
+
+ABOUT = """Back up, restore and prove the data layer of a self-hosted product: PostgreSQL first.
+
+The first steps: write holdfast.yaml (holdfast config generate), then holdfast init, holdfast backup SERVICE,
+holdfast snapshots, holdfast restore SERVICE --target DIR, holdfast check."""
+
+COMMANDS: dict[str, Leaf | Branch] = {
+    "config": Branch(
+        "Write, check and show the stack file.",
+        {
+            "validate": Leaf(
+                "holdfast.cli.config:validate", "Check the stack file, its secrets, and what it points to."
+            ),
+            "show": Leaf("holdfast.cli.config:show", "Print the stack file as it was understood, secrets masked."),
+            "schema": Leaf("holdfast.cli.config:schema", "Print the JSON Schema of the stack file, for editors."),
+        },
+    ),
+}
+
+
+def build_app() -> TyperGroup:
+    """Return the whole command line; no command's module is imported yet."""
+    group = build_group("holdfast", ABOUT, COMMANDS)
+    group.params.extend(_root_parameters())
+    return group
+
+
+def _root_parameters() -> list[Any]:
+    """Return what only ``holdfast`` itself takes: ``--version`` and typer's two options for shell completion."""
+    app = typer.Typer(rich_markup_mode=None)
+
+    @app.command()
+    def root(
+        version: bool = typer.Option(
+            False, "--version", is_eager=True, expose_value=False, callback=show_version, help="Print the version."
+        ),
+    ) -> None: ...
+
+    return list(get_command(app).params)
+
+
+def run() -> NoReturn:
+    """Run the command line of this process and end with its exit code."""
+    sys.exit(main(sys.argv[1:]))
+
+
+def main(arguments: list[str]) -> int:
+    """Run one command line and return its exit code (docs/reference/exit-codes.md)."""
+    invocation = Invocation()
+    try:
+        exit_code = _carry_out(arguments, invocation)
+        sys.stdout.flush()
+    except HoldfastError as error:
+        return _fail(invocation, error)
+    except typer.TyperException as error:
+        invocation.json = invocation.json or "--json" in arguments
+        return _fail(invocation, _usage_error(error))
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.FAILED
+    except Exception as error:  # noqa: BLE001 - the last line of defence: what nobody understood is a fault of ours
+        return _fail(invocation, _internal_error(invocation, error))
+    return exit_code
+
+
+def _carry_out(arguments: list[str], invocation: Invocation) -> int:
+    signal.signal(signal.SIGTERM, _interrupt)
+    outcome = build_app().main(arguments, prog_name="holdfast", standalone_mode=False, obj=invocation)
+    if outcome == ExitCode.INTERRUPTED:  # typer turns KeyboardInterrupt into this
+        raise InterruptedRunError("interrupted", hint="run the same command again; what was stored is reused")
+    return outcome or ExitCode.DONE
+
+
+def _interrupt(signum: int, frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _fail(invocation: Invocation, error: HoldfastError) -> int:
+    invocation.output.error(error)
+    return error.exit_code
+
+
+def _usage_error(error: typer.TyperException) -> UsageError:
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context else "holdfast"
+    message = error.format_message().strip().rstrip(".")
+    return UsageError(message[:1].lower() + message[1:], hint=f"try '{path} --help'")
+
+
+def _internal_error(invocation: Invocation, error: Exception) -> HoldfastError:
+    """Describe a fault of ours; the traceback (never with the values of variables) only when asked for."""
+    import traceback
+
+    lines = traceback.format_exception(error) if invocation.verbose else []
+    return HoldfastError(
+        f"internal error: {type(error).__name__}",
+        hint="this is a fault in holdfast: please report it, with what the same command prints with -v",
+        details=tuple("".join(lines).splitlines()),
+    )

@@ -1,0 +1,223 @@
+"""The control file, ``global/pg_control``: which cluster this is, in what state, and where recovery begins.
+
+It is the one file that tells a cluster from another without a server, so it is parsed here, sealed as it is by a
+CRC. The layout is ``ControlFileData`` in ``src/include/catalog/pg_control.h``: format 1300 in PostgreSQL 14 to 16;
+1700 in 17, which put the WAL level into a hole of the checkpoint; 1800 in 18, which added a byte before the nonce.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import Enum, IntEnum
+from typing import TYPE_CHECKING, Final
+
+from holdfast import clock
+from holdfast.errors import ServerError, VerificationError
+from holdfast.postgres.crc32c import crc32c
+from holdfast.postgres.lsn import Lsn
+from holdfast.postgres.timeline import Timeline
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CONTROL_PATH = b"global/pg_control"
+"""Where it lies, relative to the data directory."""
+
+CONTROL_FILE_SIZE_BYTES = 8192
+"""``PG_CONTROL_FILE_SIZE``: the rest after the record is zeros."""
+
+_MAJOR_BY_CATALOG_VERSION: Final = {202107181: 14, 202209061: 15, 202307071: 16, 202406281: 17, 202506291: 18}
+"""``CATALOG_VERSION_NO`` in ``src/include/catalog/catversion.h`` of each release branch."""
+
+_CRC_OFFSET: Final = {1300: 288, 1700: 288, 1800: 292}
+_FLOAT_FORMAT = 1234567.0
+
+# system_identifier, pg_control_version, catalog_version_no, state, time, checkPoint; then of checkPointCopy: redo,
+# ThisTimeLineID, PrevTimeLineID, fullPageWrites, ..., time, ...; then unloggedLSN, minRecoveryPoint and its timeline,
+# backupStartPoint, backupEndPoint, backupEndRequired, wal_level.
+_STATE = struct.Struct("<Q I I i 4x q Q Q I I ? 47x q 16x Q Q I 4x Q Q ? 3x i")
+# From maxAlign: floatFormat, blcksz, relseg_size, xlog_blcksz, xlog_seg_size, four limits, float8ByVal, checksums.
+_SHAPE = struct.Struct("<I d I I I I 16x ? 3x I")
+_SHAPE_OFFSET = 204
+_READS = 10
+_READ_PAUSE_S = 0.01
+
+
+class ClusterState(IntEnum):
+    """What the cluster was doing when the file was last written (``DBState``)."""
+
+    STARTING_UP = 0
+    SHUT_DOWN = 1
+    SHUT_DOWN_IN_RECOVERY = 2
+    SHUTTING_DOWN = 3
+    IN_CRASH_RECOVERY = 4
+    IN_ARCHIVE_RECOVERY = 5
+    IN_PRODUCTION = 6
+
+
+class WalLevel(Enum):
+    """How much the WAL tells (``WalLevel`` in ``src/include/access/xlog.h``); values as the setting shows them."""
+
+    MINIMAL = "minimal"
+    REPLICA = "replica"
+    LOGICAL = "logical"
+
+
+_WAL_LEVELS = (WalLevel.MINIMAL, WalLevel.REPLICA, WalLevel.LOGICAL)
+
+
+@dataclass(frozen=True, slots=True)
+class ControlFile:
+    """What Holdfast uses of one pg_control. Sizes are in bytes but for ``relation_segment_blocks``."""
+
+    system_identifier: int
+    control_version: int
+    catalog_version: int
+    major: int
+    state: ClusterState
+    written_at: datetime
+    checkpoint: Lsn
+    redo: Lsn
+    timeline: Timeline
+    previous_timeline: Timeline
+    full_page_writes: bool
+    checkpoint_at: datetime
+    min_recovery_point: Lsn
+    min_recovery_timeline: Timeline | None
+    backup_start: Lsn
+    backup_end: Lsn
+    backup_end_is_required: bool
+    wal_level: WalLevel
+    max_alignment: int
+    block_size: int
+    relation_segment_blocks: int
+    wal_block_size: int
+    wal_segment_size: int
+    data_checksum_version: int
+
+    @property
+    def has_data_checksums(self) -> bool:
+        """Whether pages carry checksums."""
+        return self.data_checksum_version != 0
+
+    @property
+    def is_cleanly_shut_down(self) -> bool:
+        """Whether the cluster can be copied as it lies, without WAL."""
+        return self.state in {ClusterState.SHUT_DOWN, ClusterState.SHUT_DOWN_IN_RECOVERY}
+
+
+def read_control_file(data_directory: Path) -> ControlFile:
+    """Read and parse the control file of a data directory.
+
+    A running server may be writing it: a file whose CRC does not match is read again, up to ten times, as
+    PostgreSQL's own programs do (``get_controlfile`` in ``src/common/controldata_utils.c``). Raises ServerError
+    when it cannot be read or belongs to no known version, VerificationError when it is damaged.
+    """
+    path = data_directory / os.fsdecode(CONTROL_PATH)
+    for _ in range(_READS - 1):
+        try:
+            return parse_control_file(_content(path))
+        except VerificationError:
+            clock.sleep(_READ_PAUSE_S)
+    return parse_control_file(_content(path))
+
+
+def parse_control_file(content: bytes) -> ControlFile:
+    """Parse the bytes of a pg_control; ServerError for an unknown version, VerificationError for damage."""
+    control_version = _require_known_version(content)
+    _require_crc(content, _CRC_OFFSET[control_version])
+    state = _STATE.unpack_from(content)
+    align, float_format, block_size, segment_blocks, wal_block, wal_segment, _, checksums = _SHAPE.unpack_from(
+        content, _SHAPE_OFFSET
+    )
+    if float_format != _FLOAT_FORMAT:
+        raise ServerError(
+            "the cluster stores floating-point numbers in another form than this machine",
+            hint="read it on the architecture that it runs on",
+        )
+    try:
+        return ControlFile(
+            system_identifier=state[0],
+            control_version=control_version,
+            catalog_version=state[2],
+            major=_major(state[2]),
+            state=ClusterState(state[3]),
+            written_at=_instant(state[4]),
+            checkpoint=Lsn(state[5]),
+            redo=Lsn(state[6]),
+            timeline=Timeline(state[7]),
+            previous_timeline=Timeline(state[8]),
+            full_page_writes=state[9],
+            checkpoint_at=_instant(state[10]),
+            min_recovery_point=Lsn(state[12]),
+            min_recovery_timeline=Timeline(state[13]) if state[13] else None,
+            backup_start=Lsn(state[14]),
+            backup_end=Lsn(state[15]),
+            backup_end_is_required=state[16],
+            wal_level=_WAL_LEVELS[state[17]],
+            max_alignment=align,
+            block_size=block_size,
+            relation_segment_blocks=segment_blocks,
+            wal_block_size=wal_block,
+            wal_segment_size=wal_segment,
+            data_checksum_version=checksums,
+        )
+    except (ValueError, IndexError, OverflowError) as error:
+        raise VerificationError(f"the control file holds a value that cannot be: {error}") from error
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise ServerError(
+            f"there is no control file in {path.parent.parent}",
+            hint="name the data directory of a cluster ('show data_directory' tells it)",
+        ) from error
+    except OSError as error:
+        raise ServerError(
+            f"cannot read {path}: {error.strerror}", hint="run as the owner of the data directory or as root"
+        ) from error
+
+
+def _require_known_version(content: bytes) -> int:
+    if len(content) < CONTROL_FILE_SIZE_BYTES:
+        raise VerificationError(f"the control file has {len(content)} bytes, not {CONTROL_FILE_SIZE_BYTES}")
+    version: int = struct.unpack_from("<I", content, 8)[0]
+    if version in _CRC_OFFSET:
+        return version
+    if int.from_bytes(content[8:12], "big") in _CRC_OFFSET:
+        raise ServerError(
+            "the control file has the byte order of another architecture",
+            hint="read it on a machine of the architecture that the cluster runs on",
+        )
+    raise ServerError(
+        f"the control file has format {version}, which is of no version that is supported",
+        hint="PostgreSQL 14 to 18 are supported; if this is one of them, the control file is damaged",
+    )
+
+
+def _require_crc(content: bytes, crc_offset: int) -> None:
+    stored: int = struct.unpack_from("<I", content, crc_offset)[0]
+    if crc32c(content[:crc_offset]) != stored:
+        raise VerificationError(
+            "the control file is damaged: its checksum does not match",
+            hint="look at it with pg_controldata; if the server does not start either, restore a backup",
+        )
+
+
+def _major(catalog_version: int) -> int:
+    try:
+        return _MAJOR_BY_CATALOG_VERSION[catalog_version]
+    except KeyError:
+        raise ServerError(
+            f"catalog version {catalog_version} is of no release that is supported",
+            hint="PostgreSQL 14 to 18 are supported, releases only (no beta versions)",
+        ) from None
+
+
+def _instant(seconds: int) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)

@@ -1,0 +1,60 @@
+"""Finds the stack file, reads it, and refuses it with everything that is wrong with it at once."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from holdfast.config.complaints import config_error
+from holdfast.config.document import MAX_FILE_BYTES, parse
+from holdfast.config.models import Stack
+from holdfast.errors import ConfigError
+
+PLACES = (Path("holdfast.yaml"), Path("/etc/holdfast/holdfast.yaml"))
+
+
+def find_stack_file(explicit: Path | None = None) -> Path:
+    """Return the stack file: the one asked for, else $HOLDFAST_CONFIG, else the first of PLACES that exists.
+
+    Raises ConfigError when there is none.
+    """
+    if explicit is not None:
+        return explicit
+    if named := os.environ.get("HOLDFAST_CONFIG"):
+        return Path(named)
+    for place in PLACES:
+        if place.exists():
+            return place
+    raise ConfigError(
+        f"no stack file: neither {' nor '.join(map(str, PLACES))} exists",
+        hint="name one with -c or $HOLDFAST_CONFIG, or let 'holdfast config generate' write one",
+    )
+
+
+def load_stack(path: Path) -> Stack:
+    """Return the stack that a file describes. No secret is read and nothing is connected to.
+
+    Raises ConfigError: its message is the first thing wrong in the file, its details all the others.
+    """
+    document = parse(path, _read(path))
+    try:
+        return Stack.model_validate(document.content, context={"directory": path.absolute().parent})
+    except ValidationError as error:
+        details = error.errors(include_url=False)
+    raise config_error(document, details, Stack.model_json_schema())
+
+
+def _read(path: Path) -> str:
+    try:
+        with path.open("rb") as opened:
+            content = opened.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {(error.strerror or 'unknown error').lower()}") from error
+    if len(content) > MAX_FILE_BYTES:
+        raise ConfigError(f"{path}: too large for a stack file (above {MAX_FILE_BYTES} bytes)")
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8 text") from error

@@ -1,0 +1,186 @@
+"""The stack file's content, as strict models. The docstring of each key is its reference text and its schema's."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Annotated, Literal
+from urllib.parse import parse_qs, urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, ValidationInfo, model_validator
+
+from holdfast.config.base import ConfigModel, LocalPath, Name, mistake, resolve_beside_file
+from holdfast.config.quantities import Duration, Rate, parse_duration
+from holdfast.config.secrets import SecretField
+
+if TYPE_CHECKING:
+    from typing import Self
+
+_URL_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:")
+_CONNECTION_PASSWORD = re.compile(r"(?:^|\s)(?:ssl)?password\s*=")
+_ZSTD_LEVELS = range(1, 20)
+
+
+def _repository_url(value: str, info: ValidationInfo) -> str:
+    if not value:
+        raise mistake("a repository's url may not be empty")
+    if _URL_SCHEME.match(value):
+        if urlsplit(value).username is not None:
+            raise mistake("a repository's url may not hold keys", hint="put them under s3: as secrets")
+        return value
+    return str(resolve_beside_file(value, info))
+
+
+def _compression(value: str) -> str:
+    if value in {"auto", "none"} or value in {f"zstd-{level}" for level in _ZSTD_LEVELS}:
+        return value
+    raise mistake(f"not a compression: {value!r}", hint="auto, none, or zstd-1 to zstd-19")
+
+
+def _connection(value: str) -> str:
+    """Refuse a password inside the connection string: it would be seen in logs and process lists."""
+    parts = urlsplit(value) if value.startswith(("postgresql://", "postgres://")) else None
+    if parts is None:
+        holds_password = _CONNECTION_PASSWORD.search(value) is not None
+    else:
+        holds_password = parts.password is not None or bool({"password", "sslpassword"} & parse_qs(parts.query).keys())
+    if holds_password:
+        raise mistake(
+            "a password may not stand in the connection", hint="write password: {file: /path/to/it} beside it"
+        )
+    return value
+
+
+def _plain_or_secret(value: object) -> str:
+    return "text" if isinstance(value, str) else "secret"
+
+
+class S3Config(ConfigModel):
+    """How an ``s3://`` repository is reached. Without keys: the environment's, or the machine's own role."""
+
+    endpoint: str | None = Field(None, pattern=r"^https?://[^/]+")
+    """The server's address, for servers other than AWS: ``https://s3.example.org``."""
+    region: str | None = None
+    """The region that requests are signed for."""
+    access_key_id: (
+        Annotated[
+            Annotated[str, Tag("text")] | Annotated[SecretField, Tag("secret")],
+            Discriminator(_plain_or_secret),
+        ]
+        | None
+    ) = None
+    """The key's id: a plain text, or a secret."""
+    secret_access_key: SecretField | None = None
+    """The key itself: a secret."""
+    session_token: SecretField | None = None
+    """The token of temporary keys: a secret."""
+    path_style: bool = False
+    """Name the bucket in the path, not in the host name; most servers other than AWS want this."""
+    allow_http: bool = False
+    """Allow an endpoint without TLS."""
+    ca_file: LocalPath | None = None
+    """A file of certificates (PEM) to trust beside the system's."""
+
+    @model_validator(mode="after")
+    def _check_together(self) -> Self:
+        if (self.access_key_id is None) != (self.secret_access_key is None):
+            raise mistake("access_key_id and secret_access_key go together")
+        if self.endpoint is not None and self.endpoint.startswith("http://") and not self.allow_http:
+            raise mistake("the endpoint has no TLS", hint="use https://, or set allow_http: true on a trusted network")
+        return self
+
+
+class LimitsConfig(ConfigModel):
+    """Bounds on the traffic with the repository, shared by all threads."""
+
+    upload: Rate | None = None
+    """Bytes written per second at most: ``20MiB``."""
+    download: Rate | None = None
+    """Bytes read per second at most: ``20MiB``."""
+
+
+class RepositoryConfig(ConfigModel):
+    """One repository: where it is, how it is unlocked, how it is used."""
+
+    url: Annotated[str, AfterValidator(_repository_url)]
+    """A directory, or ``s3://bucket/prefix``."""
+    passphrase: SecretField | None = None
+    """The passphrase of a key slot: a secret."""
+    identity: SecretField | None = None
+    """A recovery identity, or a writer credential, that opens the repository without a passphrase: a secret."""
+    unencrypted: Literal[True] | None = None
+    """Says that this repository is not encrypted, in place of passphrase and identity."""
+    s3: S3Config | None = None
+    """How to reach ``s3://``."""
+    compression: Annotated[str, AfterValidator(_compression)] = "auto"
+    """``auto`` measures and chooses; ``none``; ``zstd-1`` to ``zstd-19``."""
+    limits: LimitsConfig = LimitsConfig()
+    """Bounds on the traffic."""
+    retry_deadline: Duration = parse_duration("5m")
+    """How long a failing request is tried again before the run fails."""
+    threads: int | None = Field(None, ge=1, le=64)
+    """How many threads move data; unset: as many as suit the machine."""
+
+    @model_validator(mode="after")
+    def _check_together(self) -> Self:
+        ways = [self.passphrase, self.identity, self.unencrypted]
+        if sum(way is not None for way in ways) != 1:
+            raise mistake(
+                "a repository has exactly one of passphrase, identity, unencrypted",
+                hint="most want passphrase: {file: /etc/holdfast/passphrase}",
+            )
+        if self.s3 is not None and not self.url.startswith("s3:"):
+            raise mistake("s3 options beside a url that is not s3://")
+        return self
+
+
+class PostgresService(ConfigModel):
+    """A PostgreSQL cluster."""
+
+    kind: Literal["postgres"]
+    """``postgres``."""
+    connection: Annotated[str, Field(min_length=1), AfterValidator(_connection)]
+    """How to reach the server, as libpq writes it: ``host=/run/postgresql port=5432 user=postgres dbname=postgres``."""
+    password: SecretField | None = None
+    """The role's password, where the server asks for one: a secret."""
+    data_directory: LocalPath | None = None
+    """Where the data directory is seen from here; unset: where the server says it is."""
+    repository: Name | None = None
+    """The repository that its snapshots go to; may be left out when there is only one."""
+    binaries: LocalPath | None = None
+    """The directory of this PostgreSQL version's programs; unset: found by version."""
+    tags: list[Name] = []
+    """Words put on every snapshot of this service."""
+
+
+ServiceConfig = PostgresService
+"""One service, told apart by ``kind``. A second kind makes this a union with ``Field(discriminator="kind")``."""
+
+
+def _none_as_empty(value: object) -> object:
+    """``services:`` with nothing under it is YAML's null; people mean an empty mapping."""
+    return {} if value is None else value
+
+
+class Stack(ConfigModel):
+    """The whole stack file."""
+
+    stack: Name
+    """The stack's name."""
+    repositories: Annotated[dict[Name, RepositoryConfig], Field(min_length=1)]
+    """Where backups live, by name."""
+    services: Annotated[dict[Name, ServiceConfig], BeforeValidator(_none_as_empty)] = {}
+    """What is backed up, by name."""
+
+    @model_validator(mode="after")
+    def _check_references(self) -> Self:
+        names = ", ".join(self.repositories)
+        for name, service in self.services.items():
+            if service.repository is None and len(self.repositories) > 1:
+                raise mistake(
+                    f"service {name} does not say which repository it goes to", hint=f"repository: one of {names}"
+                )
+            if service.repository is not None and service.repository not in self.repositories:
+                raise mistake(
+                    f"service {name} goes to an unknown repository: {service.repository}", hint=f"there are: {names}"
+                )
+        return self

@@ -1,0 +1,201 @@
+"""Secrets: the stack file says where each one is, never what it is.
+
+A secret is read when it is needed and carried as a Secret, which shows nothing of itself: not in a traceback, not
+in a log line, not in ``config show``. Whoever truly needs the text calls ``reveal`` and keeps it out of sight.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from holdfast.config.base import ConfigModel, LocalPath, mistake
+from holdfast.errors import ConfigError
+
+if TYPE_CHECKING:
+    from typing import Self
+
+COMMAND_TIMEOUT_S = 30.0
+MAX_SECRET_BYTES = 65536
+KINDS = ("file", "env", "credential", "command", "keyring")
+
+_taken_from_environment: dict[str, str] = {}
+
+
+class Secret:
+    """A text that must not be seen. ``str``, ``repr`` and formatting give a mask; it cannot be pickled."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        """Return the text itself."""
+        return self._text
+
+    def __repr__(self) -> str:
+        return "Secret(****)"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Secret is not written down")
+
+
+class SecretSource(ConfigModel):
+    """Where a secret is: exactly one of these keys."""
+
+    file: LocalPath | None = None
+    """A file that only its owner may read (mode 0600 or less); one trailing newline is not part of the secret."""
+    env: str | None = Field(None, min_length=1)
+    """An environment variable; it is taken out of the environment when read, so that children do not inherit it."""
+    credential: str | None = Field(None, pattern=r"^[^/\x00]+$")
+    """A systemd credential: the file of this name in $CREDENTIALS_DIRECTORY."""
+    command: list[str] | None = Field(None, min_length=1)
+    """A program and its arguments; what it prints is the secret. No shell is involved."""
+    keyring: str | None = Field(None, pattern=r"^[^/]+/.+$")
+    """``service/user`` in the system's keyring; needs the extra "keyring"."""
+
+    @model_validator(mode="after")
+    def _require_one(self) -> Self:
+        if len(self.model_fields_set & {kind for kind in KINDS if getattr(self, kind) is not None}) != 1:
+            raise mistake(f"a secret has exactly one of {', '.join(KINDS)}")
+        return self
+
+    def __str__(self) -> str:
+        kind = next(kind for kind in KINDS if getattr(self, kind) is not None)
+        place = getattr(self, kind)
+        return f"{kind} {place[0] if isinstance(place, list) else place}"
+
+    def read(self) -> Secret:
+        """Return the secret. Raises ConfigError, which names the source and never the content."""
+        text = self._read_raw()
+        text = text.removesuffix("\n").removesuffix("\r")
+        if not text:
+            raise ConfigError(f"the secret is empty: {self}")
+        return Secret(text)
+
+    def _read_raw(self) -> str:
+        if self.file is not None:
+            return _read_file(self.file)
+        if self.env is not None:
+            return _take_variable(self.env)
+        if self.credential is not None:
+            return _read_credential(self.credential)
+        if self.command is not None:
+            return _read_command(self.command)
+        assert self.keyring is not None
+        return _read_keyring(self.keyring)
+
+
+def _refuse_plain(value: object) -> object:
+    if isinstance(value, str):
+        raise mistake(
+            "a secret may not stand in the stack file itself",
+            hint="put it in a file, chmod 600, and write {file: /path/to/it}; or use {env: …}, {credential: …}, "
+            "{command: […]}, {keyring: …}",
+        )
+    return value
+
+
+SecretField = Annotated[SecretSource, BeforeValidator(_refuse_plain)]
+"""A secret in a model: a mapping that says where it is; a plain string is refused."""
+
+
+def _read_file(path: Path) -> str:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    with os.fdopen(descriptor, "rb") as opened:
+        _require_private(path, os.fstat(descriptor))
+        return _decode(opened.read(MAX_SECRET_BYTES + 1), f"file {path}")
+
+
+def _require_private(path: Path, facts: os.stat_result) -> None:
+    if not stat.S_ISREG(facts.st_mode):
+        raise ConfigError(f"the secret file is not a file: {path}")
+    if facts.st_mode & 0o077:
+        raise ConfigError(f"others may read the secret file: {path}", hint=f"chmod 600 {path}")
+    if facts.st_uid not in {0, os.geteuid()}:
+        raise ConfigError(
+            f"the secret file belongs to another user: {path}", hint=f"chown it to root or to uid {os.geteuid()}"
+        )
+
+
+def _take_variable(name: str) -> str:
+    if name in os.environ:
+        _taken_from_environment[name] = os.environ.pop(name)
+    if name not in _taken_from_environment:
+        raise ConfigError(f"the environment variable of a secret is not set: {name}")
+    return _taken_from_environment[name]
+
+
+def _read_credential(name: str) -> str:
+    """Read a systemd credential; systemd itself guards the directory (systemd.exec(5), "LoadCredential=")."""
+    directory = os.environ.get("CREDENTIALS_DIRECTORY")
+    if not directory:
+        raise ConfigError(
+            f"no credentials directory, wanted for the secret {name!r}",
+            hint=f"run as a systemd service with LoadCredential={name}:/path/to/it",
+        )
+    path = Path(directory, name)
+    try:
+        return _decode(path.read_bytes(), f"credential {name}")
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def _read_command(arguments: list[str]) -> str:
+    program = arguments[0]
+    try:
+        done = subprocess.run(
+            arguments,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            timeout=COMMAND_TIMEOUT_S,
+            check=False,
+        )
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"the command of a secret cannot be run: {program}") from error
+    except subprocess.TimeoutExpired:
+        # not chained: the original holds what the program printed so far
+        raise ConfigError(f"the command of a secret gave no answer in {COMMAND_TIMEOUT_S:.0f} s: {program}") from None
+    if done.returncode != 0:
+        raise ConfigError(f"the command of a secret failed with exit code {done.returncode}: {program}")
+    return _decode(done.stdout, f"command {program}")
+
+
+def _read_keyring(place: str) -> str:
+    try:
+        import keyring
+        from keyring.errors import KeyringError
+    except ImportError as error:
+        raise ConfigError("no keyring support is installed", hint="pip install 'holdfast[keyring]'") from error
+    service, _, user = place.partition("/")
+    try:
+        found = keyring.get_password(service, user)
+    except KeyringError as error:
+        raise ConfigError(f"the keyring cannot be read: {type(error).__name__}") from error
+    if found is None:
+        raise ConfigError(f"the keyring has no entry for {place}", hint=f"keyring set {service} {user}")
+    return str(found)
+
+
+def _decode(content: bytes, source: str) -> str:
+    if len(content) > MAX_SECRET_BYTES:
+        raise ConfigError(f"too long for a secret (above {MAX_SECRET_BYTES} bytes): {source}")
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        # not chained: the original holds the bytes
+        raise ConfigError(f"the secret is not UTF-8 text: {source}") from None
+
+
+def _unreadable(path: Path, error: OSError) -> ConfigError:
+    return ConfigError(f"cannot read the secret file {path}: {(error.strerror or 'unknown error').lower()}")

@@ -1,0 +1,178 @@
+"""A pack: one immutable object of 16 to 64 MiB that holds sealed chunks, and the table to find them again.
+
+Bytes: header (16), salt (32), key commitment (32), sealed pack key (data packs only), frames back to back, sealed
+table, table length (u32), magic "HFTR". A frame is a chunk, zstd or stored as is (then it is exactly TAG_BYTES
+longer than its plaintext), sealed under the pack's key with its offset as the counter nonce and (type, chunk id) as
+associated data; the key itself is bound to repository, pack name and salt. The table is sealed under the metadata
+key, so a writer without the private key can rebuild the index from packs alone.
+"""
+
+from __future__ import annotations
+
+import secrets
+import struct
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+import numpy as np
+import zstandard
+
+from holdfast.errors import DamageError
+from holdfast.repository.crypto import COMMITMENT_BYTES, TAG_BYTES, SealBrokenError, require_commitment, seal
+from holdfast.repository.sealed import MAGIC, SALT_BYTES, VERSION, ObjectType, decompress
+
+if TYPE_CHECKING:
+    from holdfast.model import ObjectId
+    from holdfast.repository.crypto import Cipher
+    from holdfast.repository.keys import Keys
+    from holdfast.storage.base import Buffer
+
+PACK_BYTES = 32 << 20
+PACK_LIMIT_BYTES = 64 << 20
+_HEADER = struct.Struct("<8sBBHHH")  # magic, version, type, epoch, length of the sealed pack key, zero
+_FOOTER = struct.Struct("<I4s")
+_FOOTER_MAGIC = b"HFTR"
+_TABLE_PURPOSE = "pack table"
+_META_PURPOSE = "meta pack"
+
+# A data header is 16 + 32 + 32 + 1168 bytes; one read of this length gets any header.
+HEADER_READ_BYTES = 1280
+
+TABLE_DTYPE = np.dtype([("chunk", "V32"), ("offset", "<u4"), ("stored", "<u4"), ("plain", "<u4")])
+
+
+class PackKind(StrEnum):
+    """Data packs need the private key to be read; meta packs do not."""
+
+    DATA = "data"
+    META = "meta"
+
+    @property
+    def object_type(self) -> ObjectType:
+        """The type byte of its header."""
+        return ObjectType.DATA_PACK if self is PackKind.DATA else ObjectType.META_PACK
+
+
+@dataclass(frozen=True, slots=True)
+class PackRef:
+    """A pack as others name it."""
+
+    kind: PackKind
+    id: ObjectId
+
+    @property
+    def name(self) -> str:
+        """The object name, fanned out by the first two hex digits."""
+        return f"packs/{self.kind}/{self.id[:2]}/{self.id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """Where one chunk lies in its pack, lengths in bytes; ``stored`` includes the tag."""
+
+    offset: int
+    stored: int
+    plain: int
+
+
+@dataclass(frozen=True, slots=True)
+class PackHeader:
+    """A pack's first bytes, parsed; ``raw`` is all of them."""
+
+    raw: bytes
+    epoch: int
+    salt: bytes
+    commitment: bytes
+    sealed_key: bytes
+
+
+class FrameCipher:
+    """Seals and opens the frames of one pack."""
+
+    def __init__(self, ref: PackRef, cipher: Cipher) -> None:
+        self.ref = ref
+        self._cipher = cipher
+        self._type = bytes([ref.kind.object_type])
+
+    def seal_into(self, offset: int, chunk: bytes, content: Buffer, out: memoryview) -> None:
+        """Seal a frame's content for its place; ``out`` is TAG_BYTES longer."""
+        self._cipher.seal_into(offset, content, self._type + chunk, out)
+
+    def open(self, frame: Frame, chunk: bytes, sealed: Buffer) -> Buffer:
+        """Return the frame's content, still compressed; DamageError where the seal is broken."""
+        try:
+            return self._cipher.open(frame.offset, sealed, self._type + chunk)
+        except SealBrokenError as error:
+            raise DamageError(self.ref.name, f"frame at {frame.offset}: {error}") from error
+
+
+def new_pack(keys: Keys, ref: PackRef) -> tuple[PackHeader, FrameCipher]:
+    """Return header and cipher of a pack about to be written."""
+    salt = secrets.token_bytes(SALT_BYTES)
+    context = keys.context(ref.name, salt)
+    if ref.kind is PackKind.DATA:
+        epoch, sealed_key, cipher = keys.new_data_cipher(context)
+    else:
+        epoch, sealed_key, cipher = 0, b"", keys.metadata_cipher(_META_PURPOSE, context)
+    head = _HEADER.pack(MAGIC, VERSION, ref.kind.object_type, epoch, len(sealed_key), 0)
+    raw = head + salt + cipher.commitment + sealed_key
+    return PackHeader(raw, epoch, salt, cipher.commitment, sealed_key), FrameCipher(ref, cipher)
+
+
+def parse_header(ref: PackRef, stored: Buffer) -> PackHeader:
+    """Return a pack's header from its first HEADER_READ_BYTES (or all of it, when shorter); else DamageError."""
+    view = memoryview(stored)
+    fixed = _HEADER.size + SALT_BYTES + COMMITMENT_BYTES
+    if len(view) < fixed:
+        raise DamageError(ref.name, f"truncated to {len(view)} bytes")
+    magic, version, kind, epoch, key_length, zero = _HEADER.unpack(view[: _HEADER.size])
+    if (magic, version, kind, zero) != (MAGIC, VERSION, ref.kind.object_type, 0) or len(view) < fixed + key_length:
+        raise DamageError(ref.name, "its header is damaged or of another type of object")
+    raw = bytes(view[: fixed + key_length])
+    salt_end = _HEADER.size + SALT_BYTES
+    return PackHeader(raw, epoch, raw[_HEADER.size : salt_end], raw[salt_end:fixed], raw[fixed:])
+
+
+def open_frame_cipher(keys: Keys, ref: PackRef, header: PackHeader) -> FrameCipher:
+    """Return the cipher of a stored pack; DamageError when the pack is not the one that its name says."""
+    context = keys.context(ref.name, header.salt)
+    if ref.kind is PackKind.DATA:
+        cipher = keys.data_cipher(header.epoch, header.sealed_key, context, ref.name)
+    else:
+        cipher = keys.metadata_cipher(_META_PURPOSE, context)
+    try:
+        require_commitment(cipher, header.commitment)
+    except SealBrokenError as error:
+        raise DamageError(ref.name, str(error)) from error
+    return FrameCipher(ref, cipher)
+
+
+def seal_trailer(keys: Keys, ref: PackRef, header: PackHeader, table: np.ndarray) -> bytes:
+    """Return a pack's last bytes: the sealed table (TABLE_DTYPE) and the footer."""
+    packed = zstandard.ZstdCompressor(level=1).compress(table.tobytes())
+    sealed = seal(_table_cipher(keys, ref, header), 0, packed, header.raw)
+    return sealed + _FOOTER.pack(len(sealed), _FOOTER_MAGIC)
+
+
+def open_trailer(keys: Keys, ref: PackRef, header: PackHeader, stored: Buffer) -> np.ndarray:
+    """Return the table (TABLE_DTYPE) of a pack from all its bytes; DamageError where it does not open."""
+    view = memoryview(stored)
+    length, magic = _FOOTER.unpack(view[-_FOOTER.size :])
+    if magic != _FOOTER_MAGIC or length + _FOOTER.size + len(header.raw) > len(view):
+        raise DamageError(ref.name, "its trailer is damaged or cut off")
+    sealed = view[len(view) - _FOOTER.size - length : len(view) - _FOOTER.size]
+    try:
+        table = decompress(_table_cipher(keys, ref, header).open(0, sealed, header.raw))
+        return np.frombuffer(table, dtype=TABLE_DTYPE)
+    except (SealBrokenError, zstandard.ZstdError, ValueError) as error:
+        raise DamageError(ref.name, f"its trailer: {error}") from error
+
+
+def trailer_bytes_limit(frames: int) -> int:
+    """Return an upper bound of the length of a trailer over a number of frames."""
+    return frames * TABLE_DTYPE.itemsize * 257 // 256 + 128 + TAG_BYTES + _FOOTER.size
+
+
+def _table_cipher(keys: Keys, ref: PackRef, header: PackHeader) -> Cipher:
+    return keys.metadata_cipher(_TABLE_PURPOSE, keys.context(ref.name, header.salt))

@@ -1,0 +1,118 @@
+"""The pipeline: many threads read, inspect, hash, compress and seal; Python only hands out spans of several MiB.
+
+Tasks (``tasks.py``) are handed out under a lock by one generator, so there is no queue to bound: memory is one buffer
+a thread. A file's extents become metadata as soon as its last span is done, so memory does not grow with the source.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from holdfast import crashpoint
+from holdfast.crashpoint import CrashPoint
+from holdfast.repository.manifest import Entry, store_extents
+from holdfast.repository.sources import Capture, FileSource, Inspector, Piece, Unreadable
+from holdfast.repository.tasks import SPAN_BYTES, Task, plan_tasks
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    import numpy as np
+
+    from holdfast.model import ChunkId
+    from holdfast.progress import Reporter
+    from holdfast.repository.writer import Writer
+
+_OPEN_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+_GONE = {errno.ENOENT, errno.ENOTDIR, errno.ESTALE}
+_UNREADABLE = {errno.EACCES, errno.EPERM, errno.EIO, errno.ELOOP}
+
+
+class Pipeline:
+    """Reads files into a writer. One run: ``capture`` is called once or more, then the result is in ``result``."""
+
+    def __init__(self, writer: Writer, inspector: Inspector, reporter: Reporter) -> None:
+        self.writer, self.inspector, self.reporter = writer, inspector, reporter
+        self.result = Capture()
+        self._lock = threading.Lock()
+        self._failure: BaseException | None = None
+        self._is_stopping = False
+
+    def capture(self, sources: Iterable[FileSource]) -> Capture:
+        """Read all sources, larger ones first; return the result so far. Raises the first failure of any thread."""
+        tasks = plan_tasks(sources)
+        workers = [
+            threading.Thread(target=self._work, args=(tasks,), name=f"capture-{number}", daemon=True)
+            for number in range(self.writer.options.threads)
+        ]
+        try:
+            for worker in workers:
+                worker.start()
+            for worker in workers:
+                worker.join()
+        finally:
+            self._is_stopping = True  # reached early only by a signal: the threads end after their present span
+            for worker in workers:
+                if worker.ident is not None:
+                    worker.join()
+            self._is_stopping = False
+        if self._failure is not None:
+            raise self._failure
+        return self.result
+
+    def _work(self, tasks: Iterator[Task]) -> None:
+        buffer = memoryview(bytearray(SPAN_BYTES))
+        try:
+            while (task := self._next(tasks)) is not None:
+                task.run(self, buffer)
+                crashpoint.reach(CrashPoint.SPAN_READ)
+        except BaseException as error:  # noqa: BLE001 - carried to the caller's thread, and raised there
+            with self._lock:
+                self._failure = self._failure or error
+
+    def _next(self, tasks: Iterator[Task]) -> Task | None:
+        with self._lock:
+            return None if self._failure is not None or self._is_stopping else next(tasks, None)
+
+    # -- called by tasks
+
+    def store(self, buffer: memoryview, pieces: list[Piece], cuts: Sequence[tuple[int, int]]) -> list[ChunkId]:
+        """Inspect what lies back to back in ``buffer``; store it as the chunks that ``cuts`` (offset, length) say."""
+        filled = sum(piece.length for piece in pieces)
+        self.inspector.inspect(buffer[:filled], pieces)
+        chunks = [buffer[offset : offset + length] for offset, length in cuts]
+        ids = self.writer.put(pieces[0].source.content_class, chunks)
+        self.reporter.advance(filled)
+        with self._lock:
+            self.result.bytes_read += filled
+        return ids
+
+    def finish_file(self, entry: Entry, extents: np.ndarray) -> None:
+        """Add a file whose content is stored."""
+        inline, chunks = store_extents(extents, self.writer.put_metadata)
+        done = msgspec.structs.replace(entry, extents=inline, extent_chunks=chunks)
+        with self._lock:
+            self.result.entries.append(done)
+
+    def open(self, source: FileSource) -> int | None:
+        """Return a descriptor, or None (and note it) when the file is gone or may not be read."""
+        try:
+            return os.open(source.path, _OPEN_FLAGS)
+        except OSError as error:
+            self.lost(source, error)
+            return None
+
+    def lost(self, source: FileSource, error: OSError) -> None:
+        """Note a file that is gone or cannot be read; raise anything else."""
+        with self._lock:
+            if error.errno in _GONE:
+                self.result.vanished.append(source.entry.path)
+            elif error.errno in _UNREADABLE:
+                self.result.unreadable.append(Unreadable(source.entry.path, os.strerror(error.errno or 0)))
+            else:
+                raise error

@@ -1,0 +1,326 @@
+"""The repository: the one face of this room. Opens, lists, and hands out readers and writers."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+import msgspec
+
+from holdfast import crashpoint
+from holdfast.crashpoint import CrashPoint
+from holdfast.errors import (
+    AlreadyExistsError,
+    DamageError,
+    KeyRefusedError,
+    NoRepositoryError,
+    NotFoundError,
+    UsageError,
+)
+from holdfast.repository.config import (
+    CONFIG_NAME,
+    SUITE_ENCRYPTED,
+    SUITE_PLAIN,
+    RepositoryConfig,
+    new_config,
+    parse_config,
+)
+from holdfast.repository.index import INDEX_PREFIX, ChunkIndex, decode_index
+from holdfast.repository.keys import (
+    Keyring,
+    Keys,
+    KeySlot,
+    SlotKind,
+    identity_slot,
+    new_keyring,
+    open_with_identity,
+    open_with_passphrase,
+    passphrase_slot,
+)
+from holdfast.repository.manifest import Entry, load_entries, load_leaves
+from holdfast.repository.reader import ChunkReader
+from holdfast.repository.salvage import salvage_packs
+from holdfast.repository.sealed import ObjectType, authenticate, encode_document, open_object, require_authentic
+from holdfast.repository.session import Session, withdraw
+from holdfast.repository.snapshot import SNAPSHOT_PREFIX, Snapshot, decode_snapshot
+from holdfast.repository.writer import Writer, WriterOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from holdfast.repository.cache import ObjectCache
+    from holdfast.repository.index import IndexedPack, Records
+    from holdfast.storage.base import Storage
+
+_FETCHING_AT_ONCE = 8
+_Decoded = TypeVar("_Decoded")
+
+
+class Unlock(Protocol):
+    """A secret that may open a key slot."""
+
+    def open(self, repository_id: str, slot: KeySlot) -> Keyring | None:
+        """Return the slot's keyring, or None when this secret is not the slot's."""
+        ...
+
+
+@dataclass(frozen=True)
+class Passphrase:
+    """Unlocks passphrase slots."""
+
+    secret: bytes = field(repr=False)
+
+    def open(self, repository_id: str, slot: KeySlot) -> Keyring | None:
+        """Try one slot; about half a second where it is a passphrase slot."""
+        return open_with_passphrase(repository_id, slot, self.secret)
+
+    def new_slot(self, repository_id: str, keyring: Keyring, label: str) -> KeySlot:
+        """Return a slot that this passphrase opens."""
+        return passphrase_slot(repository_id, keyring, self.secret, label)
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Unlocks recovery or writer slots."""
+
+    secret: bytes = field(repr=False)
+    kind: SlotKind = SlotKind.RECOVERY
+
+    def open(self, repository_id: str, slot: KeySlot) -> Keyring | None:
+        """Try one slot; immediate."""
+        return open_with_identity(repository_id, slot, self.secret) if slot.public else None
+
+    def new_slot(self, repository_id: str, keyring: Keyring, label: str) -> KeySlot:
+        """Return a slot that this identity opens."""
+        return identity_slot(repository_id, keyring, self.secret, self.kind, label)
+
+
+NewSlot = Passphrase | Identity
+
+
+def init_repository(storage: Storage, slots: list[tuple[NewSlot, str]]) -> RepositoryConfig:
+    """Make an encrypted repository that opens with each of ``slots`` (secret, label).
+
+    Raises UsageError where there is a repository already. ``config`` is stored last: before it, there is none.
+    """
+    _require_vacant(storage)
+    config, keyring = new_config(SUITE_ENCRYPTED), new_keyring()
+    keys = Keys(config.id, keyring)
+    for secret, label in slots:
+        _store_slot(storage, keys, secret.new_slot(config.id, keyring, label))
+        crashpoint.reach(CrashPoint.INIT_SLOT_STORED)
+    return _store_config(storage, keys, config)
+
+
+def init_unencrypted(storage: Storage) -> RepositoryConfig:
+    """Make a repository whose content anybody with access can read; every snapshot in it says so."""
+    _require_vacant(storage)
+    config = new_config(SUITE_PLAIN)
+    return _store_config(storage, Keys(config.id, None), config)
+
+
+def read_config(storage: Storage) -> RepositoryConfig:
+    """Return the config of the repository at a location, or raise NoRepositoryError."""
+    return parse_config(_stored_config(storage))
+
+
+def open_repository(storage: Storage, unlock: Unlock | None, cache: Callable[[str], ObjectCache]) -> Repository:
+    """Open a repository; ``unlock`` is None for an unencrypted one. ``cache`` makes the cache for a repository id.
+
+    Raises NoRepositoryError, KeyRefusedError (no slot opens), DamageError (config altered).
+    """
+    stored = _stored_config(storage)
+    config = parse_config(stored)
+    if config.is_encrypted != (unlock is not None):
+        raise _mode_error(config)
+    keyring = _unlock(storage, config.id, unlock) if unlock else None
+    keys = Keys(config.id, keyring)
+    require_authentic(keys, CONFIG_NAME, config, stored)
+    return Repository(storage, config, keys, cache(config.id))
+
+
+class Repository:
+    """An open repository."""
+
+    def __init__(self, storage: Storage, config: RepositoryConfig, keys: Keys, cache: ObjectCache) -> None:
+        self.storage, self.config, self.keys = storage, config, keys
+        self._cache = cache
+
+    # -- snapshots and manifests
+
+    def snapshots(self) -> list[Snapshot]:
+        """Return every snapshot, oldest first."""
+        found = self._load(SNAPSHOT_PREFIX, lambda name, stored: decode_snapshot(self.keys, name, stored))
+        return sorted(found, key=lambda snapshot: (snapshot.started, snapshot.id))
+
+    def reader(self) -> ChunkReader:
+        """Return a reader over the index as it is now."""
+        return ChunkReader(self.storage, self.keys, self.load_index())
+
+    def entries(self, reader: ChunkReader, snapshot: Snapshot) -> Iterator[Entry]:
+        """Yield the entries of a snapshot by path, a bounded group of leaves at a time."""
+        leaves = load_leaves(reader.read(snapshot.manifest))
+        for leaf in reader.read_many([leaf.chunk for leaf in leaves]):
+            yield from load_entries(leaf)
+
+    def load_index(self) -> ChunkIndex:
+        """Return all index objects as one table."""
+        return ChunkIndex(self._load(INDEX_PREFIX, self._decode_index))
+
+    # -- writing
+
+    def writer(self, stack: str, service: str, options: WriterOptions) -> tuple[Writer, ChunkIndex]:
+        """Open a session and return a writer with the index it looks chunks up in; BusyError when one is at work.
+
+        What stale sessions left behind is indexed first.
+        """
+        session, stale = Session.open(self.storage, self.keys, stack, service)
+        try:
+            index = self.load_index()
+            if stale and salvage_packs(self.storage, self.keys, index):
+                index = self.load_index()
+            for record in stale:
+                withdraw(self.storage, record)
+            return Writer(self.storage, self.keys, index, session, options), index
+        except BaseException:
+            session.close()
+            raise
+
+    # -- keys
+
+    def key_slots(self) -> list[KeySlot]:
+        """Return every key slot, authenticated, oldest first."""
+        slots = []
+        for name, stored in _stored_slots(self.storage):
+            slot = _parse_slot(name, stored)
+            require_authentic(self.keys, name, slot, stored)
+            slots.append(slot)
+        return sorted(slots, key=lambda slot: (slot.created, slot.id))
+
+    def add_key(self, secret: NewSlot, label: str) -> KeySlot:
+        """Store one more slot; needs an owner's key."""
+        if self.keys.keyring is None:
+            raise UsageError("an unencrypted repository has no keys", hint="make an encrypted one with 'holdfast init'")
+        if not self.keys.can_read_data:
+            raise KeyRefusedError("a writer credential cannot add keys", hint="use the passphrase or recovery identity")
+        return _store_slot(self.storage, self.keys, secret.new_slot(self.config.id, self.keys.keyring, label))
+
+    def remove_key(self, slot_id: str) -> KeySlot:
+        """Remove one slot by id or prefix; the last one that can decrypt stays (UsageError)."""
+        slots = self.key_slots()
+        fitting = [slot for slot in slots if slot.id.startswith(slot_id)]
+        if len(fitting) != 1:
+            raise UsageError(f"{len(fitting)} key slots begin with {slot_id!r}", hint="'holdfast key list' shows them")
+        slot = fitting[0]
+        if slot.opens_data and sum(other.opens_data for other in slots) == 1:
+            raise UsageError(
+                "this is the last key slot that can decrypt the backups", hint="add another one first: holdfast key add"
+            )
+        self.storage.delete(KeySlot.PREFIX + slot.id)
+        return slot
+
+    # -- immutable objects through the cache
+
+    def _load(self, prefix: str, decode: Callable[[str, bytes], _Decoded]) -> list[_Decoded]:
+        names = [info.name for info in self.storage.list(prefix)]
+        self._cache.keep_only(prefix, names)
+        with ThreadPoolExecutor(_FETCHING_AT_ONCE) as pool:
+            return list(pool.map(partial(self._load_one, decode), names))
+
+    def _load_one(self, decode: Callable[[str, bytes], _Decoded], name: str) -> _Decoded:
+        cached = self._cache.get(name)
+        if cached is not None:
+            try:
+                return decode(name, cached)
+            except DamageError:
+                self._cache.drop(name)
+        stored = bytes(self.storage.get(name))
+        decoded = decode(name, stored)
+        self._cache.put(name, stored)
+        return decoded
+
+    def _decode_index(self, name: str, stored: bytes) -> tuple[list[IndexedPack], Records]:
+        return decode_index(open_object(self.keys, ObjectType.INDEX, name, stored), name)
+
+
+def _stored_config(storage: Storage) -> bytes:
+    try:
+        return bytes(storage.get(CONFIG_NAME))
+    except NotFoundError:
+        raise NoRepositoryError(
+            f"there is no repository at {storage.url}", hint="check the location, or make one with 'holdfast init'"
+        ) from None
+
+
+def _require_vacant(storage: Storage) -> None:
+    first = next(iter(storage.list()), None)
+    if first is not None:
+        is_repository = first.name == CONFIG_NAME or any(info.name == CONFIG_NAME for info in storage.list())
+        what = "already a repository" if is_repository else f"something else ({first.name})"
+        raise UsageError(
+            f"there is {what} at {storage.url}", hint="choose an empty place, or use the one that is there"
+        )
+
+
+def _store_config(storage: Storage, keys: Keys, config: RepositoryConfig) -> RepositoryConfig:
+    config = authenticate(keys, CONFIG_NAME, config)
+    try:
+        storage.put(CONFIG_NAME, encode_document(config))
+    except AlreadyExistsError:
+        raise UsageError(f"there is already a repository at {storage.url}", hint="another init was faster") from None
+    return config
+
+
+def _store_slot(storage: Storage, keys: Keys, slot: KeySlot) -> KeySlot:
+    name = KeySlot.PREFIX + slot.id
+    slot = authenticate(keys, name, slot)
+    storage.put(name, encode_document(slot))
+    return slot
+
+
+def _stored_slots(storage: Storage) -> Iterator[tuple[str, bytes]]:
+    for info in storage.list(KeySlot.PREFIX.rstrip("/")):
+        yield info.name, bytes(storage.get(info.name))
+
+
+def _parse_slot(name: str, stored: bytes) -> KeySlot:
+    try:
+        slot = msgspec.json.decode(stored, type=KeySlot)
+    except msgspec.MsgspecError as error:
+        raise DamageError(name, f"unreadable ({error})", hint="open the repository with another key slot") from error
+    if KeySlot.PREFIX + slot.id != name:
+        raise DamageError(name, "it says that it is another slot", hint="open the repository with another key slot")
+    return slot
+
+
+def _unlock(storage: Storage, repository_id: str, unlock: Unlock) -> Keyring:
+    """Try every slot; a damaged one does not stand in the way of the others."""
+    damage: DamageError | None = None
+    for name, stored in _stored_slots(storage):
+        try:
+            keyring = unlock.open(repository_id, _parse_slot(name, stored))
+        except DamageError as error:
+            damage = error
+            continue
+        if keyring is not None:
+            return keyring
+    if damage is not None:
+        raise damage
+    raise KeyRefusedError(
+        f"no key slot of {storage.url} opens with this secret",
+        hint="check the passphrase, or use the recovery identity",
+    )
+
+
+def _mode_error(config: RepositoryConfig) -> UsageError:
+    if config.is_encrypted:
+        return UsageError(
+            "the repository is encrypted, and the configuration names no secret for it",
+            hint="add 'passphrase:' or 'identity:' to the repository in the stack file",
+        )
+    return UsageError(
+        "the repository is not encrypted, but the configuration names a secret for it",
+        hint="nothing was written; if that is meant, say 'encryption: none' instead of the secret",
+    )

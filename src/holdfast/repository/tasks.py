@@ -1,0 +1,263 @@
+"""The tasks of the pipeline: spans of large paged files, whole streamed files, and bundles of small ones."""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+import numpy as np
+
+from holdfast.repository.chunker import BUNDLE_FILE_BYTES, CHUNK_BYTES, content_cuts, fixed_cuts
+from holdfast.repository.compression import ContentClass
+from holdfast.repository.manifest import EXTENT_DTYPE, Entry
+from holdfast.repository.sources import FileSource, Piece
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from holdfast.repository.pipeline import Pipeline
+
+SPAN_BYTES = 4 << 20
+"""What a task reads at once: four fixed chunks, or one content-defined chunk at its largest."""
+
+
+class Task(Protocol):
+    """One piece of work for one thread."""
+
+    def run(self, pipeline: Pipeline, buffer: memoryview) -> None:
+        """Do it, with a buffer of SPAN_BYTES that is this thread's own."""
+        ...
+
+
+def plan_tasks(sources: Iterable[FileSource]) -> Iterator[Task]:
+    """Yield tasks: large files first (the largest first), then bundles of small ones in the order of their paths."""
+    small: dict[str, list[FileSource]] = {}
+    large: list[FileSource] = []
+    for source in sources:
+        if source.entry.size > BUNDLE_FILE_BYTES:
+            large.append(source)
+        else:
+            small.setdefault(source.content_class, []).append(source)
+    for source in sorted(large, key=lambda source: -source.entry.size):
+        if source.content_class is ContentClass.FILE:
+            yield _StreamedFile(source)
+        else:
+            yield from _PagedFile(source).tasks()
+    for _, group in sorted(small.items()):
+        yield from _bundles(sorted(group, key=lambda source: source.entry.path))
+
+
+def _bundles(sources: list[FileSource]) -> Iterator[Task]:
+    bundle: list[FileSource] = []
+    filled = 0
+    for source in sources:
+        if bundle and filled + source.entry.size > CHUNK_BYTES:
+            yield _Bundle(bundle)
+            bundle, filled = [], 0
+        bundle.append(source)
+        filled += source.entry.size
+    if bundle:
+        yield _Bundle(bundle)
+
+
+class _PagedFile:
+    """A large file cut at fixed boundaries, read by several tasks: the first opens it, the last adds its entry."""
+
+    def __init__(self, source: FileSource) -> None:
+        self.source = source
+        self._lock = threading.Lock()
+        self._descriptor: int | None = None
+        self._entry = source.entry
+        self._is_lost = False
+        self._end = 0
+        self._extents = np.zeros(-(-source.entry.size // CHUNK_BYTES), dtype=EXTENT_DTYPE)
+        self._left = -(-source.entry.size // SPAN_BYTES)
+
+    def tasks(self) -> Iterator[Task]:
+        for offset in range(0, self.source.entry.size, SPAN_BYTES):
+            yield _SpanTask(self, offset, min(SPAN_BYTES, self.source.entry.size - offset))
+
+    def read(self, pipeline: Pipeline, offset: int, length: int, buffer: memoryview) -> None:
+        descriptor = self._open(pipeline)
+        if descriptor is not None:
+            try:
+                for start, end in _data_ranges(descriptor, offset, offset + length):
+                    self._store(pipeline, start, _read_full(descriptor, start, buffer[: end - start]), buffer)
+            except OSError as error:
+                pipeline.lost(self.source, error)
+                self._is_lost = True
+        self._done(pipeline)
+
+    def _store(self, pipeline: Pipeline, start: int, filled: int, buffer: memoryview) -> None:
+        if not filled:
+            return
+        cuts = list(fixed_cuts(filled))
+        ids = pipeline.store(buffer, [Piece(self.source, start, 0, filled)], cuts)
+        for (at, length), chunk in zip(cuts, ids, strict=True):
+            self._extents[(start + at) // CHUNK_BYTES] = (start + at, length, 0, np.void(chunk))
+        with self._lock:
+            self._end = max(self._end, start + filled)
+
+    def _open(self, pipeline: Pipeline) -> int | None:
+        with self._lock:
+            if self._descriptor is None and not self._is_lost:
+                self._descriptor = pipeline.open(self.source)
+                self._is_lost = self._descriptor is None
+                if self._descriptor is not None:
+                    self._entry = restat(self.source.entry, os.fstat(self._descriptor))
+            return self._descriptor
+
+    def _done(self, pipeline: Pipeline) -> None:
+        with self._lock:
+            self._left -= 1
+            if self._left:
+                return
+        if self._descriptor is not None:
+            size = min(os.fstat(self._descriptor).st_size, self.source.entry.size)
+            os.close(self._descriptor)
+            if not self._is_lost:
+                extents = self._extents[self._extents["length"] > 0]
+                pipeline.finish_file(msgspec.structs.replace(self._entry, size=max(size, self._end)), extents)
+
+
+@dataclass(frozen=True, slots=True)
+class _SpanTask:
+    """One span of a large file."""
+
+    file: _PagedFile
+    offset: int
+    length: int
+
+    def run(self, pipeline: Pipeline, buffer: memoryview) -> None:
+        self.file.read(pipeline, self.offset, self.length, buffer)
+
+
+@dataclass(frozen=True, slots=True)
+class _StreamedFile:
+    """A large file cut where its content says so, read by one task from start to end."""
+
+    source: FileSource
+
+    def run(self, pipeline: Pipeline, buffer: memoryview) -> None:
+        descriptor = pipeline.open(self.source)
+        if descriptor is None:
+            return
+        try:
+            entry = restat(self.source.entry, os.fstat(descriptor))
+            extents = [
+                extent
+                for start, end in _data_ranges(descriptor, 0, self.source.entry.size)
+                for extent in self._store_range(pipeline, descriptor, (start, end), buffer)
+            ]
+            size = min(os.fstat(descriptor).st_size, self.source.entry.size)
+        except OSError as error:
+            pipeline.lost(self.source, error)
+        else:
+            table = np.array(extents, dtype=EXTENT_DTYPE)
+            end = int(table["file_offset"][-1] + table["length"][-1]) if extents else 0
+            pipeline.finish_file(msgspec.structs.replace(entry, size=max(size, end)), table)
+        finally:
+            os.close(descriptor)
+
+    def _store_range(
+        self, pipeline: Pipeline, descriptor: int, span: tuple[int, int], buffer: memoryview
+    ) -> Iterator[tuple[int, int, int, np.void]]:
+        """Store one run of data; what follows the last sure cut of a buffer is cut again with what comes after it."""
+        at, end = span
+        while at < end:
+            filled = _read_full(descriptor, at, buffer[: end - at])
+            if not filled:
+                return
+            cuts = list(content_cuts(buffer[:filled]))
+            if len(cuts) > 1 and at + filled < end:
+                cuts.pop()
+            kept = sum(length for _, length in cuts)
+            ids = pipeline.store(buffer, [Piece(self.source, at, 0, kept)], cuts)
+            for (offset, length), chunk in zip(cuts, ids, strict=True):
+                yield at + offset, length, 0, np.void(chunk)
+            at += kept
+
+
+@dataclass(frozen=True, slots=True)
+class _Bundle:
+    """Small files that share a chunk."""
+
+    sources: list[FileSource]
+
+    def run(self, pipeline: Pipeline, buffer: memoryview) -> None:
+        read: list[tuple[Entry, Piece]] = []
+        filled = 0
+        for source in self.sources:
+            entry, length = self._read(pipeline, source, buffer[filled:])
+            if entry is not None:
+                read.append((entry, Piece(source, 0, filled, length)))
+                filled += length
+        self._store(pipeline, buffer, read)
+
+    @staticmethod
+    def _read(pipeline: Pipeline, source: FileSource, room: memoryview) -> tuple[Entry | None, int]:
+        """Return (entry, bytes read); a file that has grown since the scan is read up to the size it had."""
+        descriptor = pipeline.open(source)
+        if descriptor is None:
+            return None, 0
+        try:
+            entry = restat(source.entry, os.fstat(descriptor))
+            length = _read_full(descriptor, 0, room[: source.entry.size])
+            return msgspec.structs.replace(entry, size=length), length
+        except OSError as error:
+            pipeline.lost(source, error)
+            return None, 0
+        finally:
+            os.close(descriptor)
+
+    @staticmethod
+    def _store(pipeline: Pipeline, buffer: memoryview, read: list[tuple[Entry, Piece]]) -> None:
+        pieces = [piece for _, piece in read if piece.length]
+        filled = sum(piece.length for piece in pieces)
+        ids = pipeline.store(buffer, pieces, [(0, filled)]) if pieces else []
+        for entry, piece in read:
+            extents = np.zeros(1 if piece.length else 0, dtype=EXTENT_DTYPE)
+            if piece.length:
+                extents[0] = (0, piece.length, piece.buffer_offset, np.void(ids[0]))
+            pipeline.finish_file(entry, extents)
+
+
+def restat(entry: Entry, status: os.stat_result) -> Entry:
+    """Return an entry with what may have changed between the scan and the opening."""
+    return msgspec.structs.replace(
+        entry, mtime_ns=status.st_mtime_ns, ctime_ns=status.st_ctime_ns, inode=status.st_ino, size=status.st_size
+    )
+
+
+def _read_full(descriptor: int, offset: int, buffer: memoryview) -> int:
+    """Fill ``buffer`` from a file; return how many bytes there were."""
+    filled = 0
+    while filled < len(buffer):
+        count = os.preadv(descriptor, [buffer[filled:]], offset + filled)
+        if not count:
+            break
+        filled += count
+    return filled
+
+
+def _data_ranges(descriptor: int, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Yield the ranges of start..end that hold data, widened to whole chunks (lseek(2), SEEK_DATA)."""
+    at = start
+    while at < end:
+        try:
+            data = os.lseek(descriptor, at, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno == errno.ENXIO:  # nothing but a hole up to the end of the file
+                return
+            raise
+        if data >= end:
+            return
+        hole = os.lseek(descriptor, data, os.SEEK_HOLE)
+        first = max(at, data // CHUNK_BYTES * CHUNK_BYTES)
+        last = min(end, -(-hole // CHUNK_BYTES) * CHUNK_BYTES)
+        yield first, last
+        at = last

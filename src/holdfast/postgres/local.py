@@ -1,0 +1,225 @@
+"""A cluster of this machine that we start and stop ourselves: throw-away ones, restored ones, the ones of drills.
+
+The server listens on no network address, only on a socket in a directory of its own that no other account can
+enter; so it needs no password, whatever the cluster's own ``pg_hba.conf`` says. What would reach out of the
+cluster (TLS files, log collectors) is overruled on the command line, not in its files. Archiving is not touched:
+whoever starts a restored cluster gives ``archive_mode=off`` in ``settings``.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from holdfast import clock
+from holdfast.errors import ServerError, ServerUnreachableError
+from holdfast.postgres.account import Account, server_account
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import TracebackType
+
+    from holdfast.postgres.binaries import Binaries
+
+PORT = 5432
+"""Only part of the socket's name: the directory is private."""
+
+_READY_LINE = 7
+_READY_WORDS = frozenset({"ready", "standby"})
+_POLL_S = 0.05
+_LOG_TAIL_LINES = 15
+
+
+class StopMode(Enum):
+    """How the server ends (manual, section 18.5 "Shutting Down the Server"); values are the signals."""
+
+    SMART = signal.SIGTERM
+    FAST = signal.SIGINT
+    IMMEDIATE = signal.SIGQUIT
+
+
+class LocalCluster:
+    """A cluster under our hands. As a context manager it is started, and stopped whatever happens.
+
+    ``settings`` overrule the cluster's configuration while this object runs it. ``account`` is who runs the server
+    (``server_account`` by default). Not for several threads.
+    """
+
+    def __init__(
+        self,
+        binaries: Binaries,
+        data_directory: Path,
+        *,
+        account: Account | None = None,
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
+        """Only remember; nothing is started."""
+        self.binaries = binaries
+        self.data_directory = data_directory
+        self._account = account or server_account(data_directory)
+        self._settings = dict(settings or {})
+        self._private: Path | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        """Start."""
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop, and remove the private directory."""
+        self.close()
+
+    @property
+    def pid(self) -> int | None:
+        """The id of the server's first process, while it runs."""
+        return self._process.pid if self._process and self._process.poll() is None else None
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the server's first process is there."""
+        return self.pid is not None
+
+    def conninfo(self, *, user: str = "postgres", dbname: str = "postgres") -> str:
+        """Return the connection string; ServerError before the first start."""
+        if self._private is None:
+            raise ServerError(f"the cluster in {self.data_directory} was not started")
+        return f"host={self._private} port={PORT} user={user} dbname={dbname}"
+
+    def log(self) -> str:
+        """Return what the server wrote since the first start."""
+        return _text(self._private / "log") if self._private else ""
+
+    def start(self, *, timeout_s: float = 60) -> None:
+        """Start the server and wait until it takes connections (also read-only ones, on a standby).
+
+        ServerError, with the end of the server's log, when it gives up; ServerUnreachableError after ``timeout_s``
+        seconds, and then it is stopped.
+        """
+        self._private = self._private or self._make_private()
+        with (self._private / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                self._command(self._private),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd="/",
+                env={"LC_ALL": "C", "PATH": "/usr/bin:/bin"},
+                start_new_session=True,  # Ctrl-C is for us to handle: the server is stopped in order
+                **self._account.child_identity(),
+            )
+        try:
+            self._wait_until_ready(clock.monotonic() + timeout_s)
+        except BaseException:
+            self._end(StopMode.IMMEDIATE, timeout_s=10)
+            raise
+
+    def stop(self, mode: StopMode = StopMode.FAST, *, timeout_s: float = 60) -> None:
+        """Stop the server. ServerError when it did not end within ``timeout_s`` seconds: it is killed then."""
+        if not self._end(mode, timeout_s=timeout_s):
+            raise ServerError(
+                f"the server in {self.data_directory} did not stop within {timeout_s:g} s and was killed",
+                hint="its next start will replay the WAL",
+                details=self._log_tail(),
+            )
+
+    def restart(self) -> None:
+        """Stop in order and start again."""
+        self.stop()
+        self.start()
+
+    def close(self) -> None:
+        """Stop at any price, and remove the private directory. The data directory stays."""
+        self._end(StopMode.FAST, timeout_s=30)
+        if self._private is not None:
+            shutil.rmtree(self._private, ignore_errors=True)
+            self._private = None
+
+    def _make_private(self) -> Path:
+        # Not below the data directory: a socket's path may have 107 bytes only.
+        private = Path(tempfile.mkdtemp(prefix="holdfast-pg-", dir="/tmp"))
+        (private / "pg_hba.conf").write_text("local all all trust\nlocal replication all trust\n")
+        (private / "postgresql.conf").touch()
+        for path in (*private.iterdir(), private):
+            self._account.take_over(path)
+        return private
+
+    def _command(self, private: Path) -> list[str]:
+        settings = {
+            "listen_addresses": "",
+            "unix_socket_directories": str(private),
+            "unix_socket_permissions": "0700",
+            "port": str(PORT),
+            "hba_file": str(private / "pg_hba.conf"),
+            "ssl": "off",
+            "logging_collector": "off",
+            "log_destination": "stderr",
+            "external_pid_file": "",
+        }
+        if not (self.data_directory / "postgresql.conf").exists():  # as on Debian, where it lies in /etc
+            settings["config_file"] = str(private / "postgresql.conf")
+        command = [str(self.binaries.program("postgres")), "-D", str(self.data_directory)]
+        for name, value in (settings | self._settings).items():
+            command += ["-c", f"{name}={value}"]
+        return command
+
+    def _wait_until_ready(self, deadline: float) -> None:
+        while not self._is_ready():
+            if not self.is_running:
+                raise ServerError(
+                    f"the server in {self.data_directory} did not start",
+                    hint="the lines above are the end of its log",
+                    details=self._log_tail(),
+                )
+            if clock.monotonic() > deadline:
+                raise ServerUnreachableError(
+                    f"the server in {self.data_directory} is not ready yet; it was stopped",
+                    hint="if it was still recovering, give it more time",
+                    details=self._log_tail(),
+                )
+            clock.sleep(_POLL_S)
+
+    def _is_ready(self) -> bool:
+        # postmaster.pid: our pid in line 1, the state in line 8 (src/include/utils/pidfile.h), as pg_ctl reads them
+        lines = _text(self.data_directory / "postmaster.pid").splitlines()
+        return (
+            len(lines) > _READY_LINE and lines[0] == str(self.pid or "") and lines[_READY_LINE].strip() in _READY_WORDS
+        )
+
+    def _end(self, mode: StopMode, *, timeout_s: float) -> bool:
+        """End the server; whether it ended in the way that was asked for."""
+        process = self._process
+        if process is None:
+            return True
+        if process.poll() is None:
+            process.send_signal(mode.value)
+        try:
+            process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            return False
+        finally:
+            if process.returncode is not None:
+                self._process = None
+        return True
+
+    def _log_tail(self) -> tuple[str, ...]:
+        return tuple(self.log().splitlines()[-_LOG_TAIL_LINES:])
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return ""
+    except PermissionError as error:
+        raise ServerError(f"no permission to read {path}", hint=f"run as the account of {os.fspath(path)}") from error

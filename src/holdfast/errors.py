@@ -112,7 +112,8 @@ class DamageError(VerificationError):
     """An object of the repository is damaged, missing, or not the one that its name says."""
 
     def __init__(self, object_name: str, reason: str, *, hint: str | None = None) -> None:
-        super().__init__(f"{object_name}: {reason}", hint=hint or "run 'holdfast check --read-data' to see what it hits")
+        what_next = hint or "run 'holdfast check --read-data' to see what it hits"
+        super().__init__(f"{object_name}: {reason}", hint=what_next)
         self.object_name = object_name
         self.reason = reason
 

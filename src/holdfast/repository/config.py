@@ -42,7 +42,7 @@ def parse_config(stored: bytes) -> RepositoryConfig:
         raise DamageError(CONFIG_NAME, f"unreadable ({error})", hint="restore this object from a copy") from error
     if config.format != FORMAT or config.suite not in {SUITE_ENCRYPTED, SUITE_PLAIN}:
         raise HoldfastError(
-            f"the repository has format {config.format} with suite {config.suite!r}; this version reads format {FORMAT}",
+            f"the repository has format {config.format}, suite {config.suite!r}; this version reads format {FORMAT}",
             hint="use the version of holdfast that wrote it",
         )
     if not OBJECT_ID.fullmatch(config.id):

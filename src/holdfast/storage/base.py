@@ -61,7 +61,7 @@ class Storage(Protocol):
         ...
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
-        """Yield every object whose name starts with ``prefix`` + "/" (all, for ""), in the order of their names (as bytes).
+        """Yield every object whose name starts with ``prefix`` + "/" (all, for ""), in the byte order of their names.
 
         Pages are fetched as they are consumed. An error ends the listing by raising: a listing that ends without
         an error is complete. A prefix that holds nothing yields nothing.
@@ -77,8 +77,13 @@ class Storage(Protocol):
         ...
 
 
+def is_name(text: str) -> bool:
+    """Tell whether ``text`` may be the name of an object."""
+    return bool(_NAME.fullmatch(text)) and not any(part in {".", ".."} for part in text.split("/"))
+
+
 def require_name(name: str) -> str:
     """Return ``name`` when it is a valid object name; raise UsageError otherwise. Drivers call it first."""
-    if not _NAME.fullmatch(name) or any(part in {".", ".."} for part in name.split("/")):
+    if not is_name(name):
         raise UsageError(f"not an object name: {name!r}")
     return name

@@ -120,6 +120,7 @@ class LocalCluster:
             self._wait_until_ready(clock.monotonic() + timeout_s)
         except BaseException:
             self._end(StopMode.IMMEDIATE, timeout_s=10)
+            self._remove_private()
             raise
 
     def stop(self, mode: StopMode = StopMode.FAST, *, timeout_s: float = 60) -> None:
@@ -139,9 +140,7 @@ class LocalCluster:
     def close(self) -> None:
         """Stop at any price, and remove the private directory. The data directory stays."""
         self._end(StopMode.FAST, timeout_s=30)
-        if self._private is not None:
-            shutil.rmtree(self._private, ignore_errors=True)
-            self._private = None
+        self._remove_private()
 
     def _make_private(self) -> Path:
         # Not below the data directory: a socket's path may have 107 bytes only.
@@ -151,6 +150,11 @@ class LocalCluster:
         for path in (*private.iterdir(), private):
             self._account.take_over(path)
         return private
+
+    def _remove_private(self) -> None:
+        if self._private is not None:
+            shutil.rmtree(self._private, ignore_errors=True)
+            self._private = None
 
     def _command(self, private: Path) -> list[str]:
         settings = {

@@ -6,7 +6,16 @@ import re
 from typing import TYPE_CHECKING, Annotated, Literal
 from urllib.parse import parse_qs, urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, ValidationInfo, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationInfo,
+    model_validator,
+)
 
 from holdfast.config.base import ConfigModel, LocalPath, Name, mistake, resolve_beside_file
 from holdfast.config.quantities import Duration, Rate, parse_duration
@@ -115,7 +124,7 @@ class RepositoryConfig(ConfigModel):
     """``auto`` measures and chooses; ``none``; ``zstd-1`` to ``zstd-19``."""
     limits: LimitsConfig = LimitsConfig()
     """Bounds on the traffic."""
-    retry_deadline: Duration = parse_duration("5m")
+    retry_deadline: Duration = Field(parse_duration("5m"), json_schema_extra={"default": "5m"})
     """How long a failing request is tried again before the run fails."""
     threads: int | None = Field(None, ge=1, le=64)
     """How many threads move data; unset: as many as suit the machine."""
@@ -163,6 +172,8 @@ def _none_as_empty(value: object) -> object:
 
 class Stack(ConfigModel):
     """The whole stack file."""
+
+    model_config = ConfigDict(json_schema_extra={"$schema": "https://json-schema.org/draft/2020-12/schema"})
 
     stack: Name
     """The stack's name."""

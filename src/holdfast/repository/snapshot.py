@@ -35,7 +35,11 @@ class SnapshotStats(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
-    """One backup of one service. Times are ISO 8601 in UTC; ``facts`` belong to the kind of service."""
+    """One backup of one service. Times are ISO 8601 in UTC; ``facts`` belong to the kind of service.
+
+    ``is_complete``: nothing of the service is missing. ``is_clean``: the service itself showed no corruption.
+    ``warnings`` says what is missing or corrupt.
+    """
 
     id: ObjectId
     stack: str
@@ -47,6 +51,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     tool_version: str
     manifest: bytes
     is_complete: bool
+    is_clean: bool
     is_encrypted: bool
     parent: ObjectId | None = None
     tags: tuple[str, ...] = ()

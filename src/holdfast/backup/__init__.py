@@ -1,0 +1,1 @@
+"""One backup, end to end."""

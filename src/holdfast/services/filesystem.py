@@ -1,0 +1,142 @@
+"""Scanning a tree of files into entries: names as bytes, and all that is needed to put them back as they were."""
+
+from __future__ import annotations
+
+import errno
+import grp
+import os
+import pwd
+import stat
+from functools import lru_cache
+from typing import TYPE_CHECKING, Protocol
+
+from holdfast.repository.manifest import Entry, EntryKind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT_PATH = b"."
+"""The path of the root's own entry."""
+
+_KINDS = {
+    stat.S_IFREG: EntryKind.FILE,
+    stat.S_IFDIR: EntryKind.DIRECTORY,
+    stat.S_IFLNK: EntryKind.SYMLINK,
+    stat.S_IFIFO: EntryKind.FIFO,
+    stat.S_IFSOCK: EntryKind.SOCKET,
+}
+_NO_XATTRS = {errno.ENOTSUP, errno.ENODATA, errno.ENOENT, errno.EACCES, errno.EPERM}
+
+
+class ScanRules(Protocol):
+    """What a kind of service knows of its tree. Paths are relative to the root."""
+
+    def left_out(self, directory: bytes, names: list[bytes]) -> frozenset[bytes]:
+        """Return which names of a directory are not captured."""
+        ...
+
+    def is_entered(self, link: bytes) -> bool:
+        """Return whether a symbolic link to a directory is entered (its own entry stays a link)."""
+        ...
+
+    def is_replaced_by_target(self, link: bytes) -> bool:
+        """Return whether a symbolic link is recorded as the directory that it leads to."""
+        ...
+
+
+def scan_tree(root: bytes, rules: ScanRules) -> Iterator[tuple[Entry, bytes]]:
+    """Yield (entry, absolute path) for all that is below ``root``, parents before children, in no order beyond.
+
+    What vanishes during the scan is passed over. A file with several names is yielded once as FILE and then as
+    HARD_LINK to the path seen first. Devices are passed over: no service keeps its data in one.
+    """
+    first_names: dict[tuple[int, int], bytes] = {}
+    pending = [b""]
+    while pending:
+        directory = pending.pop()
+        for path, status in _list(root, directory, rules):
+            entry = make_entry(path, os.path.join(root, path), status)
+            if entry is None:
+                continue
+            if entry.kind is EntryKind.DIRECTORY or _is_entered(root, path, entry, rules):
+                pending.append(path)
+            yield _as_hard_link(entry, status, first_names), os.path.join(root, path)
+
+
+def make_entry(path: bytes, absolute: bytes, status: os.stat_result) -> Entry | None:
+    """Return the entry of one path, None for a device. ``path`` is the name it gets in the snapshot."""
+    kind = _KINDS.get(stat.S_IFMT(status.st_mode))
+    if kind is None:
+        return None
+    return Entry(
+        path=path,
+        kind=kind,
+        mode=stat.S_IMODE(status.st_mode),
+        uid=status.st_uid,
+        gid=status.st_gid,
+        user=_user_name(status.st_uid),
+        group=_group_name(status.st_gid),
+        mtime_ns=status.st_mtime_ns,
+        ctime_ns=status.st_ctime_ns,
+        inode=status.st_ino,
+        size=status.st_size if kind is EntryKind.FILE else 0,
+        link=os.readlink(absolute) if kind is EntryKind.SYMLINK else b"",
+        xattrs=_xattrs(absolute),
+    )
+
+
+def _list(root: bytes, directory: bytes, rules: ScanRules) -> Iterator[tuple[bytes, os.stat_result]]:
+    try:
+        with os.scandir(os.path.join(root, directory)) as listing:
+            found = {item.name: item for item in listing}
+    except (FileNotFoundError, NotADirectoryError):
+        return  # dropped since its parent was listed
+    prefix = directory + b"/" if directory else b""
+    for name in found.keys() - rules.left_out(directory, list(found)):
+        try:
+            is_replaced = found[name].is_symlink() and rules.is_replaced_by_target(prefix + name)
+            yield prefix + name, found[name].stat(follow_symlinks=is_replaced)
+        except FileNotFoundError:
+            continue
+
+
+def _is_entered(root: bytes, path: bytes, entry: Entry, rules: ScanRules) -> bool:
+    return entry.kind is EntryKind.SYMLINK and rules.is_entered(path) and os.path.isdir(os.path.join(root, path))
+
+
+def _as_hard_link(entry: Entry, status: os.stat_result, first_names: dict[tuple[int, int], bytes]) -> Entry:
+    if entry.kind is not EntryKind.FILE or status.st_nlink < 2:
+        return entry
+    first = first_names.setdefault((status.st_dev, status.st_ino), entry.path)
+    if first == entry.path:
+        return entry
+    import msgspec
+
+    return msgspec.structs.replace(entry, kind=EntryKind.HARD_LINK, link=first, size=0)
+
+
+def _xattrs(absolute: bytes) -> dict[bytes, bytes]:
+    """Return extended attributes (POSIX ACLs are among them); none where the file system has none to give."""
+    try:
+        names = os.listxattr(absolute, follow_symlinks=False)
+        return {os.fsencode(name): os.getxattr(absolute, name, follow_symlinks=False) for name in names}
+    except OSError as error:
+        if error.errno in _NO_XATTRS:
+            return {}
+        raise
+
+
+@lru_cache(maxsize=1024)
+def _user_name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return ""
+
+
+@lru_cache(maxsize=1024)
+def _group_name(gid: int) -> str:
+    try:
+        return grp.getgrgid(gid).gr_name
+    except KeyError:
+        return ""

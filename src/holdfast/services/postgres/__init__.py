@@ -1,0 +1,1 @@
+"""PostgreSQL as a service: captured from its data directory, put back as a data directory."""

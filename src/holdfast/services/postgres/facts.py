@@ -1,0 +1,62 @@
+"""What a snapshot of a cluster records beside its files: enough to plan a restore without opening any content."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from holdfast.errors import DamageError
+
+
+class TablespaceFact(msgspec.Struct, frozen=True):
+    """A tablespace as it was; ``location`` is absolute, or relative to the data directory when in place."""
+
+    oid: int
+    name: str
+    location: str
+    is_in_place: bool
+
+
+class CorruptPage(msgspec.Struct, frozen=True):
+    """A page whose checksum did not match twice: block within the relation's fork, LSN as the page says."""
+
+    path: str
+    block: int
+    lsn: str
+
+
+class PostgresFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """The facts of one snapshot. LSNs as PostgreSQL writes them; WAL from ``start_lsn`` to ``stop_lsn`` is inside."""
+
+    version: str
+    major: int
+    system_identifier: str
+    timeline: int
+    start_lsn: str
+    stop_lsn: str
+    is_standby: bool
+    block_size: int
+    wal_segment_size: int
+    has_data_checksums: bool
+    data_directory: str
+    wal_level: str
+    encoding: str
+    tablespaces: tuple[TablespaceFact, ...] = ()
+    databases: tuple[str, ...] = ()
+    wal_segments: tuple[str, ...] = ()
+    corrupt_pages: tuple[CorruptPage, ...] = ()
+
+
+def to_facts(facts: PostgresFacts) -> dict[str, Any]:
+    """Return the facts in the form that a snapshot stores."""
+    built: dict[str, Any] = msgspec.to_builtins(facts)
+    return built
+
+
+def from_facts(stored: dict[str, Any], snapshot_name: str) -> PostgresFacts:
+    """Return the facts of a stored snapshot; DamageError where they cannot be read."""
+    try:
+        return msgspec.convert(stored, PostgresFacts)
+    except msgspec.ValidationError as error:
+        raise DamageError(snapshot_name, f"its facts cannot be read ({error})") from error

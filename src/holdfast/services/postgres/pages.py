@@ -1,0 +1,113 @@
+"""Page checksums, verified while the files are read: torn pages are told from corrupt ones by reading again.
+
+A page that does not match is read again: if it matches then, or its bytes have changed, it was being written, and WAL
+replay writes it anew (full-page writes are forced during a backup). The same wrong bytes twice mean corruption.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from holdfast import clock
+from holdfast.postgres.datadir import RelationFile, classify
+from holdfast.postgres.page import PageVerifier, page_lsn
+from holdfast.services.postgres.facts import CorruptPage
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from holdfast.repository.sources import FileSource, Piece
+
+_REREAD_AFTER_S = 0.1
+_REREADS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class PageShape:
+    """Page size in bytes, and pages in each segment file of a relation."""
+
+    block_size: int
+    relation_segment_blocks: int
+
+
+class PageInspector:
+    """Verifies relation pages as they pass (an Inspector); ``corrupt`` collects what is wrong."""
+
+    def __init__(self, shape: PageShape) -> None:
+        self._shape = shape
+        self._local = threading.local()
+        self._lock = threading.Lock()
+        self.corrupt: list[CorruptPage] = []
+
+    def inspect(self, buffer: memoryview, pieces: Sequence[Piece]) -> None:
+        """Verify the checksummed pages among the pieces."""
+        runs = [(piece, relation) for piece in pieces if (relation := self._checksummed(piece.source))]
+        if not runs:
+            return
+        size = self._shape.block_size
+        if len(runs) == len(pieces) and all(piece.length % size == 0 for piece in pieces):
+            blocks = np.concatenate([self._blocks(piece, relation) for piece, relation in runs])
+            self._verify(buffer, blocks, [piece for piece, _ in runs])
+        else:
+            for piece, relation in runs:
+                part = buffer[piece.buffer_offset : piece.buffer_offset + piece.length // size * size]
+                self._verify(part, self._blocks(piece, relation), [piece])
+
+    @staticmethod
+    def _checksummed(source: FileSource) -> RelationFile | None:
+        role = classify(source.entry.path)
+        return role.relation if role.has_page_checksums else None
+
+    def _blocks(self, piece: Piece, relation: RelationFile) -> NDArray[np.uint32]:
+        size = self._shape.block_size
+        first = relation.segment * self._shape.relation_segment_blocks + piece.file_offset // size
+        return np.arange(first, first + piece.length // size, dtype=np.uint32)
+
+    def _verify(self, pages: memoryview, blocks: NDArray[np.uint32], pieces: Sequence[Piece]) -> None:
+        if not hasattr(self._local, "verifier"):
+            self._local.verifier = PageVerifier(block_size=self._shape.block_size)
+        findings = self._local.verifier.verify(pages, blocks)
+        size = self._shape.block_size
+        for index in (*findings.mismatched.tolist(), *findings.unformatted.tolist()):
+            page = bytes(pages[index * size : (index + 1) * size])
+            piece, offset = _piece_at(pieces, index * size)
+            if self._is_corrupt(piece.source.path, offset, int(blocks[index]), page):
+                path = os.fsdecode(piece.source.entry.path)
+                with self._lock:
+                    self.corrupt.append(CorruptPage(path, int(blocks[index]), str(page_lsn(page))))
+
+    def _is_corrupt(self, path: bytes, offset: int, block: int, page: bytes) -> bool:
+        for _ in range(_REREADS):
+            clock.sleep(_REREAD_AFTER_S)
+            again = _read_page(path, offset, len(page))
+            if again != page or self._local.verifier.verify(again, np.array([block], dtype=np.uint32)).is_clean:
+                return False
+        return True
+
+
+def _piece_at(pieces: Sequence[Piece], offset: int) -> tuple[Piece, int]:
+    """Return the piece that holds an offset counted over all pieces, and the offset in its file."""
+    for piece in pieces:
+        if offset < piece.length:
+            return piece, piece.file_offset + offset
+        offset -= piece.length
+    raise IndexError(offset)
+
+
+def _read_page(path: bytes, offset: int, length: int) -> bytes:
+    """Return the page as it is now; shorter or empty when the file was cut or is gone, which is no corruption."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return b""
+    try:
+        return os.pread(descriptor, length, offset)
+    finally:
+        os.close(descriptor)

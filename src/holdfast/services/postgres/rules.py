@@ -1,0 +1,44 @@
+"""What of a data directory is captured: all but PostgreSQL's own exclusions; links to tablespaces are followed."""
+
+from __future__ import annotations
+
+import re
+
+from holdfast.postgres.datadir import FileKind, classify, left_out
+from holdfast.repository.compression import ContentClass
+
+_TABLESPACE = re.compile(rb"pg_tblspc/[0-9]+")
+_WAL_DIRECTORY = b"pg_wal"
+CONTROL = b"global/pg_control"
+
+
+class DataDirectoryRules:
+    """The ScanRules of a data directory."""
+
+    def left_out(self, directory: bytes, names: list[bytes]) -> frozenset[bytes]:
+        """Return what a base backup leaves out; of ``pg_wal`` only the directories stay."""
+        excluded = left_out(directory, names)
+        if directory == _WAL_DIRECTORY:
+            return excluded | {name for name in names if name not in {b"archive_status", b"summaries"}}
+        if directory.startswith(_WAL_DIRECTORY + b"/"):
+            return frozenset(names)
+        return excluded
+
+    def is_entered(self, link: bytes) -> bool:
+        """Return whether a link is a tablespace."""
+        return _TABLESPACE.fullmatch(link) is not None
+
+    def is_replaced_by_target(self, link: bytes) -> bool:
+        """Return whether a link stands for a directory: ``initdb --waldir`` makes ``pg_wal`` one."""
+        return link == _WAL_DIRECTORY
+
+
+def content_class(path: bytes) -> ContentClass:
+    """Return how a file of the data directory is cut and compressed."""
+    match classify(path).kind:
+        case FileKind.RELATION | FileKind.SLRU:
+            return ContentClass.RELATION
+        case FileKind.WAL:
+            return ContentClass.WAL
+        case _:
+            return ContentClass.FILE

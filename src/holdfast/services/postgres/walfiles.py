@@ -1,0 +1,74 @@
+"""The WAL that a snapshot carries, from its start to its stop: taken from ``pg_wal`` while a slot keeps it there."""
+
+from __future__ import annotations
+
+import os
+import struct
+from typing import TYPE_CHECKING
+
+from holdfast.errors import ServerError, VerificationError
+from holdfast.repository.compression import ContentClass
+from holdfast.repository.sources import FileSource
+from holdfast.services.filesystem import make_entry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from holdfast.postgres.segment import Segment
+
+# XLogLongPageHeaderData (src/include/access/xlog_internal.h): magic, flags, timeline, page address, remaining length,
+# system identifier, segment size, block size.
+_LONG_HEADER = struct.Struct("<HHIQI4xQII")
+_HAS_LONG_HEADER = 0x0002
+
+
+def wal_sources(data_directory: bytes, segments: Sequence[Segment], system_identifier: int) -> list[FileSource]:
+    """Return the files of the segments, each verified to be this cluster's and of this position.
+
+    Raises ServerError when one is not there: without it the snapshot could not be restored.
+    """
+    return [_segment_source(data_directory, segment, system_identifier) for segment in segments]
+
+
+def history_sources(data_directory: bytes, timeline_hex: str) -> Iterator[FileSource]:
+    """Yield the history file of the timeline, where there is one (the first timeline has none)."""
+    path = b"pg_wal/" + timeline_hex.encode("ascii") + b".history"
+    absolute = os.path.join(data_directory, path)
+    if os.path.exists(absolute):
+        entry = make_entry(path, absolute, os.stat(absolute))
+        if entry is not None:
+            yield FileSource(entry, absolute, ContentClass.FILE)
+
+
+def _segment_source(data_directory: bytes, segment: Segment, system_identifier: int) -> FileSource:
+    path = b"pg_wal/" + segment.name.encode("ascii")
+    absolute = os.path.join(data_directory, path)
+    try:
+        with open(absolute, "rb") as file:
+            header = file.read(_LONG_HEADER.size)
+        entry = make_entry(path, absolute, os.stat(absolute))
+    except FileNotFoundError:
+        raise ServerError(
+            f"WAL segment {segment.name} is gone from pg_wal before it was captured",
+            hint="the snapshot would not be restorable; run the backup again, and look who removes WAL",
+        ) from None
+    _require_header(header, segment, system_identifier)
+    if entry is None or entry.size != segment.size_bytes:
+        raise VerificationError(f"WAL segment {segment.name} is not {segment.size_bytes} bytes long")
+    return FileSource(entry, absolute, ContentClass.WAL)
+
+
+def _require_header(header: bytes, segment: Segment, system_identifier: int) -> None:
+    """Raise when a file does not hold the segment that its name says (pg_wal holds recycled files, too)."""
+    if len(header) == _LONG_HEADER.size:
+        _, flags, _, address, _, found_identifier, segment_size, _ = _LONG_HEADER.unpack(header)
+        if flags & _HAS_LONG_HEADER and (address, found_identifier, segment_size) == (
+            segment.start,
+            system_identifier,
+            segment.size_bytes,
+        ):
+            return
+    raise VerificationError(
+        f"WAL segment {segment.name} in pg_wal does not hold the WAL that its name says",
+        hint="run the backup again; if it stays so, the disk or the file system of pg_wal is at fault",
+    )

@@ -102,6 +102,8 @@ def _without_answer(action: str, text: str) -> StorageError:
             f"{action}: no trusted TLS connection",
             hint="check the endpoint, and give the authority's certificate as ca_certificate_file",
         )
+    if "source: Metadata" in text:
+        return TransientStorageError(f"{action}: the server's answer is not one of an object store")
     if "failed to lookup address" in text:
         return TransientStorageError(f"{action}: the endpoint's name is not known", hint="check the endpoint")
     if "HttpError" in text or "reqwest" in text:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from obstore.exceptions import BaseError
 from obstore.store import AzureStore, GCSStore, S3Store
 
 from holdfast.errors import UsageError
@@ -20,8 +21,23 @@ _NO_RETRY: RetryConfig = {"max_retries": 0}
 _CONNECT_TIMEOUT = timedelta(seconds=10)
 
 
-def make_s3(bucket: str, prefix: str | None, options: StorageOptions) -> ObjectStore:
-    """Return the store for ``s3://bucket/prefix``; raises UsageError for options that cannot be."""
+def make_store(scheme: str, bucket: str, prefix: str | None, options: StorageOptions) -> ObjectStore:
+    """Return the store for ``scheme://bucket/prefix``, of the schemes s3, gs and az.
+
+    Raises UsageError for options that obstore cannot work with; nothing is asked of the server yet.
+    """
+    make = {"s3": _make_s3, "gs": _make_gs, "az": _make_az}[scheme]
+    try:
+        return make(bucket, prefix, options)
+    except (BaseError, ValueError, OSError):
+        # "from None": what obstore says may hold the options' values.
+        raise UsageError(
+            f"the options of {scheme}://{bucket} cannot be used",
+            hint="check the credentials, the endpoint and the certificate file",
+        ) from None
+
+
+def _make_s3(bucket: str, prefix: str | None, options: StorageOptions) -> ObjectStore:
     config: S3Config = {"virtual_hosted_style_request": options.addressing is Addressing.VIRTUAL_HOST}
     if options.endpoint is not None:
         config["endpoint"] = options.endpoint
@@ -36,16 +52,14 @@ def make_s3(bucket: str, prefix: str | None, options: StorageOptions) -> ObjectS
     return S3Store(bucket, prefix=prefix, config=config, client_options=_client(options), retry_config=_NO_RETRY)
 
 
-def make_gs(bucket: str, prefix: str | None, options: StorageOptions) -> ObjectStore:
-    """Return the store for ``gs://bucket/prefix``."""
+def _make_gs(bucket: str, prefix: str | None, options: StorageOptions) -> ObjectStore:
     config: GCSConfig = {}
     if options.credentials_file is not None:
         config["service_account"] = options.credentials_file
     return GCSStore(bucket, prefix=prefix, config=config, client_options=_client(options), retry_config=_NO_RETRY)
 
 
-def make_az(container: str, prefix: str | None, options: StorageOptions) -> ObjectStore:
-    """Return the store for ``az://container/prefix``."""
+def _make_az(container: str, prefix: str | None, options: StorageOptions) -> ObjectStore:
     config: AzureConfig = {}
     if options.endpoint is not None:
         config["endpoint"] = options.endpoint
@@ -70,9 +84,12 @@ def _client(options: StorageOptions) -> ClientConfig:
 def _read_certificate(path: str) -> bytes:
     try:
         with open(path, "rb") as file:
-            return file.read()
+            content = file.read()
     except OSError as error:
         raise UsageError(
             f"{path}: cannot read the certificate: {(error.strerror or str(error)).lower()}",
             hint="ca_certificate_file is the path of a PEM file",
         ) from error
+    if b"-----BEGIN CERTIFICATE-----" not in content:
+        raise UsageError(f"{path}: holds no certificate", hint="ca_certificate_file is the path of a PEM file")
+    return content

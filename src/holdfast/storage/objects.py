@@ -8,6 +8,7 @@ What it then holds is asked for before the object counts as stored.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import re
 from typing import TYPE_CHECKING
 
@@ -63,18 +64,28 @@ class ObjectsStorage:
         return self._get_range(name, offset, length)
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
-        """Yield objects in the order of their names, which is checked; see ``Storage.list``."""
+        """Yield objects in the order of their names; see ``Storage.list``.
+
+        obstore takes any "200 OK" for a page, also a proxy's web page or an error in the body, and finds no objects in
+        it. So the end is asked for a second time: it must begin with the object that was the last one.
+        """
         if prefix:
             require_name(prefix)
-        last = ""
-        with translated(f"list {prefix or self.url}"):
-            for page in obstore.list(self._store, prefix or None, chunk_size=_PAGE):
-                for found in page:
-                    if found["path"] <= last:
-                        raise StorageError(f"list {prefix or self.url}: the server lists out of order")
-                    last = found["path"]
-                    if is_name(last):
-                        yield _info(last, found)
+        before_last: str | None = None
+        last: str | None = None
+        for asked in itertools.count(1):
+            wanted, fresh = last, 0
+            for info in self._list_after(before_last, prefix):
+                if info.name == wanted:
+                    wanted = None
+                elif last is None or info.name > last:
+                    before_last, last, fresh = last, info.name, fresh + 1
+                    if is_name(info.name):
+                        yield info
+            if wanted is not None:
+                raise TransientStorageError(f"list {prefix or self.url}: asked again, the server shows another end")
+            if asked > 1 and not fresh:
+                return
 
     def delete(self, name: str) -> None:
         """Remove an object; see ``Storage.delete``."""
@@ -88,6 +99,17 @@ class ObjectsStorage:
     def stat(self, name: str) -> ObjectInfo:
         """Return what the server knows of one object; see ``Storage.stat``."""
         return _info(name, self._head("stat", require_name(name)))
+
+    def _list_after(self, after: str | None, prefix: str) -> Iterator[ObjectInfo]:
+        """Yield what is there whose name comes after ``after``; what breaks the order of names is an error."""
+        last = after or ""
+        with translated(f"list {prefix or self.url}"):
+            for page in obstore.list(self._store, prefix or None, offset=after, chunk_size=_PAGE):
+                for found in page:
+                    if found["path"] <= last:
+                        raise StorageError(f"list {prefix or self.url}: the server lists out of order")
+                    last = found["path"]
+                    yield _info(last, found)
 
     def _head(self, verb: str, name: str) -> ObjectMeta:
         with translated(f"{verb} {name}"):

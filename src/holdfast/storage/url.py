@@ -65,12 +65,11 @@ def _open_objects(scheme: str, url: str, rest: str, options: StorageOptions) -> 
     bucket, prefix = _split_bucket(scheme, url, rest)
     _require_options(options)
     # obstore costs tens of milliseconds to import: only who uses an object store pays.
-    from holdfast.storage import object_stores
+    from holdfast.storage.object_stores import make_store
     from holdfast.storage.objects import ObjectsStorage
 
-    make = {"s3": object_stores.make_s3, "gs": object_stores.make_gs, "az": object_stores.make_az}[scheme]
     shown = f"{scheme}://{bucket}/{prefix}" if prefix else f"{scheme}://{bucket}"
-    return ObjectsStorage(make(bucket, prefix or None, options), shown)
+    return ObjectsStorage(make_store(scheme, bucket, prefix or None, options), shown)
 
 
 def _require_path(path: str) -> str:

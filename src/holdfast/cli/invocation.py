@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from holdfast.cli.completion import repository_names
 from holdfast.cli.output import JsonOutput, TextOutput
 
 if TYPE_CHECKING:
@@ -92,6 +93,7 @@ def everywhere(
             metavar="NAME",
             callback=remember,
             expose_value=False,
+            autocompletion=repository_names,
             help="The repository, by its name in the stack file. Needed only when there are several.",
         ),
     ] = None,

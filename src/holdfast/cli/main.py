@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
@@ -15,6 +16,7 @@ from holdfast.cli.invocation import Invocation, show_version
 from holdfast.errors import ExitCode, HoldfastError, InterruptedRunError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import FrameType
 
     from typer.core import TyperGroup
@@ -84,15 +86,29 @@ def main(arguments: list[str]) -> int:
 
 
 def _carry_out(arguments: list[str], invocation: Invocation) -> int:
-    signal.signal(signal.SIGTERM, _interrupt)
-    outcome = build_app().main(arguments, prog_name="holdfast", standalone_mode=False, obj=invocation)
+    with _signals_as_interrupt():
+        outcome = build_app().main(arguments, prog_name="holdfast", standalone_mode=False, obj=invocation)
     if outcome == ExitCode.INTERRUPTED:  # typer turns KeyboardInterrupt into this
         raise InterruptedRunError("interrupted", hint="run the same command again; what was stored is reused")
     return outcome or ExitCode.DONE
 
 
-def _interrupt(signum: int, frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt
+@contextmanager
+def _signals_as_interrupt() -> Iterator[None]:
+    """Treat SIGTERM and SIGHUP as Ctrl-C is treated, unless they are ignored (nohup): work is ended in order."""
+
+    def interrupt(signum: int, frame: FrameType | None) -> NoReturn:
+        raise KeyboardInterrupt
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _fail(invocation: Invocation, error: HoldfastError) -> int:

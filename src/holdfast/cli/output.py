@@ -20,7 +20,7 @@ T = TypeVar("T")
 JsonValue: TypeAlias = "bool | int | float | str | list[JsonValue] | dict[str, JsonValue] | None"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots: Column[Row](…) sets an attribute of typing's own
 class Column(Generic[T]):
     """One column of a table: its title, the cell of a row as text, and whether it is a number (set to the right)."""
 

@@ -1,0 +1,48 @@
+"""What the shell offers when Tab is pressed: names from the stack file, and ids from the repository.
+
+Each function here is named in a command's signature (``autocompletion=service_names``). Pressing Tab must never
+print an error into the line being typed: what cannot be found out is not offered.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from holdfast.errors import HoldfastError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from holdfast.cli.invocation import Invocation
+    from holdfast.config.models import Stack
+
+Offer = list[tuple[str, str]]
+"""What may follow, each with its line of help."""
+
+
+def offer(ctx: typer.Context, incomplete: str, find: Callable[[Invocation], Iterable[tuple[str, str]]]) -> Offer:
+    """Return what ``find`` gives and the typed text begins; nothing, when it fails for a reason that is understood."""
+    from holdfast.cli.invocation import Invocation
+
+    try:
+        return [(value, words) for value, words in find(Invocation.of(ctx)) if value.startswith(incomplete)]
+    except HoldfastError:
+        return []
+
+
+def service_names(ctx: typer.Context, incomplete: str) -> Offer:
+    """Offer the services of the stack file."""
+    return offer(ctx, incomplete, lambda run: ((name, each.kind) for name, each in _stack(run).services.items()))
+
+
+def repository_names(ctx: typer.Context, incomplete: str) -> Offer:
+    """Offer the repositories of the stack file."""
+    return offer(ctx, incomplete, lambda run: ((name, each.url) for name, each in _stack(run).repositories.items()))
+
+
+def _stack(run: Invocation) -> Stack:
+    from holdfast.config.load import find_stack_file, load_stack
+
+    return load_stack(find_stack_file(run.config))

@@ -1,0 +1,64 @@
+"""The help page is quick because nothing heavy is imported for it; the real commands are the same ones."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from importlib import import_module
+
+import pytest
+
+from holdfast.cli.deferred import Branch, Leaf
+from holdfast.cli.main import COMMANDS
+
+HEAVY = {"numpy", "psycopg", "pydantic", "obstore", "rich", "cryptography", "msgspec", "yaml", "zstandard", "blake3"}
+LIST_MODULES = """
+import sys
+from holdfast.cli.main import main
+
+code = main(sys.argv[1:])
+print(*sys.modules, file=sys.stderr)
+sys.exit(code)
+"""
+
+
+def leaves(table=COMMANDS, path=()):
+    for name, entry in table.items():
+        if isinstance(entry, Branch):
+            yield from leaves(entry.commands, (*path, name))
+        else:
+            yield pytest.param(entry, id=" ".join([*path, name]))
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["config", "--help"], ["config", "show", "--help"]])
+def test_help_imports_nothing_heavy(arguments: list[str]):
+    done = subprocess.run(
+        [sys.executable, "-c", LIST_MODULES, *arguments], capture_output=True, text=True, timeout=30, check=True
+    )
+    imported = {name.partition(".")[0] for name in done.stderr.split()}
+    assert "typer" in imported
+    assert imported & HEAVY == set()
+
+
+def test_help_is_quick():
+    """The bar is 200 ms; the best of several runs counts, since other tests may keep the machine busy."""
+    spent = []
+    for _ in range(7):
+        began = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "holdfast", "--help"], capture_output=True, timeout=30, check=True)
+        spent.append(time.perf_counter() - began)
+    assert min(spent) < 0.2
+
+
+@pytest.mark.parametrize("leaf", list(leaves()))
+def test_every_entry_of_the_table_leads_to_a_command(leaf: Leaf):
+    module, _, function = leaf.target.partition(":")
+    assert callable(getattr(import_module(module), function))
+
+
+@pytest.mark.parametrize("leaf", list(leaves()))
+def test_every_line_of_help_is_a_sentence_of_one_line(leaf: Leaf):
+    assert leaf.help[0].isupper()
+    assert leaf.help.endswith(".")
+    assert len(leaf.help) <= 80

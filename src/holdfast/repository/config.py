@@ -38,7 +38,7 @@ def parse_config(stored: bytes) -> RepositoryConfig:
     """Return the parsed config; DamageError when unreadable, HoldfastError when of a format that is not known here."""
     try:
         config = msgspec.json.decode(stored, type=RepositoryConfig)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise DamageError(CONFIG_NAME, f"unreadable ({error})", hint="restore this object from a copy") from error
     if config.format != FORMAT or config.suite not in {SUITE_ENCRYPTED, SUITE_PLAIN}:
         raise HoldfastError(

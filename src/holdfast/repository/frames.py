@@ -33,7 +33,7 @@ class FrameOpener:
         content = cipher.open(frame, chunk, sealed)
         if is_compressed(frame):
             try:
-                _require_plausible(frame)
+                _require_plausible(frame, content)
                 content = self._decompressor().decompress(content, max_output_size=frame.plain)
             except zstandard.ZstdError as error:
                 raise _damage(cipher, frame, f"does not decompress ({error})") from error
@@ -103,9 +103,10 @@ def is_compressed(frame: Frame) -> bool:
     return frame.stored != frame.plain + TAG_BYTES
 
 
-def _require_plausible(frame: Frame) -> None:
-    if frame.plain > CHUNK_LIMIT_BYTES:
-        raise zstandard.ZstdError(f"a chunk of {frame.plain} bytes is absurd")
+def _require_plausible(frame: Frame, packed: Buffer) -> None:
+    """Refuse what would make the decompressor allocate something else than the chunk."""
+    if frame.plain > CHUNK_LIMIT_BYTES or zstandard.frame_content_size(packed) != frame.plain:
+        raise zstandard.ZstdError(f"not a chunk of {frame.plain} bytes")
 
 
 def _damage(cipher: FrameCipher, frame: Frame, reason: str) -> VerificationError:

@@ -167,13 +167,15 @@ class Argon2Parameters(msgspec.Struct, frozen=True):
     lanes: int = _ARGON2_LANES
 
     def key(self, passphrase: bytes) -> bytes:
-        """Return the 32-byte key; takes about half a second on purpose."""
+        """Return the 32-byte key; takes about half a second on purpose. ValueError when the parameters cannot be."""
+        if self.iterations > _ARGON2_ITERATIONS_LIMIT or self.memory_kib > _ARGON2_MEMORY_LIMIT_KIB:
+            raise ValueError("the costs are absurd")
         return Argon2id(
             salt=self.salt,
             length=KEY_BYTES,
-            iterations=min(self.iterations, _ARGON2_ITERATIONS_LIMIT),
+            iterations=self.iterations,
             lanes=self.lanes,
-            memory_cost=min(self.memory_kib, _ARGON2_MEMORY_LIMIT_KIB),
+            memory_cost=self.memory_kib,
         ).derive(passphrase)
 
 
@@ -226,7 +228,12 @@ def open_with_passphrase(repository_id: str, slot: KeySlot, passphrase: bytes) -
     """Return the keyring, or None when the passphrase is not this slot's."""
     if slot.argon2 is None:
         return None
-    cipher = AesGcmCipher(slot.argon2.key(passphrase))
+    try:
+        cipher = AesGcmCipher(slot.argon2.key(passphrase))
+    except ValueError as error:
+        raise DamageError(
+            KeySlot.PREFIX + slot.id, f"its parameters cannot be ({error})", hint="use another key slot"
+        ) from error
     if not hmac.compare_digest(cipher.commitment, slot.commitment):
         return None
     try:

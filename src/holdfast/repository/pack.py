@@ -1,10 +1,11 @@
 """A pack: one immutable object of 16 to 64 MiB that holds sealed chunks, and the table to find them again.
 
 Bytes: header (16), salt (32), key commitment (32), sealed pack key (data packs only), frames back to back, sealed
-table, table length (u32), magic "HFTR". A frame is a chunk, zstd or stored as is (then it is exactly TAG_BYTES
-longer than its plaintext), sealed under the pack's key with its offset as the counter nonce and (type, chunk id) as
-associated data; the key itself is bound to repository, pack name and salt. The table is sealed under the metadata
-key, so a writer without the private key can rebuild the index from packs alone.
+trailer (BLAKE3 of all bytes before it, table), its length (u32), magic "HFTR". A frame is a chunk, zstd or stored as
+is (then it is exactly TAG_BYTES longer than its plaintext), sealed under the pack's key with its offset as the counter
+nonce and (type, chunk id) as associated data; the key itself is bound to repository, pack name and salt. The trailer
+is sealed under the metadata key, so a writer without the private key can rebuild the index from packs alone, and
+never from damaged ones.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ PACK_LIMIT_BYTES = 64 << 20
 _HEADER = struct.Struct("<8sBBHHH")  # magic, version, type, epoch, length of the sealed pack key, zero
 _FOOTER = struct.Struct("<I4s")
 _FOOTER_MAGIC = b"HFTR"
+DIGEST_BYTES = 32
 _TABLE_PURPOSE = "pack table"
 _META_PURPOSE = "meta pack"
 
@@ -85,6 +87,15 @@ class PackHeader:
     salt: bytes
     commitment: bytes
     sealed_key: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PackTrailer:
+    """A pack's last bytes, opened: its table (TABLE_DTYPE, by offset), and the BLAKE3 of the bytes before them."""
+
+    table: np.ndarray
+    digest: bytes
+    start: int
 
 
 class FrameCipher:
@@ -148,30 +159,31 @@ def open_frame_cipher(keys: Keys, ref: PackRef, header: PackHeader) -> FrameCiph
     return FrameCipher(ref, cipher)
 
 
-def seal_trailer(keys: Keys, ref: PackRef, header: PackHeader, table: np.ndarray) -> bytes:
-    """Return a pack's last bytes: the sealed table (TABLE_DTYPE) and the footer."""
-    packed = zstandard.ZstdCompressor(level=1).compress(table.tobytes())
+def seal_trailer(keys: Keys, ref: PackRef, header: PackHeader, table: np.ndarray, digest: bytes) -> bytes:
+    """Return a pack's last bytes: sealed, the BLAKE3 of all bytes before them and the table (TABLE_DTYPE); a footer."""
+    packed = zstandard.ZstdCompressor(level=1).compress(digest + table.tobytes())
     sealed = seal(_table_cipher(keys, ref, header), 0, packed, header.raw)
     return sealed + _FOOTER.pack(len(sealed), _FOOTER_MAGIC)
 
 
-def open_trailer(keys: Keys, ref: PackRef, header: PackHeader, stored: Buffer) -> np.ndarray:
-    """Return the table (TABLE_DTYPE) of a pack from all its bytes; DamageError where it does not open."""
+def open_trailer(keys: Keys, ref: PackRef, header: PackHeader, stored: Buffer) -> PackTrailer:
+    """Return the trailer of a pack from all its bytes; DamageError where it does not open."""
     view = memoryview(stored)
     length, magic = _FOOTER.unpack(view[-_FOOTER.size :])
-    if magic != _FOOTER_MAGIC or length + _FOOTER.size + len(header.raw) > len(view):
+    start = len(view) - _FOOTER.size - length
+    if magic != _FOOTER_MAGIC or start < len(header.raw):
         raise DamageError(ref.name, "its trailer is damaged or cut off")
-    sealed = view[len(view) - _FOOTER.size - length : len(view) - _FOOTER.size]
     try:
-        table = decompress(_table_cipher(keys, ref, header).open(0, sealed, header.raw))
-        return np.frombuffer(table, dtype=TABLE_DTYPE)
+        content = decompress(_table_cipher(keys, ref, header).open(0, view[start : -_FOOTER.size], header.raw))
+        table = np.frombuffer(content, dtype=TABLE_DTYPE, offset=DIGEST_BYTES)
     except (SealBrokenError, zstandard.ZstdError, ValueError) as error:
         raise DamageError(ref.name, f"its trailer: {error}") from error
+    return PackTrailer(table, content[:DIGEST_BYTES], start)
 
 
 def trailer_bytes_limit(frames: int) -> int:
     """Return an upper bound of the length of a trailer over a number of frames."""
-    return frames * TABLE_DTYPE.itemsize * 257 // 256 + 128 + TAG_BYTES + _FOOTER.size
+    return frames * TABLE_DTYPE.itemsize * 257 // 256 + 160 + TAG_BYTES + _FOOTER.size
 
 
 def _table_cipher(keys: Keys, ref: PackRef, header: PackHeader) -> Cipher:

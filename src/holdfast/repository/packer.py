@@ -170,19 +170,25 @@ class Packer:
     def _send(self, pack: _OpenPack) -> None:
         crashpoint.reach(CrashPoint.PACK_FULL)
         self._slots.acquire()
-        self._settle(wait=False)
-        future = self._pool.submit(self._store, pack)
+        try:
+            self._settle(wait=False)
+            future = self._pool.submit(self._store, pack)
+        except BaseException:
+            self._slots.release()  # or the other threads would wait for it for ever
+            raise
         with self._lock:
             self._storing.add(future)
 
     def _store(self, pack: _OpenPack) -> None:
         try:
             table = pack.table[: pack.count]
-            trailer = seal_trailer(self._keys, pack.ref, pack.header, table)
+            with memoryview(pack.buffer)[: pack.end] as frames:
+                digest = blake3(frames)
+            trailer = seal_trailer(self._keys, pack.ref, pack.header, table, digest.digest())
             pack.buffer[pack.end : pack.end + len(trailer)] = trailer
             length = pack.end + len(trailer)
             with memoryview(pack.buffer)[:length] as content:
-                stored = StoredPack(IndexedPack(pack.ref, length, blake3(content).digest()), table)
+                stored = StoredPack(IndexedPack(pack.ref, length, digest.update(trailer).digest()), table)
                 self._storage.put(pack.ref.name, content)
                 self._verifier.verify(stored, content, pack.cipher)
             crashpoint.reach(CrashPoint.PACK_STORED)

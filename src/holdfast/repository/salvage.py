@@ -25,15 +25,22 @@ def list_packs(storage: Storage) -> Iterator[tuple[PackRef, int]]:
     for kind in PackKind:
         for info in storage.list(f"packs/{kind}"):
             pack_id = info.name.rpartition("/")[2]
-            if OBJECT_ID.fullmatch(pack_id):
-                yield PackRef(kind, ObjectId(pack_id)), info.size_bytes
+            ref = PackRef(kind, ObjectId(pack_id))
+            if OBJECT_ID.fullmatch(pack_id) and ref.name == info.name:
+                yield ref, info.size_bytes
 
 
 def read_pack_table(storage: Storage, keys: Keys, ref: PackRef) -> StoredPack:
-    """Return what an index would say of a pack, from the pack alone; no private key is needed. Else DamageError."""
+    """Return what an index would say of a pack, from the pack alone; no private key is needed.
+
+    DamageError when any byte of it is not what was stored: a damaged pack must not pass for a source of its chunks.
+    """
     stored = memoryview(storage.get(ref.name))
-    table = open_trailer(keys, ref, parse_header(ref, stored), stored)
-    return StoredPack(IndexedPack(ref, len(stored), blake3(stored).digest()), table)
+    trailer = open_trailer(keys, ref, parse_header(ref, stored), stored)
+    digest = blake3(stored[: trailer.start])
+    if digest.digest() != trailer.digest:
+        raise DamageError(ref.name, "its frames are not those that were stored")
+    return StoredPack(IndexedPack(ref, len(stored), digest.update(stored[trailer.start :]).digest()), trailer.table)
 
 
 def salvage_packs(storage: Storage, keys: Keys, index: ChunkIndex) -> int:

@@ -250,13 +250,13 @@ def _data_ranges(descriptor: int, start: int, end: int) -> Iterator[tuple[int, i
     while at < end:
         try:
             data = os.lseek(descriptor, at, os.SEEK_DATA)
+            hole = os.lseek(descriptor, data, os.SEEK_HOLE)
         except OSError as error:
-            if error.errno == errno.ENXIO:  # nothing but a hole up to the end of the file
+            if error.errno == errno.ENXIO:  # nothing but a hole up to the end of the file, which may move meanwhile
                 return
             raise
         if data >= end:
             return
-        hole = os.lseek(descriptor, data, os.SEEK_HOLE)
         first = max(at, data // CHUNK_BYTES * CHUNK_BYTES)
         last = min(end, -(-hole // CHUNK_BYTES) * CHUNK_BYTES)
         yield first, last

@@ -18,7 +18,7 @@ from holdfast.model import ObjectId
 from holdfast.repository.pack import Frame, PackKind, PackRef
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
 INDEX_PREFIX = "index"
 RECORDS_LIMIT = 1 << 19
@@ -117,13 +117,18 @@ class ChunkIndex:
     """All chunks of some index objects, sorted, read-only.
 
     Memory: 48 bytes a chunk (a 64-bit head to search by, the rest of the id, four numbers). A chunk that several
-    packs hold is found in one of them.
+    packs hold is found in one of them. Packs that ``is_present`` denies count for nothing.
     """
 
-    def __init__(self, parts: Iterable[tuple[list[IndexedPack], Records]] = ()) -> None:
+    def __init__(
+        self,
+        parts: Iterable[tuple[list[IndexedPack], Records]] = (),
+        is_present: Callable[[IndexedPack], bool] = lambda _: True,
+    ) -> None:
         self.packs: list[IndexedPack] = []
         loaded: list[Records] = []
-        for packs, records in parts:
+        for packs, every_record in parts:
+            records = _only_present(every_record, [is_present(pack) for pack in packs])
             loaded.append(_renumber(records, len(self.packs)))
             self.packs.extend(packs)
         total = sum(len(records) for records in loaded)
@@ -180,6 +185,14 @@ class ChunkIndex:
         words[:, 0] = head
         words[:, 1:] = self._tail[rows]
         return words
+
+
+def _only_present(records: Records, is_present: list[bool]) -> Records:
+    if all(is_present):
+        return records
+    kept = np.array(is_present)[records.pack]
+    columns = (records.ids, records.pack, records.offset, records.stored, records.plain)
+    return Records(*(column[kept] for column in columns))
 
 
 def _renumber(records: Records, first_pack: int) -> Records:

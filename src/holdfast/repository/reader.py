@@ -52,7 +52,9 @@ class ChunkReader:
         missing = np.flatnonzero(rows < 0)
         if len(missing):
             first = words[missing[0]].tobytes().hex()
-            raise DamageError(f"chunk {first[:16]}", f"not in any index ({len(missing)} chunks are missing)")
+            raise DamageError(
+                f"chunk {first[:16]}", f"in no pack that is indexed and there ({len(missing)} chunks are missing)"
+            )
         return rows
 
     def spans(self, rows: np.ndarray) -> list[Span]:

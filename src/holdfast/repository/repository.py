@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import msgspec
 
-from holdfast import crashpoint
+from holdfast import clock, crashpoint
 from holdfast.crashpoint import CrashPoint
 from holdfast.errors import (
     AlreadyExistsError,
@@ -41,7 +41,7 @@ from holdfast.repository.keys import (
 )
 from holdfast.repository.manifest import Entry, load_entries, load_leaves
 from holdfast.repository.reader import ChunkReader
-from holdfast.repository.salvage import salvage_packs
+from holdfast.repository.salvage import list_packs, salvage_packs
 from holdfast.repository.sealed import ObjectType, authenticate, encode_document, open_object, require_authentic
 from holdfast.repository.session import Session, withdraw
 from holdfast.repository.snapshot import SNAPSHOT_PREFIX, Snapshot, decode_snapshot
@@ -156,8 +156,8 @@ class Repository:
         return sorted(found, key=lambda snapshot: (snapshot.started, snapshot.id))
 
     def reader(self) -> ChunkReader:
-        """Return a reader over the index as it is now."""
-        return ChunkReader(self.storage, self.keys, self.load_index())
+        """Return a reader over what can be used of the index as it is now."""
+        return ChunkReader(self.storage, self.keys, self.usable_index())
 
     def entries(self, reader: ChunkReader, snapshot: Snapshot) -> Iterator[Entry]:
         """Yield the entries of a snapshot by path, a bounded group of leaves at a time."""
@@ -166,21 +166,32 @@ class Repository:
             yield from load_entries(leaf)
 
     def load_index(self) -> ChunkIndex:
-        """Return all index objects as one table."""
+        """Return all index objects as one table; DamageError where one does not open."""
         return ChunkIndex(self._load(INDEX_PREFIX, self._decode_index))
+
+    def usable_index(self) -> ChunkIndex:
+        """Return what the index says of packs that are there with their length; damaged index objects are left out.
+
+        So damage costs what it hit and no more: a reader finds the rest, and a writer stores again what is lost.
+        """
+        lengths = dict(list_packs(self.storage))
+        parts = self._load_sound(INDEX_PREFIX, self._decode_index)
+        return ChunkIndex(parts, lambda pack: lengths.get(pack.ref) == pack.length)
 
     # -- writing
 
     def writer(self, stack: str, service: str, options: WriterOptions) -> tuple[Writer, ChunkIndex]:
         """Open a session and return a writer with the index it looks chunks up in; BusyError when one is at work.
 
-        What stale sessions left behind is indexed first.
+        What earlier runs left behind, or a lost index object named, is indexed first: at once where a session is
+        stale, else when nobody else is at work, whose unfinished packs these might be.
         """
-        session, stale = Session.open(self.storage, self.keys, stack, service)
+        session, others = Session.open(self.storage, self.keys, stack, service)
+        stale = [record for record in others if not record.is_alive(clock.now())]
         try:
-            index = self.load_index()
-            if stale and salvage_packs(self.storage, self.keys, index):
-                index = self.load_index()
+            index = self.usable_index()
+            if (stale or not others) and salvage_packs(self.storage, self.keys, index):
+                index = self.usable_index()
             for record in stale:
                 withdraw(self.storage, record)
             return Writer(self.storage, self.keys, index, session, options), index
@@ -224,10 +235,23 @@ class Repository:
     # -- immutable objects through the cache
 
     def _load(self, prefix: str, decode: Callable[[str, bytes], _Decoded]) -> list[_Decoded]:
+        with ThreadPoolExecutor(_FETCHING_AT_ONCE) as pool:
+            return list(pool.map(partial(self._load_one, decode), self._names(prefix)))
+
+    def _load_sound(self, prefix: str, decode: Callable[[str, bytes], _Decoded]) -> list[_Decoded]:
+        def load(name: str) -> list[_Decoded]:
+            try:
+                return [self._load_one(decode, name)]
+            except DamageError:
+                return []
+
+        with ThreadPoolExecutor(_FETCHING_AT_ONCE) as pool:
+            return [decoded for found in pool.map(load, self._names(prefix)) for decoded in found]
+
+    def _names(self, prefix: str) -> list[str]:
         names = [info.name for info in self.storage.list(prefix)]
         self._cache.keep_only(prefix, names)
-        with ThreadPoolExecutor(_FETCHING_AT_ONCE) as pool:
-            return list(pool.map(partial(self._load_one, decode), names))
+        return names
 
     def _load_one(self, decode: Callable[[str, bytes], _Decoded], name: str) -> _Decoded:
         cached = self._cache.get(name)
@@ -288,7 +312,7 @@ def _stored_slots(storage: Storage) -> Iterator[tuple[str, bytes]]:
 def _parse_slot(name: str, stored: bytes) -> KeySlot:
     try:
         slot = msgspec.json.decode(stored, type=KeySlot)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise DamageError(name, f"unreadable ({error})", hint="open the repository with another key slot") from error
     if KeySlot.PREFIX + slot.id != name:
         raise DamageError(name, "it says that it is another slot", hint="open the repository with another key slot")

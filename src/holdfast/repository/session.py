@@ -69,7 +69,7 @@ class Session:
 
     @classmethod
     def open(cls, storage: Storage, keys: Keys, stack: str, service: str) -> tuple[Session, list[SessionRecord]]:
-        """Announce a writer for a service; return it and the stale sessions found.
+        """Announce a writer for a service; return it and the other sessions found, alive or stale.
 
         Raises BusyError when another writer of the same service is alive. Two that start at once both see each
         other; the later one, by (start, id), gives way.
@@ -86,7 +86,7 @@ class Session:
         session = cls(storage, keys, record)
         session._thread.start()
         crashpoint.reach(CrashPoint.SESSION_OPENED)
-        return session, [other for other in others if not other.is_alive(clock.now())]
+        return session, others
 
     def close(self) -> None:
         """Stop beating and withdraw the session."""
@@ -164,9 +164,13 @@ def _stamp() -> str:
 
 
 def _boot_id() -> str:
-    """Return this boot's id (proc(5)), or "" where there is none: then only heartbeats tell."""
+    """Return this boot's id and process namespace (proc(5)), or "" where there is none: then only heartbeats tell.
+
+    Containers of one host share its boot, but not their process numbers.
+    """
     try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{boot} {os.readlink('/proc/self/ns/pid')}"
     except OSError:
         return ""
 

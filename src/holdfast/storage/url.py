@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from typing import TYPE_CHECKING
@@ -166,6 +165,8 @@ def _unknown_scheme(url: str, scheme: str) -> UsageError:
             f"not a location: {_shown(url)}",
             hint="use s3://bucket/prefix, and give this URL's host as the option endpoint",
         )
+    import difflib
+
     near = difflib.get_close_matches(scheme, _SCHEMES, n=1, cutoff=0.4)
     guess = f"did you mean {near[0]}://? " if near else ""
     return UsageError(f"unknown kind of location: {scheme}://", hint=f"{guess}{_KINDS_HINT}")

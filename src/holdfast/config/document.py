@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import yaml
+from yaml.composer import ComposerError
 
 from holdfast.errors import ConfigError
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MAX_FILE_BYTES = 1 << 20
+MAX_DEPTH = 32
 
 Location = tuple[str | int, ...]
 """The keys and positions that lead to a value: ``("repositories", "main", "url")``."""
@@ -43,6 +45,17 @@ class Document:
 
 class _Loader(yaml.SafeLoader):
     """PyYAML's loader with few implicit types: null, true/false, integers, decimals; all else is text."""
+
+    _depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """Compose as PyYAML does, but refuse what would end in a RecursionError."""
+        if self._depth == MAX_DEPTH:
+            raise ComposerError(None, None, "nested too deeply", self.get_mark())
+        self._depth += 1
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
 
 
 _Loader.yaml_implicit_resolvers = {}

@@ -10,15 +10,15 @@ from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
 from holdfast.config.base import mistake
 
-_SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([kKMGT]i?B|B)")
+_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([kKMGT]i?B|B)")
 _SIZE_UNITS: dict[str, int] = {
     "B": 1,
     **{f"{letter}iB": 1024**power for power, letter in enumerate("KMGT", start=1)},
     **{f"{letter}B": 1000**power for power, letter in enumerate("kMGT", start=1)},
 }
-_DURATION = re.compile(r"(?:(\d+)d)? ?(?:(\d+)h)? ?(?:(\d+)m)? ?(?:(\d+(?:\.\d+)?)s)?")
+_DURATION = re.compile(r"(?:([0-9]+)d)?(?: ?([0-9]+)h)?(?: ?([0-9]+)m)?(?: ?([0-9]+(?:\.[0-9]+)?)s)?")
 _SIZE_PATTERN = r"^[0-9]+([.][0-9]+)? ?(B|[KMGT]iB|[kMGT]B)$"
-_DURATION_PATTERN = r"^([0-9]+d)? ?([0-9]+h)? ?([0-9]+m)? ?([0-9]+([.][0-9]+)?s)?$"
+_DURATION_PATTERN = r"^([0-9]+d)?( ?[0-9]+h)?( ?[0-9]+m)?( ?[0-9]+([.][0-9]+)?s)?$"
 
 
 def parse_size(words: str) -> int:
@@ -41,7 +41,7 @@ def parse_duration(words: str) -> timedelta:
     Raises PydanticCustomError, which is a ValueError, when the words are no span above zero.
     """
     match = _DURATION.fullmatch(words)
-    if match is None or not any(match.groups()):
+    if match is None or not any(match.groups()) or words.startswith(" "):
         raise mistake(f"not a duration: {words!r}", hint="write numbers with units, such as 90s, 5m or 1h30m")
     days, hours, minutes, seconds = (float(group or 0) for group in match.groups())
     try:

@@ -109,13 +109,16 @@ SecretField = Annotated[SecretSource, BeforeValidator(_refuse_plain)]
 
 
 def _read_file(path: Path) -> str:
+    def without_waiting(name: str, flags: int) -> int:
+        return os.open(name, flags | os.O_NONBLOCK)  # a FIFO is refused, not waited for
+
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        with open(path, "rb", opener=without_waiting) as opened:
+            _require_private(path, os.fstat(opened.fileno()))
+            content = opened.read(MAX_SECRET_BYTES + 1)
     except OSError as error:
         raise _unreadable(path, error) from error
-    with os.fdopen(descriptor, "rb") as opened:
-        _require_private(path, os.fstat(descriptor))
-        return _decode(opened.read(MAX_SECRET_BYTES + 1), f"file {path}")
+    return _decode(content, f"file {path}")
 
 
 def _require_private(path: Path, facts: os.stat_result) -> None:

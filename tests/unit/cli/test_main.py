@@ -80,7 +80,7 @@ def test_an_error_is_one_json_object(messages):
         (["nonsense"], "no such command 'nonsense'"),
         (["--nonsense"], "no such option: --nonsense"),
         (["try"], None),
-        (["try", "fail"], "missing argument 'NAME'"),
+        (["try", "fail"], "missing argument 'name'"),
         (["try", "say", "one", "two"], "unexpected extra argument"),
         (["-c"], "option '-c' requires an argument"),
     ],

@@ -34,6 +34,8 @@ CONFIG_MAY_IMPORT = {"progress", "model", "clock", "errors", "__init__"}
 # The only place that wires objects knows the storage's drivers and wrappers; all others know its contract.
 KNOWS_DRIVERS = {"operations", "storage"}
 STORAGE_CONTRACT = "base"
+# What all adapters stand on: the contract, and the reading of a tree of files. Everything else there is an adapter.
+SERVICES_GROUND = {"base", "filesystem"}
 
 FLOOR = {room: floor for floor, rooms in enumerate(reversed(LAYERS)) for room in rooms}
 
@@ -103,12 +105,13 @@ def fault_of(each: Import) -> str | None:
 
 
 def _fault_inside(each: Import) -> str | None:
-    """Adapters, which are what lies below ``services`` but its contract, never import each other."""
-    if each.importer[0] == "services" and len(each.importer) > 1 and len(each.imported) > 1:
-        adapters = {each.importer[1], each.imported[1]} - {"base"}
-        if len(adapters) > 1 or ("base" == each.importer[1] != each.imported[1]):
-            return f"{each}: adapters never import each other, nor does the contract import an adapter"
-    return None
+    """Adapters never import each other, and what they stand on does not know them."""
+    if each.importer[0] != "services" or len(each.importer) == 1 or len(each.imported) == 1:
+        return None
+    importer, imported = each.importer[1], each.imported[1]
+    if imported in {importer, *SERVICES_GROUND}:
+        return None
+    return f"{each}: adapters never import each other, nor does what they stand on import an adapter"
 
 
 def _fault_with_config(each: Import, importer: str, imported: str) -> str | None:
@@ -162,6 +165,7 @@ def test_no_module_hides_in_a_junk_drawer():
         ("services.postgres.capture", "from holdfast.services.redis import dump"),
         ("services.postgres", "from ..redis import dump"),
         ("services.base", "from holdfast.services.postgres import capture"),
+        ("services.filesystem", "from holdfast.services.postgres import capture"),
         ("storage.files", "from ..operations import backup"),
         ("storage.files", "from .. import cli"),
         ("attic.chest", "from holdfast.errors import HoldfastError"),
@@ -187,6 +191,7 @@ def test_the_rules_catch(importer: str, text: str):
         ("cli.backup", "from holdfast import clock"),
         ("services.postgres.capture", "from holdfast.services.postgres.exclude import EXCLUDED"),
         ("services.postgres.capture", "from holdfast.services.base import Service"),
+        ("services.postgres.capture", "from holdfast.services.filesystem import scan_tree"),
         ("config.load", "from holdfast.errors import ConfigError"),
         ("clock", "from holdfast.errors import HoldfastError"),
         ("storage.files", "from . import base"),

@@ -66,7 +66,7 @@ class WalLevel(Enum):
     LOGICAL = "logical"
 
 
-_WAL_LEVELS = (WalLevel.MINIMAL, WalLevel.REPLICA, WalLevel.LOGICAL)
+_WAL_LEVELS: Final = {0: WalLevel.MINIMAL, 1: WalLevel.REPLICA, 2: WalLevel.LOGICAL}
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +175,7 @@ def parse_control_file(content: bytes) -> ControlFile:
             wal_segment_size=wal_segment,
             data_checksum_version=checksums,
         )
-    except (ValueError, IndexError, OverflowError) as error:
+    except (ValueError, KeyError, OSError, OverflowError) as error:
         raise VerificationError(f"the control file holds a value that cannot be: {error}") from error
 
 

@@ -42,6 +42,18 @@ def repository_names(ctx: typer.Context, incomplete: str) -> Offer:
     return offer(ctx, incomplete, lambda run: ((name, each.url) for name, each in _stack(run).repositories.items()))
 
 
+def snapshot_ids(ctx: typer.Context, incomplete: str) -> Offer:
+    """Offer the snapshots of the repository, newest first, by the digits that tables show."""
+    return offer(ctx, incomplete, _snapshots)
+
+
+def _snapshots(run: Invocation) -> Iterable[tuple[str, str]]:
+    from holdfast.operations.snapshots import SnapshotFilter, list_snapshots
+
+    found = list_snapshots(_stack(run), run.repository, SnapshotFilter())
+    return [("latest", "the newest one"), *((each.short_id, f"{each.service} {each.started}") for each in found[::-1])]
+
+
 def _stack(run: Invocation) -> Stack:
     from holdfast.config.load import find_stack_file, load_stack
 

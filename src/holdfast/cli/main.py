@@ -27,6 +27,10 @@ The first steps: write holdfast.yaml (holdfast config generate), then holdfast i
 holdfast snapshots, holdfast restore SERVICE --target DIR, holdfast check."""
 
 COMMANDS: dict[str, Leaf | Branch] = {
+    "init": Leaf("holdfast.cli.init:init", "Make the repository that the stack file describes."),
+    "backup": Leaf("holdfast.cli.backup:backup", "Back up one service."),
+    "snapshots": Leaf("holdfast.cli.snapshots:snapshots", "List the snapshots of a repository."),
+    "restore": Leaf("holdfast.cli.restore:restore", "Restore a service from a snapshot into a new directory."),
     "config": Branch(
         "Write, check and show the stack file.",
         {

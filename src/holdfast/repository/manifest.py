@@ -85,8 +85,12 @@ def store_extents(extents: np.ndarray, put: Callable[[bytes], ChunkId]) -> tuple
 
 
 def load_extents(entry: Entry, read: Callable[[bytes], bytes]) -> np.ndarray:
-    """Return an entry's extents (EXTENT_DTYPE, by file offset); DamageError when they do not tile the file."""
-    raw = entry.extents + b"".join(read(chunk) for chunk in entry.extent_chunks)
+    """Return an entry's extents (EXTENT_DTYPE, by file offset); ``read`` returns a chunk's plaintext."""
+    return parse_extents(entry, entry.extents + b"".join(read(chunk) for chunk in entry.extent_chunks))
+
+
+def parse_extents(entry: Entry, raw: bytes) -> np.ndarray:
+    """Return the extents (EXTENT_DTYPE) of an entry from their bytes; DamageError when they do not tile the file."""
     if len(raw) % EXTENT_DTYPE.itemsize:
         raise DamageError(f"file {entry.path!r}", "its list of extents is cut off")
     extents = np.frombuffer(raw, dtype=EXTENT_DTYPE)

@@ -1,0 +1,64 @@
+"""``holdfast snapshots``: what there is to restore."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from holdfast.cli import text
+from holdfast.cli.backup import snapshot_message
+from holdfast.cli.invocation import Invocation
+from holdfast.cli.output import Column
+
+if TYPE_CHECKING:
+    from holdfast.repository.snapshot import Snapshot
+
+
+def snapshots(
+    ctx: typer.Context,
+    service: str = typer.Option("", "--service", metavar="NAME", help="Only those of one service."),
+    host: str = typer.Option("", "--host", metavar="NAME", help="Only those taken on one host."),
+    tag: list[str] = typer.Option([], "--tag", metavar="WORD", help="Only those with this word; several: all of them."),
+    since: str = typer.Option("", "--since", metavar="TIME", help="Only those begun at this time or later (ISO 8601)."),
+    until: str = typer.Option(
+        "", "--until", metavar="TIME", help="Only those begun at this time or earlier (ISO 8601)."
+    ),
+) -> None:
+    """List the snapshots of a repository, oldest first."""
+    from holdfast.config.load import find_stack_file, load_stack
+    from holdfast.operations.snapshots import SnapshotFilter, list_snapshots
+
+    run = Invocation.of(ctx)
+    wanted = SnapshotFilter(service, host, frozenset(tag), since, until)
+    found = list_snapshots(load_stack(find_stack_file(run.config)), run.repository, wanted)
+    if run.json:
+        for snapshot in found:
+            run.output.emit("snapshot", snapshot_message(snapshot), str)
+    else:
+        run.output.table("snapshot", found, _columns())
+
+
+def _state(snapshot: Snapshot) -> str:
+    if not snapshot.is_complete:
+        return "INCOMPLETE"
+    return "complete" if snapshot.is_clean else "CORRUPT SOURCE"
+
+
+def _local(stored: str) -> str:
+    from datetime import datetime
+
+    return f"{datetime.fromisoformat(stored).astimezone():%Y-%m-%d %H:%M:%S}"
+
+
+def _columns() -> list[Column[Snapshot]]:
+    return [
+        Column("id", lambda snapshot: snapshot.short_id),
+        Column("service", lambda snapshot: snapshot.service),
+        Column("host", lambda snapshot: snapshot.host),
+        Column("started", lambda snapshot: _local(snapshot.started)),
+        Column("size", lambda snapshot: text.size(snapshot.stats.size_bytes), is_number=True),
+        Column("new", lambda snapshot: text.size(snapshot.stats.stored_bytes), is_number=True),
+        Column("state", _state),
+        Column("tags", lambda snapshot: ",".join(snapshot.tags)),
+    ]

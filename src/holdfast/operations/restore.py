@@ -1,0 +1,75 @@
+"""Restore one service to a target directory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from holdfast.config.choose import choose_repository
+from holdfast.errors import UsageError
+from holdfast.operations.wiring import open_stack_repository
+from holdfast.postgres.binaries import Binaries, find_binaries
+from holdfast.repository.snapshot import choose_snapshot
+from holdfast.restore.run import RestoreOptions, plan_restore, run_restore
+from holdfast.services.postgres.facts import PostgresFacts, from_facts
+from holdfast.services.postgres.layout import PostgresLayout
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from holdfast.config.models import Stack
+    from holdfast.progress import Reporter
+    from holdfast.repository.reader import ChunkReader
+    from holdfast.repository.repository import Repository
+    from holdfast.restore.plan import RestorePlan
+
+
+@dataclass(frozen=True)
+class RestoreRequest:
+    """What a user asks for; ``tablespaces`` maps names to directories."""
+
+    service: str
+    target: Path
+    snapshot: str = "latest"
+    repository: str | None = None
+    tablespaces: Mapping[str, Path] = field(default_factory=dict)
+    resumes: bool = False
+
+
+@dataclass(frozen=True)
+class PreparedRestore:
+    """A restore that is planned and possible; ``binaries`` are those that can run the result, if found."""
+
+    plan: RestorePlan
+    facts: PostgresFacts
+    binaries: Binaries | None
+    repository: Repository
+    reader: ChunkReader
+    options: RestoreOptions
+
+
+def prepare_restore(stack: Stack, request: RestoreRequest) -> PreparedRestore:
+    """Plan a restore; nothing is written. Raises what stands in its way."""
+    if not request.target.is_absolute():
+        raise UsageError(f"{request.target} is not an absolute path", hint=f"did you mean {request.target.absolute()}?")
+    _, config = choose_repository(stack, asked=request.repository, service=request.service)
+    repository = open_stack_repository(stack, request.repository, request.service)
+    own = [s for s in repository.snapshots() if (s.stack, s.service) == (stack.stack, request.service)]
+    snapshot = choose_snapshot(own, request.snapshot)
+    facts = from_facts(snapshot.facts, snapshot.object_name)
+    layout = PostgresLayout(facts, request.target, request.tablespaces)
+    options = RestoreOptions(request.resumes, config.threads or RestoreOptions.threads)
+    plan, reader = plan_restore(repository, snapshot, layout, options)
+    extra = [path] if (path := _configured_binaries(stack, request.service)) else []
+    return PreparedRestore(plan, facts, find_binaries(facts.major, extra), repository, reader, options)
+
+
+def restore(prepared: PreparedRestore, reporter: Reporter) -> None:
+    """Carry a planned restore out."""
+    run_restore(prepared.repository, prepared.plan, prepared.reader, prepared.options, reporter)
+
+
+def _configured_binaries(stack: Stack, service: str) -> Path | None:
+    config = stack.services.get(service)
+    return config.binaries if config else None

@@ -1,0 +1,49 @@
+"""List snapshots, and find one by what a user types."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from holdfast.errors import UsageError
+from holdfast.operations.wiring import open_stack_repository
+
+if TYPE_CHECKING:
+    from holdfast.config.models import Stack
+    from holdfast.repository.snapshot import Snapshot
+
+
+@dataclass(frozen=True)
+class SnapshotFilter:
+    """What to list; empty fields do not restrict. Times are ISO 8601, local where they name no zone."""
+
+    service: str = ""
+    host: str = ""
+    tags: frozenset[str] = frozenset()
+    since: str = ""
+    until: str = ""
+
+    def matches(self, snapshot: Snapshot) -> bool:
+        """Whether a snapshot is wanted."""
+        started = datetime.fromisoformat(snapshot.started)
+        return (
+            self.service in {"", snapshot.service}
+            and self.host in {"", snapshot.host}
+            and self.tags.issubset(snapshot.tags)
+            and (not self.since or started >= parse_time(self.since))
+            and (not self.until or started <= parse_time(self.until))
+        )
+
+
+def list_snapshots(stack: Stack, asked: str | None, wanted: SnapshotFilter) -> list[Snapshot]:
+    """Return the wanted snapshots of a repository, oldest first."""
+    return [snapshot for snapshot in open_stack_repository(stack, asked).snapshots() if wanted.matches(snapshot)]
+
+
+def parse_time(text: str) -> datetime:
+    """Return an aware instant; UsageError when it is none."""
+    try:
+        return datetime.fromisoformat(text).astimezone()
+    except ValueError:
+        raise UsageError(f"not a time: {text!r}", hint="write it like 2026-11-20T14:03 or 2026-11-20") from None

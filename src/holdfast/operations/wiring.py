@@ -1,0 +1,107 @@
+"""From the stack file to objects: storages, repositories and services, made in one place."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from holdfast.config.choose import choose_repository, choose_service
+from holdfast.repository.cache import ObjectCache, default_cache_root
+from holdfast.repository.identity import parse_identity
+from holdfast.repository.repository import Identity, Passphrase, Repository, open_repository
+from holdfast.repository.writer import WriterOptions
+from holdfast.services.postgres.capture import PostgresOptions, PostgresService
+from holdfast.storage.options import Addressing, StorageOptions
+from holdfast.storage.url import open_storage
+
+if TYPE_CHECKING:
+    from holdfast.config.models import PostgresService as PostgresConfig
+    from holdfast.config.models import RepositoryConfig, S3Config, Stack
+    from holdfast.config.secrets import Secret, SecretSource
+    from holdfast.storage.base import Storage
+
+
+def open_stack_repository(stack: Stack, asked: str | None = None, service: str | None = None) -> Repository:
+    """Open the repository that a command means: the one asked for, the service's own, or the only one."""
+    _, config = choose_repository(stack, asked=asked, service=service)
+    return open_repository(make_storage(config), make_unlock(config), make_cache)
+
+
+def make_storage(config: RepositoryConfig) -> Storage:
+    """Return the storage of a repository, in all its wrappers."""
+    return open_storage(config.url, _storage_options(config))
+
+
+def make_cache(repository_id: str) -> ObjectCache:
+    """Return the local cache of a repository."""
+    return ObjectCache(default_cache_root(), repository_id)
+
+
+def make_unlock(config: RepositoryConfig) -> Passphrase | Identity | None:
+    """Return the secret that opens a repository, None for an unencrypted one; the secret is read now."""
+    if config.passphrase is not None:
+        return Passphrase(config.passphrase.read().reveal().encode())
+    if config.identity is not None:
+        return Identity(parse_identity(config.identity.read().reveal()))
+    return None
+
+
+def writer_options(config: RepositoryConfig, *, verifies_all: bool = False) -> WriterOptions:
+    """Return how a backup writes into a repository."""
+    threads = config.threads or WriterOptions.threads
+    return WriterOptions(compression=config.compression, threads=threads, verifies_all=verifies_all)
+
+
+def make_service(stack: Stack, name: str) -> PostgresService:
+    """Return a service of the stack."""
+    config = choose_service(stack, name)
+    return PostgresService(
+        PostgresOptions(
+            conninfo=connection_string(config),
+            label=f"holdfast {stack.stack}/{name}",
+            data_directory=config.data_directory,
+        )
+    )
+
+
+def connection_string(config: PostgresConfig) -> str:
+    """Return how a server is reached, with the password where one is configured."""
+    if config.password is None:
+        return config.connection
+    from psycopg.conninfo import make_conninfo
+
+    return make_conninfo(config.connection, password=config.password.read().reveal())
+
+
+def _storage_options(config: RepositoryConfig) -> StorageOptions:
+    s3 = config.s3
+    if s3 is None:
+        return StorageOptions(
+            retry_deadline_s=config.retry_deadline.total_seconds(),
+            upload_limit_bytes_s=config.limits.upload,
+            download_limit_bytes_s=config.limits.download,
+        )
+    return StorageOptions(
+        endpoint=s3.endpoint,
+        region=s3.region,
+        access_key_id=_key_id(s3),
+        secret_access_key=_revealed(s3.secret_access_key),
+        session_token=_revealed(s3.session_token),
+        addressing=Addressing.PATH if s3.path_style else Addressing.VIRTUAL_HOST,
+        plain_http_is_allowed=s3.allow_http,
+        ca_certificate_file=os.fspath(s3.ca_file) if s3.ca_file else None,
+        retry_deadline_s=config.retry_deadline.total_seconds(),
+        upload_limit_bytes_s=config.limits.upload,
+        download_limit_bytes_s=config.limits.download,
+    )
+
+
+def _key_id(s3: S3Config) -> str | None:
+    return s3.access_key_id if isinstance(s3.access_key_id, str) else _revealed(s3.access_key_id)
+
+
+def _revealed(source: SecretSource | None) -> str | None:
+    if source is None:
+        return None
+    secret: Secret = source.read()
+    return secret.reveal()

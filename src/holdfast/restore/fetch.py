@@ -1,0 +1,110 @@
+"""Fetching content: spans of packs in the order in which they lie, opened by several threads and written in place."""
+
+from __future__ import annotations
+
+import mmap
+import threading
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from holdfast import crashpoint
+from holdfast.crashpoint import CrashPoint
+from holdfast.repository.frames import CHUNK_LIMIT_BYTES
+from holdfast.restore.writing import ALIGNMENT, OpenFiles
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from holdfast.progress import Reporter
+    from holdfast.repository.reader import ChunkReader, Span
+    from holdfast.restore.plan import PlannedFile, RestorePlan
+
+
+class ContentFetcher:
+    """Writes the content of a plan's files; every chunk is authenticated before a byte of it is written."""
+
+    def __init__(self, plan: RestorePlan, reader: ChunkReader, reporter: Reporter, threads: int) -> None:
+        self._plan, self._reader, self._reporter, self._threads = plan, reader, reporter, threads
+        self._files = OpenFiles(plan.files)
+        self._lock = threading.Lock()
+        self._failure: BaseException | None = None
+        self._is_stopping = False
+
+    def fetch(self, wants: np.ndarray, on_file_done: Callable[[PlannedFile], None]) -> None:
+        """Write all ``wants`` (WANT_DTYPE, by row); ``on_file_done`` is called once for each file when it is whole."""
+        left = np.bincount(wants["file"], weights=wants["length"], minlength=len(self._plan.files)).astype(np.int64)
+        spans = iter(self._reader.spans(wants["row"]))
+        work = _Work(wants, left, spans, on_file_done)
+        workers = [
+            threading.Thread(target=self._work, args=(work,), name=f"fetch-{number}", daemon=True)
+            for number in range(self._threads)
+        ]
+        try:
+            for worker in workers:
+                worker.start()
+            for worker in workers:
+                worker.join()
+        finally:
+            self._is_stopping = True  # reached early only by a signal: the threads end after their present span
+            for worker in workers:
+                if worker.ident is not None:
+                    worker.join()
+            self._files.close_all()
+        if self._failure is not None:
+            raise self._failure
+
+    def _work(self, work: _Work) -> None:
+        try:
+            with mmap.mmap(-1, CHUNK_LIMIT_BYTES) as area, memoryview(area) as buffer:
+                while (span := self._next(work.spans)) is not None:
+                    self._write_span(work, span, buffer)
+                    crashpoint.reach(CrashPoint.RESTORE_SPAN_WRITTEN)
+        except BaseException as error:  # noqa: BLE001 - carried to the caller's thread, and raised there
+            with self._lock:
+                self._failure = self._failure or error
+
+    def _next(self, spans: Iterator[Span]) -> Span | None:
+        with self._lock:
+            return None if self._failure is not None or self._is_stopping else next(spans, None)
+
+    def _write_span(self, work: _Work, span: Span, buffer: memoryview) -> None:
+        cipher = self._reader.cipher(span.pack)
+        fetched = self._reader.fetch(span)
+        first = np.searchsorted(work.wants["row"], span.rows, side="left").tolist()
+        last = np.searchsorted(work.wants["row"], span.rows, side="right").tolist()
+        for at, (_, chunk, frame, sealed) in enumerate(self._reader.frames(span, fetched)):
+            with buffer[: frame.plain] as plain:
+                self._reader.opener.open_into(cipher, frame, chunk, sealed, plain)
+                self._write_chunk(work, work.wants[first[at] : last[at]], plain)
+
+    def _write_chunk(self, work: _Work, wants: np.ndarray, plain: memoryview) -> None:
+        for _, number, offset, length, start in wants.tolist():
+            with plain[start : start + length] as piece:
+                self._files.write(number, offset, piece, is_aligned=start % ALIGNMENT == 0)
+            self._reporter.advance(length)
+            if work.take(number, length):
+                self._files.close(number)
+                work.on_file_done(self._plan.files[number])
+                crashpoint.reach(CrashPoint.RESTORE_FILE_DONE)
+
+
+class _Work:
+    """What is left to do; shared by the threads."""
+
+    def __init__(
+        self,
+        wants: np.ndarray,
+        left: np.ndarray,
+        spans: Iterator[Span],
+        on_file_done: Callable[[PlannedFile], None],
+    ) -> None:
+        self.wants, self.spans, self.on_file_done = wants, spans, on_file_done
+        self._left = left.tolist()
+        self._lock = threading.Lock()
+
+    def take(self, number: int, length: int) -> bool:
+        """Count bytes of a file as written; return whether the file is whole now."""
+        with self._lock:
+            self._left[number] -= length
+            return bool(self._left[number] == 0)

@@ -1,0 +1,80 @@
+"""The file in a restored directory that says what was restored from where, and whether it is whole."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from holdfast import __version__, clock
+from holdfast.errors import UsageError
+from holdfast.restore.tree import sync_directory
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from holdfast.repository.snapshot import Snapshot
+
+MARKER_NAME = "holdfast-restore.json"
+
+
+class RestoreMarker(msgspec.Struct, frozen=True, kw_only=True):
+    """Which snapshot a directory was restored from. Times are ISO 8601 in UTC; ``finished`` is empty until it is."""
+
+    snapshot: str
+    stack: str
+    service: str
+    repository: str
+    repository_id: str
+    tool_version: str
+    started: str
+    finished: str = ""
+    facts: dict[str, object] = {}
+
+
+def new_marker(snapshot: Snapshot, repository_url: str, repository_id: str) -> RestoreMarker:
+    """Return the marker of a restore that begins now."""
+    return RestoreMarker(
+        snapshot=snapshot.id,
+        stack=snapshot.stack,
+        service=snapshot.service,
+        repository=repository_url,
+        repository_id=repository_id,
+        tool_version=__version__,
+        started=clock.now().isoformat(timespec="seconds"),
+        facts=snapshot.facts,
+    )
+
+
+def write_marker(target: Path, marker: RestoreMarker) -> None:
+    """Put the marker into the directory, durably, in place of an earlier one."""
+    path, temporary = target / MARKER_NAME, target / (MARKER_NAME + ".new")
+    with temporary.open("wb") as file:
+        file.write(msgspec.json.format(msgspec.json.encode(marker)) + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    sync_directory(target)
+
+
+def finish_marker(target: Path, marker: RestoreMarker) -> None:
+    """Say that the restore is whole."""
+    write_marker(target, msgspec.structs.replace(marker, finished=clock.now().isoformat(timespec="seconds")))
+
+
+def require_resumable(target: Path, snapshot: Snapshot) -> None:
+    """Raise UsageError unless the directory holds a broken-off restore of this very snapshot."""
+    try:
+        marker = msgspec.json.decode((target / MARKER_NAME).read_bytes(), type=RestoreMarker)
+    except (OSError, msgspec.MsgspecError):
+        raise UsageError(
+            f"there is no broken-off restore in {target}", hint="without --resume, restore to a new or empty directory"
+        ) from None
+    if marker.finished:
+        raise UsageError(f"the restore in {target} is whole already", hint="nothing is left to do")
+    if marker.snapshot != snapshot.id:
+        raise UsageError(
+            f"{target} holds a broken-off restore of another snapshot ({marker.snapshot[:8]})",
+            hint=f"resume it with --snapshot {marker.snapshot[:8]}, or restore to a new directory",
+        )

@@ -1,0 +1,146 @@
+"""The plan of a restore: what goes where, what is fetched, whether it fits. Dry-run stops after it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from holdfast.errors import NoSpaceError, UsageError
+from holdfast.repository.manifest import EXTENT_DTYPE, Entry, EntryKind, parse_extents
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from holdfast.repository.reader import ChunkReader
+    from holdfast.repository.snapshot import Snapshot
+    from holdfast.restore.layout import Layout
+
+WANT_DTYPE = np.dtype(
+    [("row", "<i8"), ("file", "<u4"), ("file_offset", "<u8"), ("length", "<u4"), ("chunk_offset", "<u4")]
+)
+_NOT_RESTORED = {EntryKind.FIFO, EntryKind.SOCKET}
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedFile:
+    """One file to write: its entry, where, and how many bytes are fetched for it."""
+
+    entry: Entry
+    path: Path
+    content_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """A file system that the restore writes to: bytes needed and free."""
+
+    path: Path
+    needed_bytes: int
+    free_bytes: int
+
+
+@dataclass(frozen=True)
+class RestorePlan:
+    """Everything that a restore will do. ``wants`` (WANT_DTYPE) is sorted by index row."""
+
+    snapshot: Snapshot
+    layout: Layout
+    directories: tuple[tuple[Entry, Path], ...]
+    links: tuple[tuple[Entry, Path], ...]
+    files: tuple[PlannedFile, ...]
+    wants: np.ndarray = field(repr=False)
+    size_bytes: int
+    fetched_bytes: int
+    packs: int
+    rooms: tuple[Room, ...]
+
+
+def make_plan(snapshot: Snapshot, entries: Iterable[Entry], reader: ChunkReader, layout: Layout) -> RestorePlan:
+    """Return the plan, having proven that every chunk is indexed; DamageError where one is not."""
+    placed = [(entry, path) for entry in entries if (path := layout.destination(entry)) is not None]
+    regular = [(entry, path) for entry, path in placed if entry.kind is EntryKind.FILE]
+    wants = _wants([entry for entry, _ in regular], reader)
+    content = np.bincount(wants["file"], weights=wants["length"], minlength=len(regular)).astype(np.int64)
+    files = tuple(
+        PlannedFile(entry, path, int(count)) for (entry, path), count in zip(regular, content.tolist(), strict=True)
+    )
+    spans = reader.spans(wants["row"])
+    return RestorePlan(
+        snapshot=snapshot,
+        layout=layout,
+        directories=tuple((entry, path) for entry, path in placed if entry.kind is EntryKind.DIRECTORY),
+        links=tuple((e, p) for e, p in placed if e.kind in {EntryKind.SYMLINK, EntryKind.HARD_LINK}),
+        files=files,
+        wants=wants,
+        size_bytes=sum(file.entry.size for file in files),
+        fetched_bytes=sum(span.length for span in spans),
+        packs=len({span.pack.ref.id for span in spans}),
+        rooms=_rooms(files, layout.roots),
+    )
+
+
+def require_room(plan: RestorePlan) -> None:
+    """Raise NoSpaceError when a file system of the plan is too small."""
+    for room in plan.rooms:
+        if room.needed_bytes > room.free_bytes:
+            raise NoSpaceError(
+                f"{room.path} has {room.free_bytes >> 20} MiB free; the restore needs {room.needed_bytes >> 20} MiB",
+                hint="free some space, or restore to another file system",
+            )
+
+
+def require_vacant(roots: Iterable[Path]) -> None:
+    """Raise UsageError when a directory to fill holds anything, or is part of a cluster already (FAULTS 29)."""
+    for root in roots:
+        if (root / "postmaster.pid").exists():
+            raise UsageError(f"{root} is in use by a running server", hint="restore to a new directory")
+        if root.exists() and (not root.is_dir() or any(root.iterdir())):
+            raise UsageError(
+                f"{root} is not empty",
+                hint="restore to a new or empty directory; --resume goes on with a broken-off one",
+            )
+        for above in root.resolve().parents:
+            if (above / "PG_VERSION").exists() and (above / "global").is_dir():
+                raise UsageError(f"{root} lies inside the data directory {above}", hint="restore to a place outside it")
+            if (above / "config").is_file() and (above / "packs").is_dir():
+                raise UsageError(f"{root} lies inside the repository {above}", hint="restore to a place outside it")
+
+
+def _wants(entries: list[Entry], reader: ChunkReader) -> np.ndarray:
+    """Return which part of which chunk goes where, sorted by index row."""
+    listed = [chunk for entry in entries for chunk in entry.extent_chunks]
+    lists = reader.read_many(listed)
+    by_file = [
+        parse_extents(entry, entry.extents + b"".join(next(lists) for _ in entry.extent_chunks)) for entry in entries
+    ]
+    extents = np.concatenate([np.zeros(0, dtype=EXTENT_DTYPE), *by_file])
+    wants = np.zeros(len(extents), dtype=WANT_DTYPE)
+    wants["file"] = np.repeat(np.arange(len(by_file)), [len(part) for part in by_file])
+    for name in ("file_offset", "length", "chunk_offset"):
+        wants[name] = extents[name]
+    wants["row"] = reader.rows(np.ascontiguousarray(extents["chunk"]))
+    return wants[np.argsort(wants["row"], kind="stable")]
+
+
+def _rooms(files: Iterable[PlannedFile], roots: Iterable[Path]) -> tuple[Room, ...]:
+    """Return the file systems that the files go to, each with what it must take."""
+    existing = {root: _existing(root) for root in roots}
+    needed: dict[int, int] = {}
+    place: dict[int, Path] = {}
+    by_depth = sorted(existing, key=lambda root: -len(root.parts))
+    for file in files:
+        root = next(root for root in by_depth if file.path.is_relative_to(root))
+        device = os.stat(existing[root]).st_dev
+        place.setdefault(device, existing[root])
+        needed[device] = needed.get(device, 0) + file.content_bytes
+    return tuple(Room(place[device], count, shutil.disk_usage(place[device]).free) for device, count in needed.items())
+
+
+def _existing(path: Path) -> Path:
+    """Return the path itself or the nearest directory above it that exists."""
+    return next(above for above in (path, *path.parents) if above.exists())

@@ -1,0 +1,139 @@
+"""A restore from plan to finished directory. Until its last rename, the result cannot be started."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from holdfast import crashpoint
+from holdfast.crashpoint import CrashPoint
+from holdfast.errors import NoSpaceError, PermissionRefusedError, StorageError
+from holdfast.restore.fetch import ContentFetcher
+from holdfast.restore.marker import finish_marker, new_marker, require_resumable, write_marker
+from holdfast.restore.plan import RestorePlan, make_plan, require_room, require_vacant
+from holdfast.restore.resume import missing_wants
+from holdfast.restore.tree import (
+    finish_path,
+    finish_tree,
+    make_tree,
+    sync_directory,
+    sync_file_systems,
+    written_path,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy as np
+
+    from holdfast.progress import Reporter
+    from holdfast.repository.reader import ChunkReader
+    from holdfast.repository.repository import Repository
+    from holdfast.repository.snapshot import Snapshot
+    from holdfast.restore.layout import Layout
+    from holdfast.restore.plan import PlannedFile
+
+
+@dataclass(frozen=True)
+class RestoreOptions:
+    """``resumes``: go on with a broken-off restore in the target. ``threads`` fetch, open and write."""
+
+    resumes: bool = False
+    threads: int = (os.cpu_count() or 1) + 1
+
+
+def plan_restore(
+    repository: Repository, snapshot: Snapshot, layout: Layout, options: RestoreOptions
+) -> tuple[RestorePlan, ChunkReader]:
+    """Return what a restore would do, having refused what it must not do; nothing is written."""
+    if options.resumes:
+        require_resumable(layout.target, snapshot)
+    else:
+        require_vacant(layout.roots)
+    reader = repository.reader()
+    plan = make_plan(snapshot, repository.entries(reader, snapshot), reader, layout)
+    if not options.resumes:
+        require_room(plan)
+    return plan, reader
+
+
+def run_restore(
+    repository: Repository, plan: RestorePlan, reader: ChunkReader, options: RestoreOptions, reporter: Reporter
+) -> None:
+    """Carry out a plan. Raises what went wrong; the target then holds a restore that ``resumes`` can go on with."""
+    crashpoint.reach(CrashPoint.RESTORE_PLANNED)
+    layout = plan.layout
+    final = plan
+    plan = replace(plan, files=tuple(replace(file, path=written_path(layout, file)) for file in plan.files))
+    with _translated(layout):
+        marker = new_marker(plan.snapshot, repository.storage.url, repository.config.id)
+        for root in layout.roots:
+            root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_marker(layout.target, marker)
+        crashpoint.reach(CrashPoint.RESTORE_MARKED)
+
+        make_tree(plan)
+        crashpoint.reach(CrashPoint.RESTORE_TREE_MADE)
+
+        wants = _what_is_missing(repository, plan, reader, options, reporter)
+        reporter.phase("restoring files", total_bytes=int(wants["length"].sum()))
+        ContentFetcher(plan, reader, reporter, options.threads).fetch(wants, _finish_file)
+        for file in _untouched(plan, wants):
+            _finish_file(file)
+        layout.finish()
+        finish_tree(plan)
+        crashpoint.reach(CrashPoint.RESTORE_CONTENT_WRITTEN)
+
+        reporter.phase("making the files durable")
+        sync_file_systems(layout.roots)
+        crashpoint.reach(CrashPoint.RESTORE_SYNCED)
+
+        _give_last_its_name(plan, final)
+        crashpoint.reach(CrashPoint.RESTORE_CONTROL_RENAMED)
+        finish_marker(layout.target, marker)
+        crashpoint.reach(CrashPoint.RESTORE_FINISHED)
+
+
+def _what_is_missing(
+    repository: Repository, plan: RestorePlan, reader: ChunkReader, options: RestoreOptions, reporter: Reporter
+) -> np.ndarray:
+    if not options.resumes:
+        return plan.wants
+    reporter.phase("verifying what is there", total_bytes=plan.size_bytes)
+    return missing_wants(plan, reader, repository.keys, reporter, options.threads)
+
+
+def _untouched(plan: RestorePlan, wants: np.ndarray) -> Iterator[PlannedFile]:
+    """Yield the files to which nothing is written: empty ones, and those that a resumed restore finds whole."""
+    written = set(wants["file"].tolist())
+    return (file for number, file in enumerate(plan.files) if number not in written)
+
+
+def _finish_file(file: PlannedFile) -> None:
+    finish_path(file.path, file.entry)
+
+
+def _give_last_its_name(plan: RestorePlan, final: RestorePlan) -> None:
+    for written, named in zip(plan.files, final.files, strict=True):
+        if written.path != named.path:
+            written.path.rename(named.path)
+            sync_directory(named.path.parent)
+
+
+@contextmanager
+def _translated(layout: Layout) -> Iterator[None]:
+    """Turn the operating system's refusals into ours; what is on disk stays, to be resumed."""
+    import errno
+
+    try:
+        yield
+    except OSError as error:
+        where = error.filename or layout.target
+        hint = "repair the cause, then run the same command with --resume"
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            raise NoSpaceError(f"no space left while writing {where}", hint=hint) from error
+        if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
+            raise PermissionRefusedError(f"may not write {where}: {error.strerror}", hint=hint) from error
+        raise StorageError(f"cannot write {where}: {error.strerror}", hint=hint) from error

@@ -1,0 +1,133 @@
+"""The tree of a restore: directories, links and empty files of the right size; owners, modes and times at the end."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import grp
+import os
+import pwd
+from contextlib import suppress
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from holdfast.errors import StorageError
+from holdfast.repository.manifest import Entry, EntryKind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from holdfast.restore.layout import Layout
+    from holdfast.restore.plan import PlannedFile, RestorePlan
+
+UNFINISHED_SUFFIX = ".holdfast-unfinished"
+_PRIVATE_DIRECTORY, _PRIVATE_FILE = 0o700, 0o600
+
+
+def written_path(layout: Layout, file: PlannedFile) -> Path:
+    """Return under which name a file is written: the last one gets its own name only at the very end."""
+    return unfinished(file.path) if file.entry.path == layout.last else file.path
+
+
+def unfinished(path: Path) -> Path:
+    """Return the name of a file that may not be found under its own yet."""
+    return path.with_name(path.name + UNFINISHED_SUFFIX)
+
+
+def make_tree(plan: RestorePlan) -> None:
+    """Make directories, links and files; what is there already (a resumed restore) stays."""
+    for root in plan.layout.roots:
+        root.mkdir(mode=_PRIVATE_DIRECTORY, parents=True, exist_ok=True)
+    for _, path in sorted(plan.directories, key=lambda placed: len(placed[1].parts)):
+        path.mkdir(mode=_PRIVATE_DIRECTORY, exist_ok=True)
+    for entry, path in plan.links:
+        if entry.kind is EntryKind.SYMLINK and not path.is_symlink():
+            path.symlink_to(os.fsdecode(plan.layout.link(entry)))
+    for file in plan.files:
+        _make_file(file)
+
+
+def finish_tree(plan: RestorePlan) -> None:
+    """Link hard links, and give links and directories their owners, modes and times (deepest first)."""
+    for entry, path in plan.links:
+        if entry.kind is EntryKind.HARD_LINK and not path.exists():
+            os.link(plan.layout.target / os.fsdecode(entry.link), path)
+        elif entry.kind is EntryKind.SYMLINK:
+            _own(path, entry)
+    for entry, path in sorted(plan.directories, key=lambda placed: -len(placed[1].parts)):
+        finish_path(path, entry)
+
+
+def finish_path(path: Path, entry: Entry) -> None:
+    """Give a file or directory its owner, mode, extended attributes and times, in this order."""
+    _own(path, entry)
+    os.chmod(path, entry.mode)
+    for name, value in entry.xattrs.items():
+        with suppress(PermissionError):  # security.* and trusted.* are root's alone
+            os.setxattr(path, name, value)
+    os.utime(path, ns=(entry.mtime_ns, entry.mtime_ns))
+
+
+def sync_file_systems(paths: Iterable[Path]) -> None:
+    """Make all that was written durable: one syncfs(2) for each file system. StorageError when one reports a fault.
+
+    Since Linux 5.8 syncfs reports write errors of all files of the file system, as fsync does for one.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    seen: set[int] = set()
+    for path in paths:
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            device = os.fstat(descriptor).st_dev
+            if device not in seen and libc.syncfs(descriptor) != 0:
+                reason = os.strerror(ctypes.get_errno())
+                raise StorageError(f"{path} could not be made durable: {reason}", hint="look at the disk and its log")
+            seen.add(device)
+        finally:
+            os.close(descriptor)
+
+
+def sync_directory(path: Path) -> None:
+    """Make the names in one directory durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _make_file(file: PlannedFile) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(file.path, flags, _PRIVATE_FILE)
+    try:
+        if os.fstat(descriptor).st_size != file.entry.size:
+            os.ftruncate(descriptor, file.entry.size)
+    finally:
+        os.close(descriptor)
+
+
+def _own(path: Path, entry: Entry) -> None:
+    """Give a path its owner: by name where this machine knows it, else by number. Without the right to, it is ours."""
+    uid, gid = _uid(entry.user, entry.uid), _gid(entry.group, entry.gid)
+    try:
+        os.chown(path, uid, gid, follow_symlinks=False)
+    except OSError as error:
+        if error.errno != errno.EPERM:
+            raise
+
+
+@lru_cache(maxsize=1024)
+def _uid(name: str, number: int) -> int:
+    try:
+        return pwd.getpwnam(name).pw_uid
+    except KeyError:
+        return number
+
+
+@lru_cache(maxsize=1024)
+def _gid(name: str, number: int) -> int:
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError:
+        return number

@@ -1,0 +1,109 @@
+"""A snapshot of a cluster as a data directory on this machine (a Layout of a restore).
+
+Tablespaces go back to where they were, or to where the operator says. The result starts with plain pg_ctl and recovers
+from the WAL that it carries; it does not archive, and follows nobody: both would harm the cluster it came from.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING
+
+from holdfast.errors import UsageError
+from holdfast.services.filesystem import ROOT_PATH
+from holdfast.services.postgres.rules import CONTROL
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from holdfast.repository.manifest import Entry
+    from holdfast.services.postgres.facts import PostgresFacts
+
+_IN_TABLESPACE = re.compile(rb"pg_tblspc/([0-9]+)(?:/(.*))?", re.DOTALL)
+_FOLLOWS_OTHERS = {b"standby.signal", b"recovery.signal"}
+_AUTO_CONF = "postgresql.auto.conf"
+_TABLESPACE_MAP = "tablespace_map"
+_SETTINGS = """
+# Added by holdfast when this directory was restored: it must not write into the archive of the cluster it came from.
+# Once this is the cluster to keep, remove these lines (or ALTER SYSTEM RESET archive_mode) and restart.
+archive_mode = 'off'
+"""
+
+
+class PostgresLayout:
+    """Maps the entries of one snapshot to paths. ``tablespaces``: by name, where else they go."""
+
+    def __init__(self, facts: PostgresFacts, target: Path, tablespaces: Mapping[str, Path]) -> None:
+        self.target = target
+        self._facts = facts
+        self._places = _tablespace_places(facts, tablespaces)
+
+    @property
+    def roots(self) -> tuple[Path, ...]:
+        """The data directory and each tablespace outside it."""
+        return (self.target, *self._places.values())
+
+    @property
+    def last(self) -> bytes:
+        """The control file: without it no server starts."""
+        return CONTROL
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What comes back otherwise than it was."""
+        lines = ["archiving is switched off in the restored cluster (archive_mode in postgresql.auto.conf)"]
+        if self._facts.is_standby:
+            lines.append("the snapshot was taken from a standby; the restored cluster starts as a primary")
+        for name, place in self._named_places().items():
+            lines.append(f"tablespace {name} goes to {place}")
+        return tuple(lines)
+
+    def destination(self, entry: Entry) -> Path | None:
+        """Return where an entry goes; None for signal files."""
+        if entry.path == ROOT_PATH:
+            return self.target
+        if entry.path in _FOLLOWS_OTHERS:
+            return None
+        match = _IN_TABLESPACE.fullmatch(entry.path)
+        if match and match[2] is not None and int(match[1]) in self._places:
+            return self._places[int(match[1])] / os.fsdecode(match[2])
+        return self.target / os.fsdecode(entry.path)
+
+    def link(self, entry: Entry) -> bytes:
+        """Return where a tablespace's link points to here; other links stay as they were."""
+        match = _IN_TABLESPACE.fullmatch(entry.path)
+        if match and match[2] is None and int(match[1]) in self._places:
+            return os.fsencode(self._places[int(match[1])])
+        return entry.link
+
+    def finish(self) -> None:
+        """Switch archiving off, and let ``tablespace_map`` say where the tablespaces are now."""
+        with (self.target / _AUTO_CONF).open("a", encoding="utf-8") as file:
+            file.write(_SETTINGS)
+        path = self.target / _TABLESPACE_MAP
+        if path.exists():
+            lines = (f"{oid} {_escaped(str(place))}\n" for oid, place in sorted(self._places.items()))
+            path.write_text("".join(lines), encoding="utf-8")
+
+    def _named_places(self) -> dict[str, Path]:
+        return {t.name: self._places[t.oid] for t in self._facts.tablespaces if t.oid in self._places}
+
+
+def _tablespace_places(facts: PostgresFacts, wanted: Mapping[str, Path]) -> dict[int, Path]:
+    from pathlib import Path
+
+    outside = {tablespace.name: tablespace for tablespace in facts.tablespaces if not tablespace.is_in_place}
+    for name, place in wanted.items():
+        if name not in outside:
+            known = ", ".join(sorted(outside)) or "none"
+            raise UsageError(f"the snapshot has no tablespace {name!r} to place", hint=f"it has: {known}")
+        if not place.is_absolute():
+            raise UsageError(f"tablespace {name}: {place} is not an absolute path", hint="give the full path")
+    return {tablespace.oid: wanted.get(name, Path(tablespace.location)) for name, tablespace in outside.items()}
+
+
+def _escaped(path: str) -> str:
+    """Escape as ``tablespace_map`` wants it (``read_tablespace_map`` in xlog.c): backslashes and line ends."""
+    return re.sub(r"([\\\n\r])", r"\\\1", path)

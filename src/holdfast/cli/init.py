@@ -17,7 +17,7 @@ def init(
     unencrypted: bool = typer.Option(
         False,
         "--unencrypted",
-        help="Make a repository that anybody with access can read; the stack file must say so too.",
+        help="Make a repository without encryption; the stack file must say so too.",
     ),
 ) -> None:
     """Make the repository that the stack file describes, and print its recovery identity once."""

@@ -21,9 +21,7 @@ def snapshots(
     host: str = typer.Option("", "--host", metavar="NAME", help="Only those taken on one host."),
     tag: list[str] = typer.Option([], "--tag", metavar="WORD", help="Only those with this word; several: all of them."),
     since: str = typer.Option("", "--since", metavar="TIME", help="Only those begun at this time or later (ISO 8601)."),
-    until: str = typer.Option(
-        "", "--until", metavar="TIME", help="Only those begun at this time or earlier (ISO 8601)."
-    ),
+    until: str = typer.Option("", "--until", metavar="TIME", help="Only those begun at this time or earlier."),
 ) -> None:
     """List the snapshots of a repository, oldest first."""
     from holdfast.config.load import find_stack_file, load_stack

@@ -205,7 +205,7 @@ class Repository:
         """Return every key slot, authenticated, oldest first."""
         slots = []
         for name, stored in _stored_slots(self.storage):
-            slot = _parse_slot(name, stored)
+            slot = parse_slot(name, stored)
             require_authentic(self.keys, name, slot, stored)
             slots.append(slot)
         return sorted(slots, key=lambda slot: (slot.created, slot.id))
@@ -309,7 +309,7 @@ def _stored_slots(storage: Storage) -> Iterator[tuple[str, bytes]]:
         yield info.name, bytes(storage.get(info.name))
 
 
-def _parse_slot(name: str, stored: bytes) -> KeySlot:
+def parse_slot(name: str, stored: bytes) -> KeySlot:
     try:
         slot = msgspec.json.decode(stored, type=KeySlot)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
@@ -324,7 +324,7 @@ def _unlock(storage: Storage, repository_id: str, unlock: Unlock) -> Keyring:
     damage: DamageError | None = None
     for name, stored in _stored_slots(storage):
         try:
-            keyring = unlock.open(repository_id, _parse_slot(name, stored))
+            keyring = unlock.open(repository_id, parse_slot(name, stored))
         except DamageError as error:
             damage = error
             continue

@@ -18,7 +18,7 @@ import msgspec
 
 from holdfast import clock, crashpoint
 from holdfast.crashpoint import CrashPoint
-from holdfast.errors import BusyError, NotFoundError, PermissionRefusedError, StorageError
+from holdfast.errors import BusyError, DamageError, NotFoundError, PermissionRefusedError, StorageError
 from holdfast.model import new_object_id
 from holdfast.repository.sealed import ObjectType, open_object, seal_object
 
@@ -116,6 +116,9 @@ def read_sessions(storage: Storage, keys: Keys) -> Iterator[SessionRecord]:
             content = open_object(keys, ObjectType.SESSION, name, storage.get(name))
         except NotFoundError:
             continue  # withdrawn, or beaten on, since the listing
+        except DamageError as error:
+            hint = "make sure that no backup is running, then delete this object from the storage"
+            raise DamageError(name, error.reason, hint=hint) from error
         yield msgspec.json.decode(content, type=SessionRecord)
 
 

@@ -1,0 +1,165 @@
+"""Examines a repository and says what was proven and what was not. It only ever reads: nothing is deleted or repaired.
+
+Three depths, each including the one before: structure (every snapshot, every list of files, every chunk accounted for,
+every pack there with its length), packs (their bytes are those that were stored; no private key needed), data (every
+frame opens and is the chunk that its id says).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from holdfast import clock
+from holdfast.errors import KeyRefusedError, UsageError
+from holdfast.repository.check_chunks import ChunkVerdicts
+from holdfast.repository.check_manifests import ManifestWalk, WalkCounts
+from holdfast.repository.check_objects import ObjectChecker, SoundObjects
+from holdfast.repository.check_packs import PackChecker, PackJob, ReadCounts, choose_packs
+from holdfast.repository.check_report import CheckReport, Damage, Findings
+from holdfast.repository.reader import ChunkReader
+
+if TYPE_CHECKING:
+    from holdfast.progress import Reporter
+    from holdfast.repository.repository import Repository
+
+_NAMES_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class CheckOptions:
+    """How deep: the percentage of packs (0 to 100) whose bytes are compared, and of those that are opened."""
+
+    read_packs_percent: int = 0
+    read_data_percent: int = 0
+
+
+def check_repository(repository: Repository, options: CheckOptions, reporter: Reporter) -> CheckReport:
+    """Check an open repository; damage is in the report, not raised.
+
+    Raises DamageError when the config itself is not authentic, StorageError when the storage fails (an error is never
+    taken for an absence), KeyRefusedError when data is to be opened and only a writer credential is at hand.
+    """
+    _require_possible(repository, options)
+    storage, keys, findings = repository.storage, repository.keys, Findings()
+
+    reporter.phase("checking the small objects")
+    objects = ObjectChecker(storage, keys, findings).check()
+    verdicts = ChunkVerdicts(objects.parts, objects.pack_lengths, findings)
+
+    packs = PackChecker(storage, keys, verdicts, findings, reporter)
+    jobs = _plan_reading(verdicts, options)
+    if jobs:
+        packs.check(jobs)
+
+    walk = ManifestWalk(ChunkReader(storage, keys, verdicts.index), verdicts, findings, reporter)
+    walk.walk(objects.snapshots)
+
+    return _report(_Examined(objects, verdicts, walk, packs.counts, options), findings.damages())
+
+
+def _require_possible(repository: Repository, options: CheckOptions) -> None:
+    for percent in (options.read_packs_percent, options.read_data_percent):
+        if not 0 <= percent <= 100:
+            raise UsageError(f"{percent} is not a percentage", hint="give a number from 1 to 100")
+    if options.read_data_percent and not repository.keys.can_read_data:
+        raise KeyRefusedError(
+            "opening data needs an owner's key, and this one only writes",
+            hint="use the passphrase or the recovery identity, or check --read-packs, which needs neither",
+        )
+
+
+def _plan_reading(verdicts: ChunkVerdicts, options: CheckOptions) -> list[PackJob]:
+    if not (options.read_packs_percent or options.read_data_percent):
+        return []
+    ids = {pack.ref.id for pack in verdicts.index.packs}
+    today = clock.now().date()
+    opened = choose_packs(ids, options.read_data_percent, today)
+    compared = choose_packs(ids, options.read_packs_percent, today) | opened
+    return [
+        PackJob(number, pack, rows, pack.ref.id in opened)
+        for number, rows in verdicts.rows_by_pack()
+        if (pack := verdicts.index.packs[number]).ref.id in compared
+    ]
+
+
+@dataclass(frozen=True)
+class _Examined:
+    objects: SoundObjects
+    verdicts: ChunkVerdicts
+    walk: ManifestWalk
+    read: ReadCounts
+    options: CheckOptions
+
+    @property
+    def walked(self) -> WalkCounts:
+        return self.walk.counts
+
+
+def _report(examined: _Examined, damages: list[Damage]) -> CheckReport:
+    harmless = [damage for damage in damages if damage.is_harmless]
+    harmful = tuple(damage for damage in damages if not damage.is_harmless)
+    notices = [f"{damage.object_name}: {damage.reason}; nothing needs it" for damage in harmless]
+    return CheckReport(
+        tuple(_proven(examined, harmful)),
+        tuple(_not_proven(examined)),
+        (*notices, *_notices(examined.objects, examined.verdicts)),
+        harmful,
+    )
+
+
+def _proven(examined: _Examined, damages: tuple[Damage, ...]) -> list[str]:
+    objects, verdicts, walked, read = examined.objects, examined.verdicts, examined.walked, examined.read
+    besides = " besides the damage named" if damages else ""
+    lines = [
+        f"authentic{besides}: config, {len(objects.slots)} key slots, {len(objects.parts)} index objects",
+        f"authentic{besides}: {len(objects.snapshots)} snapshots",
+        f"found{besides}: every chunk that {walked.entries} distinct entries need ({examined.walk.extent_count} runs)",
+        f"there with their length: {len(verdicts.present_packs)} packs, {len(verdicts.index)} chunks",
+    ]
+    if read.packs:
+        lines.append(f"read{besides}: {read.packs} packs, {read.size_bytes} bytes, which are those that were stored")
+    if read.opened_packs:
+        lines.append(
+            f"opened{besides}: {read.opened_packs} packs, {read.chunks} chunks, each of which is what its id says"
+        )
+    return lines
+
+
+def _not_proven(examined: _Examined) -> list[str]:
+    read, options, total = examined.read, examined.options, len(examined.verdicts.present_packs)
+    lines = []
+    today = f"{clock.now():%Y-%m-%d}"
+    if read.packs < total:
+        chosen = f"; the sample is that of {today}" if read.packs else ""
+        lines.append(f"the bytes of {total - read.packs} of {total} packs were not read{chosen} (--read-packs)")
+    if read.opened_packs < total:
+        chosen = f"; the sample is that of {today}" if options.read_data_percent else ""
+        lines.append(
+            f"the content of {total - read.opened_packs} of {total} packs was not opened{chosen} (--read-data)"
+        )
+    lines.append("that no snapshot was removed: a check knows only those that are there")
+    lines.append("that a service starts from a snapshot: only a restore shows that")
+    return lines
+
+
+def _notices(objects: SoundObjects, verdicts: ChunkVerdicts) -> list[str]:
+    lines = []
+    unindexed = sorted(objects.pack_lengths.keys() - verdicts.indexed_names)
+    if unindexed:
+        lines.append(
+            f"{len(unindexed)} packs are in no index (an interrupted run's, kept for the next): {_some(unindexed)}"
+        )
+    if objects.foreign:
+        lines.append(
+            f"{len(objects.foreign)} objects below packs/ are not packs of this repository: {_some(objects.foreign)}"
+        )
+    incomplete = [snapshot.short_id for snapshot in objects.snapshots if not snapshot.is_complete]
+    if incomplete:
+        lines.append(f"{len(incomplete)} snapshots are incomplete, as their backups said: {_some(incomplete)}")
+    return lines
+
+
+def _some(names: list[str]) -> str:
+    shown = ", ".join(names[:_NAMES_SHOWN])
+    return f"{shown}, …" if len(names) > _NAMES_SHOWN else shown

@@ -1,0 +1,105 @@
+"""Checks the extents of files in batches: every chunk found, every run inside its chunk, every file tiled soundly."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from holdfast.repository.index import chunk_words
+from holdfast.repository.manifest import EXTENT_DTYPE, Entry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from holdfast.repository.check_chunks import ChunkVerdicts
+    from holdfast.repository.check_manifests import SoundReader
+
+Fault = int | str
+"""The number of a damage that hits a file, or what is unsound in its own description."""
+
+_CUT_OFF = "its list of extents is cut off"
+_UNTILED = "its extents overlap or pass its end"
+_OUTSIDE = "an extent passes the end of its chunk"
+
+
+@dataclass(frozen=True, slots=True)
+class ListSummary:
+    """What is worth keeping of one stored list of extents: where it begins and ends, and its faults."""
+
+    start: int
+    end: int
+    faults: tuple[Fault, ...]
+
+
+class ExtentLists:
+    """Checks entries leaf by leaf; a stored list of extents is read once, however many files and snapshots name it."""
+
+    def __init__(self, chunks: SoundReader, verdicts: ChunkVerdicts) -> None:
+        self._chunks, self._verdicts = chunks, verdicts
+        self._lists: dict[bytes, ListSummary] = {}
+        self.count = 0
+
+    def check(self, entries: Sequence[Entry]) -> Iterator[tuple[Entry, Fault]]:
+        """Yield (entry, fault) for everything that is wrong with the entries of one leaf."""
+        yield from self._check_inline([entry for entry in entries if entry.extents])
+        long = [entry for entry in entries if entry.extent_chunks]
+        self._summarise({chunk for entry in long for chunk in entry.extent_chunks} - self._lists.keys())
+        for entry in long:
+            for fault in self._faults_of_lists(entry):
+                yield entry, fault
+
+    def _check_inline(self, entries: list[Entry]) -> Iterator[tuple[Entry, Fault]]:
+        whole = [entry for entry in entries if len(entry.extents) % EXTENT_DTYPE.itemsize == 0]
+        if len(whole) < len(entries):
+            yield from ((entry, _CUT_OFF) for entry in entries if len(entry.extents) % EXTENT_DTYPE.itemsize)
+        if not whole:
+            return
+        extents = np.frombuffer(b"".join(entry.extents for entry in whole), dtype=EXTENT_DTYPE)
+        owner = np.repeat(np.arange(len(whole)), [len(entry.extents) // EXTENT_DTYPE.itemsize for entry in whole])
+        sizes = np.array([entry.size for entry in whole], dtype=np.uint64)
+        ends = extents["file_offset"] + extents["length"]
+        overlaps = np.flatnonzero((owner[1:] == owner[:-1]) & (ends[:-1] > extents["file_offset"][1:]))
+        for at in np.union1d(overlaps, np.flatnonzero(ends > sizes[owner])):
+            yield whole[owner[at]], _UNTILED
+        for at, fault in self._chunk_faults(extents):
+            yield whole[owner[at]], fault
+
+    def _chunk_faults(self, extents: np.ndarray) -> Iterator[tuple[int, Fault]]:
+        """Yield (row, fault) for extents whose chunk is hit, or that reach outside of it."""
+        self.count += len(extents)
+        words = chunk_words(extents["chunk"])
+        verdicts = self._verdicts.of(words)
+        for at in np.flatnonzero(verdicts >= 0).tolist():
+            yield at, int(verdicts[at])
+        index = self._verdicts.index
+        if not len(index):
+            return
+        rows = index.lookup(words)
+        reach = extents["chunk_offset"].astype(np.int64) + extents["length"]
+        for at in np.flatnonzero((rows >= 0) & (reach > index.plain[np.maximum(rows, 0)])).tolist():
+            yield at, _OUTSIDE
+
+    def _summarise(self, chunks: set[bytes]) -> None:
+        for chunk, content in self._chunks.read(sorted(chunks)):
+            self._lists[chunk] = ListSummary(0, 0, (content,)) if isinstance(content, int) else self._summary(content)
+
+    def _summary(self, content: bytes) -> ListSummary:
+        if not content or len(content) % EXTENT_DTYPE.itemsize:
+            return ListSummary(0, 0, (_CUT_OFF,))
+        extents = np.frombuffer(content, dtype=EXTENT_DTYPE)
+        ends = extents["file_offset"] + extents["length"]
+        faults: set[Fault] = {fault for _, fault in self._chunk_faults(extents)}
+        if (ends[:-1] > extents["file_offset"][1:]).any():
+            faults.add(_UNTILED)
+        return ListSummary(int(extents["file_offset"][0]), int(ends[-1]), tuple(sorted(faults, key=str)))
+
+    def _faults_of_lists(self, entry: Entry) -> set[Fault]:
+        lists = [self._lists[chunk] for chunk in entry.extent_chunks]
+        faults = {fault for summary in lists for fault in summary.faults}
+        if not faults:
+            is_tiled = all(lists[at].end <= lists[at + 1].start for at in range(len(lists) - 1))
+            if not is_tiled or lists[-1].end > entry.size:
+                faults.add(_UNTILED)
+        return faults

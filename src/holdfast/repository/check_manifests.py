@@ -1,0 +1,189 @@
+"""Walks the manifests: every chunk that a snapshot needs must be found, and every file must be described soundly.
+
+Snapshots share most of their leaves, so each leaf and each list of extents is looked at once, whatever the number of
+snapshots that name it. What a damage hits is gathered on the same walk.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+from xxhash import xxh3_64_intdigest
+
+from holdfast.errors import DamageError, NotFoundError
+from holdfast.repository.check_extents import ExtentLists
+from holdfast.repository.check_report import FILES_SHOWN, DamageKind
+from holdfast.repository.index import chunk_words
+from holdfast.repository.manifest import Entry, Leaf, load_entries, load_leaves
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from holdfast.progress import Reporter
+    from holdfast.repository.check_chunks import ChunkVerdicts
+    from holdfast.repository.check_report import Findings
+    from holdfast.repository.reader import ChunkReader, Span
+    from holdfast.repository.snapshot import Snapshot
+
+_GROUP = 256
+
+
+@dataclass
+class Hits:
+    """What one damage hits: leaf numbers, whole snapshots, and paths (a sample, and hashes to count them by)."""
+
+    leaves: set[int] = field(default_factory=set)
+    roots: set[bytes] = field(default_factory=set)
+    shown: list[bytes] = field(default_factory=list)
+    paths: set[int] = field(default_factory=set)
+
+    def add_path(self, path: bytes) -> None:
+        """Count a path, once."""
+        digest = xxh3_64_intdigest(path)
+        if digest not in self.paths:
+            self.paths.add(digest)
+            if len(self.shown) < FILES_SHOWN:
+                self.shown.append(path)
+
+
+@dataclass
+class WalkCounts:
+    """What was walked; entries of leaves that snapshots share are counted once."""
+
+    leaves: int = 0
+    entries: int = 0
+
+
+class SoundReader:
+    """Reads metadata chunks and notes those that do not come back, instead of ending at the first."""
+
+    def __init__(self, reader: ChunkReader, verdicts: ChunkVerdicts, findings: Findings) -> None:
+        self._reader, self._verdicts, self._findings = reader, verdicts, findings
+
+    def read(self, ids: Sequence[bytes]) -> Iterator[tuple[bytes, bytes | int]]:
+        """Yield (chunk id, plaintext or damage number) for each id, in order; a bounded group at a time."""
+        for at in range(0, len(ids), _GROUP):
+            group = ids[at : at + _GROUP]
+            words = chunk_words(group)
+            damages = self._verdicts.of(words)
+            sound = words[damages < 0]
+            opened = self._open(sound) if len(sound) else {}
+            for chunk, damage in zip(group, damages.tolist(), strict=True):
+                yield chunk, damage if damage >= 0 else opened[chunk]
+
+    def _open(self, words: np.ndarray) -> dict[bytes, bytes | int]:
+        opened: dict[bytes, bytes | int] = {}
+        for span in self._reader.spans(self._reader.index.lookup(words)):
+            opened.update(self._open_span(span))
+        return opened
+
+    def _open_span(self, span: Span) -> Iterator[tuple[bytes, bytes | int]]:
+        try:
+            cipher, fetched = self._reader.cipher(span.pack), self._reader.fetch(span)
+        except (DamageError, NotFoundError) as error:
+            reason = error.reason if isinstance(error, DamageError) else "it was listed, and is gone"
+            number = self._altered(span, reason, span.rows)
+            for words in self._reader.index.ids_at(span.rows):
+                yield words.tobytes(), number
+            return
+        for row, chunk, frame, sealed in self._reader.frames(span, fetched):
+            try:
+                yield chunk, bytes(self._reader.opener.open(cipher, frame, chunk, sealed))
+            except DamageError as error:
+                yield chunk, self._altered(span, error.reason, row)
+
+    def _altered(self, span: Span, reason: str, rows: np.ndarray | int) -> int:
+        number = self._findings.add_to_pack(DamageKind.PACK_ALTERED, span.pack.ref.name, reason)
+        self._verdicts.mark(rows, number)
+        return number
+
+
+class ManifestWalk:
+    """One walk over the manifests of all snapshots."""
+
+    def __init__(self, reader: ChunkReader, verdicts: ChunkVerdicts, findings: Findings, reporter: Reporter) -> None:
+        self._findings, self._reporter = findings, reporter
+        self._chunks = SoundReader(reader, verdicts, findings)
+        self._extents = ExtentLists(self._chunks, verdicts)
+        self._hits: dict[int, Hits] = defaultdict(Hits)
+        self._leaves: dict[bytes, int] = {}
+        self._named: list[Leaf] = []
+        self._leaves_of_root: dict[bytes, array[int]] = {}
+        self.counts = WalkCounts()
+
+    def walk(self, snapshots: Sequence[Snapshot]) -> None:
+        """Look at everything that the snapshots need; note damages and what they hit."""
+        self._reporter.phase("checking the lists of files")
+        self._read_roots(snapshots)
+        for number, (_, content) in enumerate(self._chunks.read(list(self._leaves))):
+            self._check_leaf(number, content)
+        for damage, hits in self._hits.items():
+            self._findings.hit(damage, self._snapshots_hit(snapshots, hits), tuple(hits.shown), len(hits.paths))
+
+    @property
+    def extent_count(self) -> int:
+        """How many distinct runs of files were looked up."""
+        return self._extents.count
+
+    def _read_roots(self, snapshots: Sequence[Snapshot]) -> None:
+        roots = sorted({snapshot.manifest for snapshot in snapshots})
+        names = {snapshot.manifest: snapshot.object_name for snapshot in snapshots}
+        for root, content in self._chunks.read(roots):
+            if isinstance(content, int):
+                self._hits[content].roots.add(root)
+                continue
+            try:
+                self._leaves_of_root[root] = array("L", map(self._number, load_leaves(content)))
+            except DamageError as error:
+                number = self._findings.add(DamageKind.MANIFEST, names[root], error.reason)
+                self._hits[number].roots.add(root)
+
+    def _number(self, leaf: Leaf) -> int:
+        if leaf.chunk not in self._leaves:
+            self._leaves[leaf.chunk] = len(self._leaves)
+            self._named.append(leaf)
+        return self._leaves[leaf.chunk]
+
+    def _check_leaf(self, number: int, content: bytes | int) -> None:
+        self.counts.leaves += 1
+        if isinstance(content, int):
+            self._hits[content].leaves.add(number)
+            self._hits[content].add_path(self._named[number].first_path + b" (and what follows it in the list)")
+            return
+        try:
+            entries = load_entries(content)
+            _require_order(entries, self._named[number])
+        except DamageError as error:
+            self._contradiction(number, b"", error.reason)
+            return
+        self.counts.entries += len(entries)
+        for entry, fault in self._extents.check(entries):
+            if isinstance(fault, int):
+                self._hits[fault].leaves.add(number)
+                self._hits[fault].add_path(entry.path)
+            else:
+                self._contradiction(number, entry.path, fault)
+
+    def _contradiction(self, leaf: int, path: bytes, reason: str) -> None:
+        damage = self._findings.add(DamageKind.MANIFEST, f"manifest leaf {self._named[leaf].chunk.hex()[:16]}", reason)
+        self._hits[damage].leaves.add(leaf)
+        self._hits[damage].add_path(path or self._named[leaf].first_path)
+
+    def _snapshots_hit(self, snapshots: Sequence[Snapshot], hits: Hits) -> tuple:  # type: ignore[type-arg]
+        leaves = np.fromiter(hits.leaves, dtype=np.uint64, count=len(hits.leaves))
+        roots = hits.roots | {
+            root for root, named in self._leaves_of_root.items() if np.isin(np.asarray(named), leaves).any()
+        }
+        return tuple(snapshot.id for snapshot in snapshots if snapshot.manifest in roots)
+
+
+def _require_order(entries: Sequence[Entry], leaf: Leaf) -> None:
+    paths = [entry.path for entry in entries]
+    if not paths or paths[0] != leaf.first_path or len(paths) != leaf.entries:
+        raise DamageError("manifest leaf", "it is not what the manifest's root says of it")
+    if any(paths[at] >= paths[at + 1] for at in range(len(paths) - 1)):
+        raise DamageError("manifest leaf", "its paths are out of order")

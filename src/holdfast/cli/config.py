@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
@@ -18,6 +20,46 @@ class Validated:
     repositories: tuple[str, ...]
     services: tuple[str, ...]
     secrets_read: int
+
+
+@dataclass(frozen=True, slots=True)
+class Generated:
+    """The JSON message ``config_generated``; ``file`` is None when nothing was asked to be written."""
+
+    file: str | None
+    text: str
+
+
+def generate(
+    ctx: typer.Context,
+    connection: Annotated[
+        str, typer.Option(metavar="CONNINFO", help="How to reach the server, as libpq writes it, without a password.")
+    ] = "host=/run/postgresql user=postgres dbname=postgres",
+    password_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The file that holds the role's password, where one is needed.")
+    ] = None,
+    stack: Annotated[str, typer.Option(metavar="NAME", help="The stack's name.")] = "main",
+    url: Annotated[
+        str, typer.Option(metavar="URL", help="Where the repository will be: a directory, or s3://bucket/prefix.")
+    ] = "/srv/holdfast",
+    passphrase_file: Annotated[
+        Path, typer.Option(metavar="FILE", help="The file that will hold the repository's passphrase.")
+    ] = Path("/etc/holdfast/passphrase"),
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write a new file, not to standard output.")
+    ] = None,
+) -> None:
+    """Ask the running server and write a commented stack file, ready for 'holdfast init'."""
+    from holdfast.config.draft import Draft, write_new
+    from holdfast.operations.generate import generate as draft_text
+
+    run = Invocation.of(ctx)
+    text = draft_text(Draft(stack, url, passphrase_file, connection, password_file))
+    if output is None:
+        run.output.emit("config_generated", Generated(None, text), lambda: text.rstrip("\n"))
+        return
+    write_new(output, text)
+    run.output.emit("config_generated", Generated(str(output), text), lambda: f"wrote {output}")
 
 
 def validate(ctx: typer.Context) -> None:

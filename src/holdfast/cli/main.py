@@ -34,6 +34,9 @@ COMMANDS: dict[str, Leaf | Branch] = {
     "config": Branch(
         "Write, check and show the stack file.",
         {
+            "generate": Leaf(
+                "holdfast.cli.config:generate", "Ask the running server and write a commented stack file."
+            ),
             "validate": Leaf(
                 "holdfast.cli.config:validate", "Check the stack file, its secrets, and what it points to."
             ),

@@ -38,7 +38,12 @@ def load_stack(path: Path) -> Stack:
 
     Raises ConfigError: its message is the first thing wrong in the file, its details all the others.
     """
-    document = parse(path, _read(path))
+    return parse_stack(path, _read(path))
+
+
+def parse_stack(path: Path, text: str) -> Stack:
+    """Return the stack that a text describes; ``path`` is named in complaints and is where relative paths start."""
+    document = parse(path, text)
     try:
         return Stack.model_validate(document.content, context={"directory": path.absolute().parent})
     except ValidationError as error:

@@ -82,8 +82,8 @@ class S3Config(ConfigModel):
     """The key itself: a secret."""
     session_token: SecretField | None = None
     """The token of temporary keys: a secret."""
-    path_style: bool = False
-    """Name the bucket in the path, not in the host name; most servers other than AWS want this."""
+    path_style: bool = True
+    """Name the bucket in the path, as every server understands it; ``false`` names it in the host name."""
     allow_http: bool = False
     """Allow an endpoint without TLS."""
     ca_file: LocalPath | None = None

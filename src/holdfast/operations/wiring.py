@@ -1,4 +1,7 @@
-"""From the stack file to objects: storages, repositories and services, made in one place."""
+"""From the stack file to objects: storages, repositories and services, made in one place.
+
+Adapters and writers are imported where they are made, so that commands that need none of them start quickly.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,6 @@ from holdfast.config.choose import choose_repository, choose_service
 from holdfast.repository.cache import ObjectCache, default_cache_root
 from holdfast.repository.identity import parse_identity
 from holdfast.repository.repository import Identity, Passphrase, Repository, open_repository
-from holdfast.repository.writer import WriterOptions
-from holdfast.services.postgres.capture import PostgresOptions, PostgresService
 from holdfast.storage.options import Addressing, StorageOptions
 from holdfast.storage.url import open_storage
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from holdfast.config.models import PostgresService as PostgresConfig
     from holdfast.config.models import RepositoryConfig, S3Config, Stack
     from holdfast.config.secrets import Secret, SecretSource
+    from holdfast.repository.writer import WriterOptions
+    from holdfast.services.base import Service
     from holdfast.storage.base import Storage
 
 
@@ -48,12 +51,16 @@ def make_unlock(config: RepositoryConfig) -> Passphrase | Identity | None:
 
 def writer_options(config: RepositoryConfig, *, verifies_all: bool = False) -> WriterOptions:
     """Return how a backup writes into a repository."""
+    from holdfast.repository.writer import WriterOptions
+
     threads = config.threads or WriterOptions.threads
     return WriterOptions(compression=config.compression, threads=threads, verifies_all=verifies_all)
 
 
-def make_service(stack: Stack, name: str) -> PostgresService:
+def make_service(stack: Stack, name: str) -> Service:
     """Return a service of the stack."""
+    from holdfast.services.postgres.capture import PostgresOptions, PostgresService
+
     config = choose_service(stack, name)
     return PostgresService(
         PostgresOptions(

@@ -1,4 +1,8 @@
-"""The repository: the one face of this room. Opens, lists, and hands out readers and writers."""
+"""The repository: the one face of this room. Opens, lists, and hands out readers and writers.
+
+What only readers and writers of content need (numpy and all that stands on it) is imported by the methods that hand
+them out: listing snapshots and managing keys must start quickly.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +31,6 @@ from holdfast.repository.config import (
     new_config,
     parse_config,
 )
-from holdfast.repository.index import INDEX_PREFIX, ChunkIndex, decode_index
 from holdfast.repository.keys import (
     Keyring,
     Keys,
@@ -39,19 +42,17 @@ from holdfast.repository.keys import (
     open_with_passphrase,
     passphrase_slot,
 )
-from holdfast.repository.manifest import Entry, load_entries, load_leaves
-from holdfast.repository.reader import ChunkReader
-from holdfast.repository.salvage import list_packs, salvage_packs
 from holdfast.repository.sealed import ObjectType, authenticate, encode_document, open_object, require_authentic
-from holdfast.repository.session import Session, withdraw
 from holdfast.repository.snapshot import SNAPSHOT_PREFIX, Snapshot, decode_snapshot
-from holdfast.repository.writer import Writer, WriterOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from holdfast.repository.cache import ObjectCache
-    from holdfast.repository.index import IndexedPack, Records
+    from holdfast.repository.index import ChunkIndex, IndexedPack, Records
+    from holdfast.repository.manifest import Entry
+    from holdfast.repository.reader import ChunkReader
+    from holdfast.repository.writer import Writer, WriterOptions
     from holdfast.storage.base import Storage
 
 _FETCHING_AT_ONCE = 8
@@ -157,16 +158,22 @@ class Repository:
 
     def reader(self) -> ChunkReader:
         """Return a reader over what can be used of the index as it is now."""
+        from holdfast.repository.reader import ChunkReader
+
         return ChunkReader(self.storage, self.keys, self.usable_index())
 
     def entries(self, reader: ChunkReader, snapshot: Snapshot) -> Iterator[Entry]:
         """Yield the entries of a snapshot by path, a bounded group of leaves at a time."""
+        from holdfast.repository.manifest import load_entries, load_leaves
+
         leaves = load_leaves(reader.read(snapshot.manifest))
         for leaf in reader.read_many([leaf.chunk for leaf in leaves]):
             yield from load_entries(leaf)
 
     def load_index(self) -> ChunkIndex:
         """Return all index objects as one table; DamageError where one does not open."""
+        from holdfast.repository.index import INDEX_PREFIX, ChunkIndex
+
         return ChunkIndex(self._load(INDEX_PREFIX, self._decode_index))
 
     def usable_index(self) -> ChunkIndex:
@@ -174,6 +181,9 @@ class Repository:
 
         So damage costs what it hit and no more: a reader finds the rest, and a writer stores again what is lost.
         """
+        from holdfast.repository.index import INDEX_PREFIX, ChunkIndex
+        from holdfast.repository.salvage import list_packs
+
         lengths = dict(list_packs(self.storage))
         parts = self._load_sound(INDEX_PREFIX, self._decode_index)
         return ChunkIndex(parts, lambda pack: lengths.get(pack.ref) == pack.length)
@@ -186,6 +196,10 @@ class Repository:
         What earlier runs left behind, or a lost index object named, is indexed first: at once where a session is
         stale, else when nobody else is at work, whose unfinished packs these might be.
         """
+        from holdfast.repository.salvage import salvage_packs
+        from holdfast.repository.session import Session, withdraw
+        from holdfast.repository.writer import Writer
+
         session, others = Session.open(self.storage, self.keys, stack, service)
         stale = [record for record in others if not record.is_alive(clock.now())]
         try:
@@ -266,6 +280,8 @@ class Repository:
         return decoded
 
     def _decode_index(self, name: str, stored: bytes) -> tuple[list[IndexedPack], Records]:
+        from holdfast.repository.index import decode_index
+
         return decode_index(open_object(self.keys, ObjectType.INDEX, name, stored), name)
 
 

@@ -3,6 +3,8 @@
 .PHONY: help demo test test-slow check chaos bench lock docs format
 PYTHON := .venv/bin/python
 READY := workshop/setup
+# Programs that the set-up put into the virtualenv (a Go toolchain, where the machine has none) are found first.
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 help:  ## Print these lines
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' Makefile

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -30,7 +31,10 @@ def backup(stack: Stack, request: BackupRequest, reporter: Reporter) -> Snapshot
     """Back up one service of the stack; return its snapshot."""
     config = choose_service(stack, request.service)
     _, target = choose_repository(stack, asked=request.repository, service=request.service)
-    repository = open_stack_repository(stack, request.repository, request.service)
+    with ThreadPoolExecutor(1) as pool:  # the passphrase takes half a second of another core: connect meanwhile
+        opening = pool.submit(open_stack_repository, stack, request.repository, request.service)
+        service = make_service(stack, request.service)
+        repository = opening.result()
     options = BackupOptions(
         stack=stack.stack,
         service=request.service,
@@ -38,4 +42,4 @@ def backup(stack: Stack, request: BackupRequest, reporter: Reporter) -> Snapshot
         rehashes=request.rehashes,
         writer=writer_options(target, verifies_all=request.verifies_all),
     )
-    return run_backup(repository, make_service(stack, request.service), options, reporter)
+    return run_backup(repository, service, options, reporter)

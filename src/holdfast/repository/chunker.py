@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fastcdc import fastcdc
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -31,5 +29,7 @@ def fixed_cuts(length: int) -> Iterator[tuple[int, int]]:
 
 def content_cuts(data: Buffer) -> Iterator[tuple[int, int]]:
     """Yield (offset, length) of the content-defined chunks of a run of bytes (FastCDC, Xia et al., 2016)."""
+    from fastcdc import fastcdc  # dear to import, and most clusters have no large file that is not a relation
+
     for chunk in fastcdc(data, CONTENT_MIN_BYTES, CONTENT_AVERAGE_BYTES, CONTENT_MAX_BYTES):
         yield chunk.offset, chunk.length

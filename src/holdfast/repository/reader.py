@@ -59,9 +59,11 @@ class ChunkReader:
 
     def spans(self, rows: np.ndarray) -> list[Span]:
         """Return how to fetch these rows: by pack and offset, in runs of up to SPAN_BYTES, small gaps included."""
-        unique = np.unique(rows)
-        order = np.lexsort((self.index.offset[unique], self.index.pack[unique]))
-        return list(_cut_spans(self.index, unique[order]))
+        order = np.lexsort((rows, self.index.offset[rows], self.index.pack[rows]))
+        in_order = rows[order]
+        is_first = np.ones(len(rows), dtype=bool)
+        is_first[1:] = in_order[1:] != in_order[:-1]
+        return list(_cut_spans(self.index, in_order[is_first]))
 
     def fetch(self, span: Span) -> memoryview:
         """Return the stored bytes of a span."""

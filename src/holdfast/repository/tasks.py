@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from holdfast.repository.pipeline import Pipeline
 
-SPAN_BYTES = 4 << 20
-"""What a task reads at once: four fixed chunks, or one content-defined chunk at its largest."""
+SPAN_BYTES = 8 << 20
+"""What a task reads at once: eight fixed chunks; at least one content-defined chunk at its largest."""
 
 
 class Task(Protocol):

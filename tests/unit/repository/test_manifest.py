@@ -1,0 +1,148 @@
+"""Manifests and extents: they come back, and what has not changed costs nothing again."""
+
+from __future__ import annotations
+
+import hashlib
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from holdfast.errors import DamageError
+from holdfast.model import ChunkId
+from holdfast.repository.manifest import (
+    EXTENT_DTYPE,
+    INLINE_EXTENTS,
+    Entry,
+    EntryKind,
+    load_entries,
+    load_extents,
+    load_leaves,
+    store_extents,
+    store_manifest,
+)
+
+
+class Chunks:
+    """A plain store of chunks that counts nothing twice."""
+
+    def __init__(self) -> None:
+        self.known: dict[bytes, bytes] = {}
+
+    def put(self, data: bytes) -> ChunkId:
+        """Store a chunk under its hash."""
+        chunk = ChunkId(hashlib.sha256(data).digest())
+        self.known[chunk] = data
+        return chunk
+
+
+def entry(path: bytes, **changes: object) -> Entry:
+    """Return an entry with a path."""
+    base = Entry(path, EntryKind.FILE, 0o640, 1, 2, "user", "group", 3, 4, 5, 6)
+    return msgspec.structs.replace(base, **changes)
+
+
+def read_manifest(chunks: Chunks, root: ChunkId) -> list[Entry]:
+    """Return the entries behind a root."""
+    leaves = load_leaves(chunks.known[root])
+    return [entry for leaf in leaves for entry in load_entries(chunks.known[leaf.chunk])]
+
+
+sixty_four = st.integers(-(2**63), 2**63 - 1)
+entries = st.builds(
+    Entry, st.binary(min_size=1, max_size=20), st.sampled_from(EntryKind), st.integers(0, 0o7777),
+    st.integers(0, 2**32), st.integers(0, 2**32), st.text(max_size=5), st.text(max_size=5), sixty_four, sixty_four,
+    st.integers(0, 2**64 - 1), st.integers(0, 2**63), st.binary(max_size=9),
+    st.dictionaries(st.binary(max_size=5), st.binary(max_size=5), max_size=2), st.binary(max_size=96),
+    st.lists(st.binary(min_size=32, max_size=32), max_size=2).map(tuple),
+)  # fmt: skip
+
+
+@given(listed=st.lists(entries, max_size=60, unique_by=lambda entry: entry.path))
+def test_a_manifest_comes_back(listed: list[Entry]) -> None:
+    chunks = Chunks()
+    ordered = sorted(listed, key=lambda entry: entry.path)
+    assert read_manifest(chunks, store_manifest(ordered, chunks.put)) == ordered
+
+
+def test_leaves_name_their_first_path_and_length() -> None:
+    chunks = Chunks()
+    root = store_manifest([entry(b"%06d" % number) for number in range(5000)], chunks.put)
+    leaves = load_leaves(chunks.known[root])
+    assert len(leaves) > 5
+    for leaf in leaves:
+        inside = load_entries(chunks.known[leaf.chunk])
+        assert (inside[0].path, len(inside)) == (leaf.first_path, leaf.entries)
+
+
+@given(at=st.integers(0, 9999), count=st.integers(1, 40))
+def test_an_insertion_leaves_all_other_leaves_alone(at: int, count: int) -> None:
+    chunks = Chunks()
+    before = [entry(b"dir/%06d" % number) for number in range(10_000)]
+    store_manifest(before, chunks.put)
+    known = len(chunks.known)
+    inserted = [entry(b"dir/%06d-%02d" % (at, number)) for number in range(count)]
+    store_manifest([*before[: at + 1], *inserted, *before[at + 1 :]], chunks.put)
+    assert len(chunks.known) - known <= 4  # the root, and the leaf that was hit, cut once or twice at most
+
+
+def test_entries_out_of_order_or_twice_are_a_fault_of_the_caller() -> None:
+    for paths in ((b"b", b"a"), (b"a", b"a")):
+        with pytest.raises(ValueError, match="out of order"):
+            store_manifest([entry(path) for path in paths], Chunks().put)
+
+
+@given(junk=st.binary(max_size=60))
+def test_junk_is_damage_or_a_list(junk: bytes) -> None:
+    for load in (load_leaves, load_entries):
+        try:
+            assert isinstance(load(junk), tuple)
+        except DamageError:
+            continue
+
+
+def tiled(lengths: list[tuple[int, int]]) -> np.ndarray:
+    """Return extents from (gap before, length)."""
+    rows, at = [], 0
+    for number, (gap, length) in enumerate(lengths):
+        rows.append((at + gap, length, number, np.void(number.to_bytes(32, "big"))))
+        at += gap + length
+    return np.array(rows, dtype=EXTENT_DTYPE)
+
+
+runs = st.lists(st.tuples(st.integers(0, 1 << 33), st.integers(1, 1 << 20)), max_size=3 * INLINE_EXTENTS)
+
+
+@given(lengths=runs, beyond=st.integers(0, 9))
+def test_extents_come_back_inline_or_not(lengths: list[tuple[int, int]], beyond: int) -> None:
+    chunks, extents = Chunks(), tiled(lengths)
+    inline, named = store_extents(extents, chunks.put)
+    assert bool(named) == (len(extents) > INLINE_EXTENTS)
+    size = sum(gap + length for gap, length in lengths) + beyond
+    file = entry(b"f", size=size, extents=inline, extent_chunks=named)
+    assert load_extents(file, chunks.known.__getitem__).tobytes() == extents.tobytes()
+
+
+def test_a_list_longer_than_a_chunk_comes_back() -> None:
+    chunks, extents = Chunks(), tiled([(0, 1)] * 50_000)
+    inline, named = store_extents(extents, chunks.put)
+    assert len(named) == 3
+    file = entry(b"f", size=50_000, extents=inline, extent_chunks=named)
+    assert load_extents(file, chunks.known.__getitem__).tobytes() == extents.tobytes()
+
+
+@given(lengths=runs.filter(bool), where=st.integers(0))
+def test_extents_that_overlap_or_pass_the_end_are_damage(lengths: list[tuple[int, int]], where: int) -> None:
+    extents = tiled(lengths)
+    size = sum(gap + length for gap, length in lengths)
+    with pytest.raises(DamageError, match="overlap or pass"):
+        load_extents(entry(b"f", size=size - 1, extents=extents.tobytes()), Chunks().put)
+    with pytest.raises(DamageError, match="cut off"):
+        load_extents(entry(b"f", size=size, extents=extents.tobytes()[:-1]), Chunks().put)
+    if len(extents) > 1:
+        at = where % (len(extents) - 1)
+        extents["file_offset"][at + 1] = extents["file_offset"][at]
+        with pytest.raises(DamageError, match="overlap or pass"):
+            load_extents(entry(b"f", size=size, extents=extents.tobytes()), Chunks().put)

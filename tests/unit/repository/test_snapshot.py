@@ -1,0 +1,80 @@
+"""Snapshots come back as they were, and are found by what a person types."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from holdfast.errors import DamageError, UsageError
+from holdfast.model import ObjectId
+from holdfast.repository.keys import Keys, new_keyring
+from holdfast.repository.snapshot import Snapshot, SnapshotStats, choose_snapshot, decode_snapshot, encode_snapshot
+
+KEYS = Keys("ab" * 16, new_keyring())
+
+
+def snapshot(snapshot_id: str, **changes: object) -> Snapshot:
+    """Return a snapshot with an id."""
+    base = Snapshot(
+        id=ObjectId(snapshot_id.ljust(32, "0")), stack="shop", service="db", kind="postgres", host="here",
+        started="2026-11-21T08:00:00+00:00", ended="2026-11-21T08:01:00+00:00", tool_version="1", manifest=bytes(32),
+        is_complete=True, is_clean=True, is_encrypted=True,
+    )  # fmt: skip
+    return msgspec.structs.replace(base, **changes)
+
+
+facts = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=9),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(
+    known=st.dictionaries(st.text(max_size=5), facts, max_size=3),
+    tags=st.lists(st.text(max_size=9), max_size=3).map(tuple),
+    seconds=st.dictionaries(st.text(max_size=5), st.floats(0, 1e6), max_size=3),
+    is_complete=st.booleans(),
+    manifest=st.binary(min_size=32, max_size=32),
+)
+def test_a_snapshot_comes_back(known, tags, seconds, is_complete, manifest) -> None:
+    stats = SnapshotStats(files=1, size_bytes=2, seconds=seconds)
+    before = snapshot("1", facts=known, tags=tags, stats=stats, is_complete=is_complete, manifest=manifest)
+    assert decode_snapshot(KEYS, before.object_name, encode_snapshot(KEYS, before)) == before
+
+
+def test_a_snapshot_under_another_name_is_refused() -> None:
+    one, two = snapshot("1"), snapshot("2")
+    with pytest.raises(DamageError, match=two.object_name):
+        decode_snapshot(KEYS, two.object_name, encode_snapshot(KEYS, one))
+
+
+SEVERAL = [snapshot("abc1"), snapshot("abc2"), snapshot("def0")]
+
+
+def test_a_prefix_chooses() -> None:
+    assert choose_snapshot(SEVERAL, "d") is SEVERAL[2]
+    assert choose_snapshot(SEVERAL, "ABC2") is SEVERAL[1]
+    assert choose_snapshot(SEVERAL, "latest") is SEVERAL[2]
+
+
+def test_an_ambiguous_prefix_lists_what_fits() -> None:
+    with pytest.raises(UsageError, match="ambiguous") as caught:
+        choose_snapshot(SEVERAL, "abc")
+    assert [line[:4] for line in caught.value.details] == ["abc1", "abc2"]
+
+
+def test_an_unknown_id_suggests_near_ones() -> None:
+    with pytest.raises(UsageError, match="no snapshot") as caught:
+        choose_snapshot(SEVERAL, "abd20000")
+    assert "abc20000" in (caught.value.hint or "")
+    with pytest.raises(UsageError) as caught:
+        choose_snapshot(SEVERAL, "987654321")
+    assert "holdfast snapshots" in (caught.value.hint or "")
+
+
+def test_latest_of_nothing_says_what_to_do() -> None:
+    with pytest.raises(UsageError, match="no snapshot yet"):
+        choose_snapshot([], "latest")

@@ -1,0 +1,41 @@
+"""The tree of errors: as its docstring draws it, each with the exit code that is documented."""
+
+from __future__ import annotations
+
+import re
+
+from holdfast import errors
+from holdfast.errors import DamageError, ExitCode, HoldfastError
+
+_DRAWN = re.compile(r"^[\s│├└─]*(?P<name>[A-Z]\w+)\s+(?P<code>\d+)\s{2,}\S", re.MULTILINE)
+
+
+def all_errors() -> dict[str, type[HoldfastError]]:
+    """Return every error of the tree by name."""
+    found = [value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, HoldfastError)]
+    return {error.__name__: error for error in found}
+
+
+def test_the_drawing_is_the_tree() -> None:
+    drawn = {match["name"]: int(match["code"]) for match in _DRAWN.finditer(errors.__doc__ or "")}
+    drawn |= {name: int(code) for name, code in re.findall(r"(\w+Error)\s+(\d+)\s+\.\.\. ", errors.__doc__ or "")}
+    assert drawn == {name: int(error.exit_code) for name, error in all_errors().items()}
+
+
+def test_every_exit_code_has_its_number() -> None:
+    assert {code.name: int(code) for code in ExitCode} == {
+        "DONE": 0, "FAILED": 1, "USAGE": 2, "PARTIAL": 3, "NO_REPOSITORY": 10, "BUSY": 11, "WRONG_KEY": 12,
+        "TARGET_NOT_REACHABLE": 13, "VERIFICATION_FAILED": 14, "INTERRUPTED": 130,
+    }  # fmt: skip
+
+
+def test_an_error_carries_its_hint_and_details() -> None:
+    error = HoldfastError("it went wrong", hint="do this", details=("one", "two"))
+    assert (str(error), error.hint, error.details) == ("it went wrong", "do this", ("one", "two"))
+
+
+def test_damage_names_the_object_and_says_what_to_do() -> None:
+    error = DamageError("index/1", "truncated")
+    assert str(error) == "index/1: truncated"
+    assert "holdfast check" in (error.hint or "")
+    assert DamageError("index/1", "truncated", hint="other").hint == "other"

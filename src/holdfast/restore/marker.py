@@ -15,12 +15,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from holdfast.repository.snapshot import Snapshot
+    from holdfast.restore.layout import Layout
 
 MARKER_NAME = "holdfast-restore.json"
 
 
 class RestoreMarker(msgspec.Struct, frozen=True, kw_only=True):
-    """Which snapshot a directory was restored from. Times are ISO 8601 in UTC; ``finished`` is empty until it is."""
+    """Which snapshot was restored from where into which directories.
+
+    Times are ISO 8601 in UTC; ``finished`` is empty until it is.
+    """
 
     snapshot: str
     stack: str
@@ -29,11 +33,12 @@ class RestoreMarker(msgspec.Struct, frozen=True, kw_only=True):
     repository_id: str
     tool_version: str
     started: str
+    directories: tuple[str, ...]
     finished: str = ""
     facts: dict[str, object] = {}
 
 
-def new_marker(snapshot: Snapshot, repository_url: str, repository_id: str) -> RestoreMarker:
+def new_marker(snapshot: Snapshot, layout: Layout, repository_url: str, repository_id: str) -> RestoreMarker:
     """Return the marker of a restore that begins now."""
     return RestoreMarker(
         snapshot=snapshot.id,
@@ -43,14 +48,19 @@ def new_marker(snapshot: Snapshot, repository_url: str, repository_id: str) -> R
         repository_id=repository_id,
         tool_version=__version__,
         started=clock.now().isoformat(timespec="seconds"),
+        directories=_directories(layout),
         facts=snapshot.facts,
     )
 
 
 def write_marker(target: Path, marker: RestoreMarker) -> None:
-    """Put the marker into the directory, durably, in place of an earlier one."""
+    """Put the marker into the directory, durably, in place of an earlier one; it belongs to whom the directory does."""
     path, temporary = target / MARKER_NAME, target / (MARKER_NAME + ".new")
+    owner = target.stat()
     with temporary.open("wb") as file:
+        os.fchmod(file.fileno(), owner.st_mode & 0o640)
+        if os.geteuid() == 0:
+            os.fchown(file.fileno(), owner.st_uid, owner.st_gid)
         file.write(msgspec.json.format(msgspec.json.encode(marker)) + b"\n")
         file.flush()
         os.fsync(file.fileno())
@@ -63,8 +73,9 @@ def finish_marker(target: Path, marker: RestoreMarker) -> None:
     write_marker(target, msgspec.structs.replace(marker, finished=clock.now().isoformat(timespec="seconds")))
 
 
-def require_resumable(target: Path, snapshot: Snapshot) -> None:
-    """Raise UsageError unless the directory holds a broken-off restore of this very snapshot."""
+def require_resumable(layout: Layout, snapshot: Snapshot) -> None:
+    """Raise UsageError unless the target holds a broken-off restore of this very snapshot to these very directories."""
+    target = layout.target
     try:
         marker = msgspec.json.decode((target / MARKER_NAME).read_bytes(), type=RestoreMarker)
     except (OSError, msgspec.MsgspecError):
@@ -78,3 +89,12 @@ def require_resumable(target: Path, snapshot: Snapshot) -> None:
             f"{target} holds a broken-off restore of another snapshot ({marker.snapshot[:8]})",
             hint=f"resume it with --snapshot {marker.snapshot[:8]}, or restore to a new directory",
         )
+    if marker.directories != _directories(layout):
+        raise UsageError(
+            f"the broken-off restore in {target} went to other directories: {', '.join(marker.directories)}",
+            hint="resume it with the same --tablespace options",
+        )
+
+
+def _directories(layout: Layout) -> tuple[str, ...]:
+    return tuple(os.fsencode(root).decode("utf-8", "backslashreplace") for root in layout.roots)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from holdfast.errors import NoSpaceError, UsageError
+from holdfast.errors import NoSpaceError, PermissionRefusedError, UsageError
 from holdfast.repository.manifest import EXTENT_DTYPE, Entry, EntryKind, parse_extents
+from holdfast.restore.marker import MARKER_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 WANT_DTYPE = np.dtype(
     [("row", "<i8"), ("file", "<u4"), ("file_offset", "<u8"), ("length", "<u4"), ("chunk_offset", "<u4")]
 )
-_NOT_RESTORED = {EntryKind.FIFO, EntryKind.SOCKET}
+_MARKER_PATH = MARKER_NAME.encode()
+"""A snapshot of a cluster that was itself restored holds the marker of that restore: it is not this one's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,11 @@ class RestorePlan:
 
 def make_plan(snapshot: Snapshot, entries: Iterable[Entry], reader: ChunkReader, layout: Layout) -> RestorePlan:
     """Return the plan, having proven that every chunk is indexed; DamageError where one is not."""
-    placed = [(entry, path) for entry in entries if (path := layout.destination(entry)) is not None]
+    placed = [
+        (entry, path)
+        for entry in entries
+        if entry.path != _MARKER_PATH and (path := layout.destination(entry)) is not None
+    ]
     regular = [(entry, path) for entry, path in placed if entry.kind is EntryKind.FILE]
     wants = _wants([entry for entry, _ in regular], reader)
     content = np.bincount(wants["file"], weights=wants["length"], minlength=len(regular)).astype(np.int64)
@@ -96,7 +102,10 @@ def require_room(plan: RestorePlan) -> None:
 
 def require_vacant(roots: Iterable[Path]) -> None:
     """Raise UsageError when a directory to fill holds anything, or is part of a cluster already (FAULTS 29)."""
+    roots = list(roots)
+    _require_apart(roots)
     for root in roots:
+        _require_reachable(root)
         if (root / "postmaster.pid").exists():
             raise UsageError(f"{root} is in use by a running server", hint="restore to a new directory")
         if root.exists() and (not root.is_dir() or any(root.iterdir())):
@@ -109,6 +118,28 @@ def require_vacant(roots: Iterable[Path]) -> None:
                 raise UsageError(f"{root} lies inside the data directory {above}", hint="restore to a place outside it")
             if (above / "config").is_file() and (above / "packs").is_dir():
                 raise UsageError(f"{root} lies inside the repository {above}", hint="restore to a place outside it")
+
+
+def _require_apart(roots: list[Path]) -> None:
+    """Raise UsageError when one directory would be filled twice."""
+    for number, root in enumerate(roots):
+        for other in roots[:number]:
+            if root.is_relative_to(other) or other.is_relative_to(root):
+                raise UsageError(
+                    f"{root} and {other} lie in one another, and both are to be filled",
+                    hint="give the target and each tablespace (--tablespace NAME=DIR) a directory of its own",
+                )
+
+
+def _require_reachable(root: Path) -> None:
+    """Raise PermissionRefusedError when it cannot even be seen whether there is something."""
+    try:
+        if root.is_dir():
+            os.listdir(root)
+    except PermissionError as error:
+        raise PermissionRefusedError(
+            f"no permission to look into {error.filename}", hint="restore as root, or to a directory of your own"
+        ) from error
 
 
 def _wants(entries: list[Entry], reader: ChunkReader) -> np.ndarray:

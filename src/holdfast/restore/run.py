@@ -49,7 +49,7 @@ def plan_restore(
 ) -> tuple[RestorePlan, ChunkReader]:
     """Return what a restore would do, having refused what it must not do; nothing is written."""
     if options.resumes:
-        require_resumable(layout.target, snapshot)
+        require_resumable(layout, snapshot)
     else:
         require_vacant(layout.roots)
     reader = repository.reader()
@@ -65,10 +65,17 @@ def run_restore(
     """Carry out a plan. Raises what went wrong; the target then holds a restore that ``resumes`` can go on with."""
     crashpoint.reach(CrashPoint.RESTORE_PLANNED)
     layout = plan.layout
+    marker = new_marker(plan.snapshot, layout, repository.storage.url, repository.config.id)
+    if options.resumes and _is_startable(plan):
+        # Only the marker was missing. A server may have run here since: nothing of it may be touched.
+        reporter.notice(f"all of {layout.target} was in place already")
+        finish_marker(layout.target, marker)
+        return
+    if not plan.snapshot.is_complete:
+        reporter.warning(f"snapshot {plan.snapshot.short_id} is incomplete; missing: {plan.snapshot.warnings[0]}")
     final = plan
     plan = replace(plan, files=tuple(replace(file, path=written_path(layout, file)) for file in plan.files))
     with _translated(layout):
-        marker = new_marker(plan.snapshot, repository.storage.url, repository.config.id)
         for root in layout.roots:
             root.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_marker(layout.target, marker)
@@ -94,6 +101,11 @@ def run_restore(
         crashpoint.reach(CrashPoint.RESTORE_CONTROL_RENAMED)
         finish_marker(layout.target, marker)
         crashpoint.reach(CrashPoint.RESTORE_FINISHED)
+
+
+def _is_startable(plan: RestorePlan) -> bool:
+    """Whether the last file has its name: everything else is in place then."""
+    return any(file.entry.path == plan.layout.last and file.path.exists() for file in plan.files)
 
 
 def _what_is_missing(

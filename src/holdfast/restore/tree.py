@@ -57,15 +57,20 @@ def finish_tree(plan: RestorePlan) -> None:
             _own(path, entry)
     for entry, path in sorted(plan.directories, key=lambda placed: -len(placed[1].parts)):
         finish_path(path, entry)
+        if path == plan.layout.target:
+            _finish_other_roots(plan, entry)
 
 
 def finish_path(path: Path, entry: Entry) -> None:
-    """Give a file or directory its owner, mode, extended attributes and times, in this order."""
+    """Give a file or directory its owner, extended attributes, mode and times, in this order.
+
+    Attributes come while the mode still lets us write; the mode of a file with an ACL is the same as the ACL's own.
+    """
     _own(path, entry)
-    os.chmod(path, entry.mode)
     for name, value in entry.xattrs.items():
         with suppress(PermissionError):  # security.* and trusted.* are root's alone
             os.setxattr(path, name, value)
+    os.chmod(path, entry.mode)
     os.utime(path, ns=(entry.mtime_ns, entry.mtime_ns))
 
 
@@ -97,14 +102,32 @@ def sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
+def _finish_other_roots(plan: RestorePlan, target: Entry) -> None:
+    """Give the directories of tablespaces, which no entry describes, the owner and mode of the target."""
+    for root in plan.layout.roots:
+        if root != plan.layout.target:
+            _own(root, target)
+            os.chmod(root, target.mode)
+
+
 def _make_file(file: PlannedFile) -> None:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-    descriptor = os.open(file.path, flags, _PRIVATE_FILE)
+    descriptor = _open_to_fill(file.path)
     try:
         if os.fstat(descriptor).st_size != file.entry.size:
             os.ftruncate(descriptor, file.entry.size)
     finally:
         os.close(descriptor)
+
+
+def _open_to_fill(path: Path) -> int:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        return os.open(path, flags, _PRIVATE_FILE)
+    except PermissionError:
+        if not path.is_file():
+            raise
+        os.chmod(path, _PRIVATE_FILE)  # a broken-off restore had finished it already, with a mode that forbids writing
+        return os.open(path, flags, _PRIVATE_FILE)
 
 
 def _own(path: Path, entry: Entry) -> None:

@@ -1,0 +1,1 @@
+"""Measurements beside peers on the same work in one run: ``make bench``. Results and method: benchmarks/README.md."""

@@ -1,0 +1,148 @@
+"""The programs that are compared: each knows how to back up and restore the same cluster."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks.measure import Run, run_once
+from holdfast.postgres.account import Account, server_account
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from holdfast.postgres.local import LocalCluster
+
+_PGBACKREST = """
+[global]
+repo1-path={repo}
+repo1-cipher-type=aes-256-cbc
+repo1-cipher-pass=benchmark-only
+repo1-bundle=y
+repo1-retention-full=100
+process-max=2
+compress-type=zst
+compress-level=3
+log-path={work}
+lock-path={work}
+spool-path={work}
+log-level-console=warn
+log-level-file=off
+start-fast=y
+archive-check=n
+archive-copy=n
+[bench]
+pg1-path={data}
+pg1-socket-path={socket}
+pg1-user=postgres
+"""
+
+
+def emptied(directory: Path, account: Account) -> None:
+    """Leave a directory empty, and the account's."""
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(parents=True)
+    account.take_over(directory)
+
+
+def tree_bytes(directory: Path) -> int:
+    """Return the bytes of all files below a directory."""
+    return sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
+
+
+class PgBackRest:
+    """Debian's pgBackRest with two processes, zstd 3, bundles and its cipher on."""
+
+    def __init__(self, work: Path, cluster: LocalCluster) -> None:
+        self._account = server_account(cluster.data_directory)
+        self._work, self.repo = work, work / "repo"
+        emptied(work, self._account)
+        socket = cluster.conninfo().split()[0].removeprefix("host=")
+        self._config = work / "pgbackrest.conf"
+        self._config.write_text(
+            _PGBACKREST.format(repo=self.repo, work=work, data=cluster.data_directory, socket=socket)
+        )
+
+    def _run(self, *arguments: str) -> Run:
+        command = ["pgbackrest", f"--config={self._config}", "--stanza=bench", *arguments]
+        is_other = self._account.uid != os.geteuid()
+        return run_once(command, account=(self._account.uid, self._account.gid) if is_other else None)
+
+    def empty(self) -> None:
+        """Begin a new repository."""
+        emptied(self.repo, self._account)
+        self._run("stanza-create")
+
+    def backup(self, kind: str) -> Run:
+        """Back up: ``full`` or ``incr``."""
+        return self._run(f"--type={kind}", "backup")
+
+    def restore(self, target: Path) -> Run:
+        """Restore to an empty directory of its account."""
+        return self._run(f"--pg1-path={target}", "--archive-mode=off", "--type=immediate", "restore")
+
+    def stored_bytes(self) -> int:
+        """Return what the repository occupies."""
+        return tree_bytes(self.repo)
+
+
+@dataclass(frozen=True)
+class HoldfastSetup:
+    """Where one Holdfast repository is and how it is opened: YAML of the repository beside its URL."""
+
+    name: str
+    url: str
+    options: str = ""
+
+
+class Holdfast:
+    """This tool, as its users run it: the console script, a stack file, a passphrase."""
+
+    def __init__(self, work: Path, cluster: LocalCluster, setup: HoldfastSetup) -> None:
+        self._work, self._url = work, setup.url
+        work.mkdir(parents=True, exist_ok=True)
+        passphrase = work / "passphrase"
+        passphrase.write_text("benchmark only\n")
+        passphrase.chmod(0o600)
+        self._stack = work / "holdfast.yaml"
+        self._stack.write_text(
+            f"stack: bench\nrepositories:\n  main:\n    url: {setup.url}\n    passphrase: {{file: {passphrase}}}\n"
+            f"{setup.options}services:\n  db:\n    kind: postgres\n    connection: {cluster.conninfo()}\n"
+        )
+
+    def run(self, *arguments: str) -> Run:
+        """Run one command."""
+        program = Path(sys.executable).with_name("holdfast")
+        return run_once([str(program), "-q", "-c", str(self._stack), *arguments])
+
+    def empty(self) -> None:
+        """Begin a new repository."""
+        if self._url.startswith("/"):
+            shutil.rmtree(self._url, ignore_errors=True)
+        self.run("init")
+
+    def backup(self) -> Run:
+        """Back up."""
+        return self.run("backup", "db")
+
+    def restore(self, target: Path) -> Run:
+        """Restore to a directory that does not exist."""
+        return self.run("restore", "db", "--target", str(target))
+
+
+def copy_tree(source: Path, target: Path) -> Run:
+    """Copy a directory and make the copy durable: the least that any restore must do."""
+    return run_once(["sh", "-c", f"cp -r {source} {target} && sync"])
+
+
+def versions() -> Mapping[str, str]:
+    """Return the versions of what is compared."""
+    from holdfast import __version__
+
+    peer = subprocess.run(["pgbackrest", "version"], capture_output=True, text=True, check=True).stdout.strip()
+    return {"Holdfast": __version__, "pgBackRest": peer.removeprefix("pgBackRest "), "Python": sys.version.split()[0]}

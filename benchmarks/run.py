@@ -1,0 +1,41 @@
+"""``make bench``: measure, compare, print Markdown tables. ``--only`` picks parts, ``--rounds`` says how often."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import shutil
+import sys
+from pathlib import Path
+
+from benchmarks import cluster as bench_cluster
+from benchmarks.command_line import measure_command_line
+from benchmarks.local_files import measure_local
+from benchmarks.object_store import measure_object_store
+from benchmarks.peers import versions
+
+PARTS = {"local": measure_local, "s3": measure_object_store, "cli": measure_command_line}
+
+
+def main() -> None:
+    """Run the chosen parts on one cluster."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--directory", type=Path, default=Path("/var/tmp/holdfast-bench"))
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--scale", type=int, default=bench_cluster.SCALE, help="of pgbench; 200 is what is compared")
+    parser.add_argument("--only", choices=sorted(PARTS), action="append")
+    arguments = parser.parse_args()
+    if shutil.which("pgbackrest") is None:
+        sys.exit("pgBackRest is needed to compare with: apt-get install pgbackrest")
+    arguments.directory.mkdir(parents=True, exist_ok=True)
+    arguments.directory.chmod(0o755)
+    print(f"# {platform.machine()}, {os.cpu_count()} cores, Linux {platform.release()}; {dict(versions())}")
+    with bench_cluster.running(arguments.directory, arguments.scale) as cluster:
+        for name in arguments.only or PARTS:
+            print(f"\n## {name}", flush=True)
+            PARTS[name](arguments.directory, cluster, arguments.rounds)
+
+
+if __name__ == "__main__":
+    main()

@@ -75,21 +75,40 @@ class PageInspector:
             self._local.verifier = PageVerifier(block_size=self._shape.block_size)
         findings = self._local.verifier.verify(pages, blocks)
         size = self._shape.block_size
-        for index in (*findings.mismatched.tolist(), *findings.unformatted.tolist()):
-            page = bytes(pages[index * size : (index + 1) * size])
-            piece, offset = _piece_at(pieces, index * size)
-            if self._is_corrupt(piece.source.path, offset, int(blocks[index]), page):
-                path = os.fsdecode(piece.source.entry.path)
-                with self._lock:
-                    self.corrupt.append(CorruptPage(path, int(blocks[index]), str(page_lsn(page))))
+        suspects = [
+            _Suspect(*_piece_at(pieces, index * size), int(blocks[index]), bytes(pages[index * size :][:size]))
+            for index in (*findings.mismatched.tolist(), *findings.unformatted.tolist())
+        ]
+        corrupt = [suspect.finding() for suspect in self._confirmed(suspects)]
+        if corrupt:
+            with self._lock:
+                self.corrupt.extend(corrupt)
 
-    def _is_corrupt(self, path: bytes, offset: int, block: int, page: bytes) -> bool:
+    def _confirmed(self, suspects: list[_Suspect]) -> list[_Suspect]:
+        """Return those whose wrong bytes stay the same; all of a span wait together, as a whole file may be corrupt."""
         for _ in range(_REREADS):
-            clock.sleep(_REREAD_AFTER_S)
-            again = _read_page(path, offset, len(page))
-            if again != page or self._local.verifier.verify(again, np.array([block], dtype=np.uint32)).is_clean:
-                return False
-        return True
+            if suspects:
+                clock.sleep(_REREAD_AFTER_S)
+                suspects = [suspect for suspect in suspects if self._is_still_wrong(suspect)]
+        return suspects
+
+    def _is_still_wrong(self, suspect: _Suspect) -> bool:
+        again = _read_page(suspect.piece.source.path, suspect.offset, len(suspect.page))
+        blocks = np.array([suspect.block], dtype=np.uint32)
+        return again == suspect.page and not self._local.verifier.verify(again, blocks).is_clean
+
+
+@dataclass(frozen=True, slots=True)
+class _Suspect:
+    """A page that did not match: where it was read from, which block it is, and what was read."""
+
+    piece: Piece
+    offset: int
+    block: int
+    page: bytes
+
+    def finding(self) -> CorruptPage:
+        return CorruptPage(os.fsdecode(self.piece.source.entry.path), self.block, str(page_lsn(self.page)))
 
 
 def _piece_at(pieces: Sequence[Piece], offset: int) -> tuple[Piece, int]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from holdfast import __version__, clock
+from holdfast.errors import DamageError
 from holdfast.model import new_object_id
 from holdfast.repository.parent import NO_PARENT, Parent, load_parent
 from holdfast.repository.reader import ChunkReader
@@ -43,7 +44,7 @@ def run_backup(repository: Repository, service: Service, options: BackupOptions,
     reporter.phase("opening the repository")
     writer, index = repository.writer(options.stack, options.service, options.writer)
     with writer:
-        parent = choose_parent(repository, index, options)
+        parent = choose_parent(repository, index, options, reporter)
         captured = service.capture(writer, parent, reporter)
 
         reporter.phase("storing the list of files")
@@ -74,8 +75,11 @@ def run_backup(repository: Repository, service: Service, options: BackupOptions,
     return snapshot
 
 
-def choose_parent(repository: Repository, index: ChunkIndex, options: BackupOptions) -> Parent:
-    """Return the newest snapshot of the same service as parent, none for a first or a rehashing backup."""
+def choose_parent(repository: Repository, index: ChunkIndex, options: BackupOptions, reporter: Reporter) -> Parent:
+    """Return the newest snapshot of the same service as parent, none for a first or a rehashing backup.
+
+    A damaged one is no reason not to back up: then everything is read, and what is lost is stored again.
+    """
     if options.rehashes:
         return NO_PARENT
     own = [
@@ -86,7 +90,11 @@ def choose_parent(repository: Repository, index: ChunkIndex, options: BackupOpti
     if not own:
         return NO_PARENT
     reader = ChunkReader(repository.storage, repository.keys, index)
-    return load_parent(own[-1], repository.entries(reader, own[-1]), index)
+    try:
+        return load_parent(own[-1], repository.entries(reader, own[-1]), index)
+    except DamageError as error:
+        reporter.warning(f"the last snapshot is damaged, so all files are read ({error.message}): {error.hint}")
+        return NO_PARENT
 
 
 def _stats(captured: Captured, writer: Writer, seconds: float) -> SnapshotStats:

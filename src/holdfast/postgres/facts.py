@@ -106,7 +106,6 @@ def read_facts(connection: Connection) -> ServerFacts:
     require_supported(connection.info.server_version // 10000)
     with translated("asking the server what it is"):
         row = one_row(connection, _FACTS)
-        tablespaces = connection.execute(_TABLESPACES).fetchall()
         databases = connection.execute(_DATABASES).fetchall()
     return ServerFacts(
         version=row[0],
@@ -127,7 +126,7 @@ def read_facts(connection: Connection) -> ServerFacts:
         cluster_name=row[14],
         encoding=row[15],
         server_time=row[16],
-        tablespaces=tuple(_tablespace(*entry) for entry in tablespaces),
+        tablespaces=read_tablespaces(connection),
         databases=tuple(Database(*entry) for entry in databases),
     )
 
@@ -138,6 +137,12 @@ def read_timeline(connection: Connection) -> Timeline:
         if one_row(connection, "SELECT pg_is_in_recovery()")[0]:
             return Timeline(one_row(connection, _STANDBY_TIMELINE)[0])
         return Timeline.parse_hex(one_row(connection, _PRIMARY_TIMELINE)[0])
+
+
+def read_tablespaces(connection: Connection) -> tuple[Tablespace, ...]:
+    """Return the tablespaces that users made."""
+    with translated("asking for the tablespaces"):
+        return tuple(_tablespace(*entry) for entry in connection.execute(_TABLESPACES).fetchall())
 
 
 def one_row(connection: Connection, query: str, parameters: dict[str, object] | None = None) -> Row:

@@ -21,7 +21,7 @@ from holdfast.postgres.lsn import Lsn
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from holdfast.postgres.facts import ServerFacts
+    from holdfast.postgres.facts import ServerFacts, Tablespace
     from holdfast.postgres.timeline import Timeline
 
 # pg_start_backup and pg_stop_backup were renamed in 15, and lost their exclusive mode.
@@ -93,6 +93,10 @@ class Server:
     def probe(self) -> ServerFacts:
         """Return what the server says of itself; ServerError when it is not supported or the role may not see it."""
         return facts.read_facts(self._connection)
+
+    def tablespaces(self) -> tuple[Tablespace, ...]:
+        """Return the tablespaces that users made, as of now."""
+        return facts.read_tablespaces(self._connection)
 
     def missing_privileges(self) -> tuple[str, ...]:
         """Return the SQL statements that would give this role what it lacks for backups; none, if nothing."""

@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol
 
 from holdfast.repository.manifest import Entry, EntryKind
+from holdfast.repository.sources import Unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,18 +45,22 @@ class ScanRules(Protocol):
         ...
 
 
-def scan_tree(root: bytes, rules: ScanRules) -> Iterator[tuple[Entry, bytes]]:
+def scan_tree(root: bytes, rules: ScanRules, unreadable: list[Unreadable]) -> Iterator[tuple[Entry, bytes]]:
     """Yield (entry, absolute path) for all that is below ``root``, parents before children, in no order beyond.
 
-    What vanishes during the scan is passed over. A file with several names is yielded once as FILE and then as
-    HARD_LINK to the path seen first. Devices are passed over: no service keeps its data in one.
+    What vanishes during the scan is passed over; what may not be looked into is added to ``unreadable``. A file with
+    several names is yielded once as FILE and then as HARD_LINK to the path seen first. Devices are passed over: no
+    service keeps its data in one.
     """
     first_names: dict[tuple[int, int], bytes] = {}
     pending = [b""]
     while pending:
         directory = pending.pop()
-        for path, status in _list(root, directory, rules):
-            entry = make_entry(path, os.path.join(root, path), status)
+        for path, status in _list(root, directory, rules, unreadable):
+            try:
+                entry = make_entry(path, os.path.join(root, path), status)
+            except FileNotFoundError:
+                continue
             if entry is None:
                 continue
             if entry.kind is EntryKind.DIRECTORY or _is_entered(root, path, entry, rules):
@@ -85,12 +90,17 @@ def make_entry(path: bytes, absolute: bytes, status: os.stat_result) -> Entry | 
     )
 
 
-def _list(root: bytes, directory: bytes, rules: ScanRules) -> Iterator[tuple[bytes, os.stat_result]]:
+def _list(
+    root: bytes, directory: bytes, rules: ScanRules, unreadable: list[Unreadable]
+) -> Iterator[tuple[bytes, os.stat_result]]:
     try:
         with os.scandir(os.path.join(root, directory)) as listing:
             found = {item.name: item for item in listing}
     except (FileNotFoundError, NotADirectoryError):
         return  # dropped since its parent was listed
+    except OSError as error:
+        unreadable.append(Unreadable(directory, os.strerror(error.errno or 0)))
+        return
     prefix = directory + b"/" if directory else b""
     for name in found.keys() - rules.left_out(directory, list(found)):
         try:
@@ -98,6 +108,8 @@ def _list(root: bytes, directory: bytes, rules: ScanRules) -> Iterator[tuple[byt
             yield prefix + name, found[name].stat(follow_symlinks=is_replaced)
         except FileNotFoundError:
             continue
+        except OSError as error:
+            unreadable.append(Unreadable(prefix + name, os.strerror(error.errno or 0)))
 
 
 def _is_entered(root: bytes, path: bytes, entry: Entry, rules: ScanRules) -> bool:

@@ -8,7 +8,7 @@ connection ends, and with it the backup and the hold on the server.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -90,6 +90,8 @@ class PostgresService:
             root = self._data_directory(facts)
             server.hold_wal()
             start = server.start_backup(self._options.label, fast=True)
+            _require_checkpointed(root, facts)
+            facts = replace(facts, tablespaces=server.tablespaces())
             crashpoint.reach(CrashPoint.BACKUP_STARTED)
             watch.lap("start")
 
@@ -99,6 +101,7 @@ class PostgresService:
 
             end = server.stop_backup()
             _require_same_cluster(server, facts)
+            _require_same_tablespaces(server, facts)
             crashpoint.reach(CrashPoint.BACKUP_STOPPED)
             watch.lap("stop")
 
@@ -178,7 +181,8 @@ class _Run:
         root = make_entry(ROOT_PATH, self._root, os.stat(self._root))
         assert root is not None
         self._entries.append(root)
-        for entry, absolute in scan_tree(self._root, DataDirectoryRules()):
+        rules = DataDirectoryRules(tablespace.oid for tablespace in self._facts.tablespaces)
+        for entry, absolute in scan_tree(self._root, rules, self._pipeline.result.unreadable):
             if entry.path == CONTROL:
                 continue
             if entry.kind is not EntryKind.FILE:
@@ -249,6 +253,31 @@ def _require_same_cluster(server: Server, facts: ServerFacts) -> None:
         raise ServerError(
             "the server was promoted or changed its timeline during the backup, which is therefore void",
             hint="run the backup again",
+        )
+
+
+def _require_same_tablespaces(server: Server, facts: ServerFacts) -> None:
+    """Raise when a tablespace was made meanwhile: recovery would make it again at its place, which is in use here.
+
+    One that was dropped does no harm: recovery drops it, too.
+    """
+    known = {tablespace.oid for tablespace in facts.tablespaces}
+    made = [tablespace.name for tablespace in server.tablespaces() if tablespace.oid not in known]
+    if made:
+        raise ServerError(
+            f"tablespace {made[0]} was made during the backup, which cannot hold it", hint="run the backup again"
+        )
+
+
+def _require_checkpointed(root: Path, facts: ServerFacts) -> None:
+    """Raise when recovery would begin on an older timeline than the server's: a standby after a change of primary.
+
+    Without recovery.signal the server replays only the timeline of its control file, and would miss the end.
+    """
+    if read_control_file(root).timeline != facts.timeline:
+        raise ServerError(
+            f"the standby has no restart point on timeline {facts.timeline} yet",
+            hint="run CHECKPOINT on its primary, then the backup again",
         )
 
 

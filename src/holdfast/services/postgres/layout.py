@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from typing import TYPE_CHECKING
 
 from holdfast.errors import UsageError
@@ -25,11 +26,25 @@ _IN_TABLESPACE = re.compile(rb"pg_tblspc/([0-9]+)(?:/(.*))?", re.DOTALL)
 _FOLLOWS_OTHERS = {b"standby.signal", b"recovery.signal"}
 _AUTO_CONF = "postgresql.auto.conf"
 _TABLESPACE_MAP = "tablespace_map"
+_VERSION = "PG_VERSION"
 _SETTINGS = """
 # Added by holdfast when this directory was restored: it must not write into the archive of the cluster it came from.
 # Once this is the cluster to keep, remove these lines (or ALTER SYSTEM RESET archive_mode) and restart.
 archive_mode = 'off'
 """
+
+
+_MINIMAL_CONFIGURATION = {
+    "postgresql.conf": """\
+# Made by holdfast when this directory was restored: the cluster that it came from keeps its configuration elsewhere,
+# so the snapshot does not hold it. These are PostgreSQL's defaults; put the settings that you want here.
+""",
+    "pg_hba.conf": """\
+# Made by holdfast when this directory was restored: only accounts of this machine may connect, under their own names.
+local all all peer
+""",
+    _AUTO_CONF: "",
+}
 
 
 class PostgresLayout:
@@ -39,6 +54,7 @@ class PostgresLayout:
         self.target = target
         self._facts = facts
         self._places = _tablespace_places(facts, tablespaces)
+        self._known = {tablespace.oid for tablespace in facts.tablespaces}
 
     @property
     def roots(self) -> tuple[Path, ...]:
@@ -61,12 +77,14 @@ class PostgresLayout:
         return tuple(lines)
 
     def destination(self, entry: Entry) -> Path | None:
-        """Return where an entry goes; None for signal files."""
+        """Return where an entry goes; None for signal files, and for links that are no tablespace of the cluster."""
         if entry.path == ROOT_PATH:
             return self.target
         if entry.path in _FOLLOWS_OTHERS:
             return None
         match = _IN_TABLESPACE.fullmatch(entry.path)
+        if match and int(match[1]) not in self._known:
+            return None
         if match and match[2] is not None and int(match[1]) in self._places:
             return self._places[int(match[1])] / os.fsdecode(match[2])
         return self.target / os.fsdecode(entry.path)
@@ -79,13 +97,27 @@ class PostgresLayout:
         return entry.link
 
     def finish(self) -> None:
-        """Switch archiving off, and let ``tablespace_map`` say where the tablespaces are now."""
+        """Switch archiving off, and let ``tablespace_map`` say where the tablespaces are now.
+
+        A cluster that keeps its configuration elsewhere (Debian: in /etc) gets a minimal one, to start with.
+        """
+        for name, content in _MINIMAL_CONFIGURATION.items():
+            if not (self.target / name).exists():
+                self._add_file(name, content)
         with (self.target / _AUTO_CONF).open("a", encoding="utf-8") as file:
             file.write(_SETTINGS)
         path = self.target / _TABLESPACE_MAP
         if path.exists():
-            lines = (f"{oid} {_escaped(str(place))}\n" for oid, place in sorted(self._places.items()))
-            path.write_text("".join(lines), encoding="utf-8")
+            lines = (b"%d %s\n" % (oid, _escaped(os.fsencode(place))) for oid, place in sorted(self._places.items()))
+            path.write_bytes(b"".join(lines))
+
+    def _add_file(self, name: str, content: str) -> None:
+        """Write a file that the snapshot lacks, with the owner and the mode of one that it has."""
+        path, model = self.target / name, (self.target / _VERSION).stat()
+        path.write_text(content, encoding="utf-8")
+        path.chmod(stat.S_IMODE(model.st_mode))
+        if os.geteuid() == 0:
+            os.chown(path, model.st_uid, model.st_gid)
 
     def _named_places(self) -> dict[str, Path]:
         return {t.name: self._places[t.oid] for t in self._facts.tablespaces if t.oid in self._places}
@@ -104,6 +136,6 @@ def _tablespace_places(facts: PostgresFacts, wanted: Mapping[str, Path]) -> dict
     return {tablespace.oid: wanted.get(name, Path(tablespace.location)) for name, tablespace in outside.items()}
 
 
-def _escaped(path: str) -> str:
+def _escaped(path: bytes) -> bytes:
     """Escape as ``tablespace_map`` wants it (``read_tablespace_map`` in xlog.c): backslashes and line ends."""
-    return re.sub(r"([\\\n\r])", r"\\\1", path)
+    return re.sub(rb"([\\\n\r])", rb"\\\1", path)

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-import re
+from typing import TYPE_CHECKING
 
 from holdfast.postgres.datadir import FileKind, classify, left_out
 from holdfast.repository.compression import ContentClass
 
-_TABLESPACE = re.compile(rb"pg_tblspc/[0-9]+")
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 _WAL_DIRECTORY = b"pg_wal"
 CONTROL = b"global/pg_control"
 
 
 class DataDirectoryRules:
-    """The ScanRules of a data directory."""
+    """The ScanRules of a data directory; ``tablespaces`` are the numbers of those that the server knows."""
+
+    def __init__(self, tablespaces: Iterable[int]) -> None:
+        self._tablespaces = frozenset(f"pg_tblspc/{oid}".encode() for oid in tablespaces)
 
     def left_out(self, directory: bytes, names: list[bytes]) -> frozenset[bytes]:
         """Return what a base backup leaves out; of ``pg_wal`` only the directories stay."""
@@ -25,8 +30,8 @@ class DataDirectoryRules:
         return excluded
 
     def is_entered(self, link: bytes) -> bool:
-        """Return whether a link is a tablespace."""
-        return _TABLESPACE.fullmatch(link) is not None
+        """Return whether a link is a tablespace; one that the server does not know leads to nobody knows what."""
+        return link in self._tablespaces
 
     def is_replaced_by_target(self, link: bytes) -> bool:
         """Return whether a link stands for a directory: ``initdb --waldir`` makes ``pg_wal`` one."""

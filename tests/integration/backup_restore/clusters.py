@@ -1,0 +1,127 @@
+"""What backups are judged by: clusters with something of everything, compared before and after."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+from typing import TYPE_CHECKING
+
+import psycopg
+from tests.servers.postgres import account, postgres_binaries
+
+from holdfast.postgres.datadir import FileKind, classify
+from holdfast.postgres.initdb import add_settings
+from holdfast.postgres.local import LocalCluster
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.servers.postgres import ClusterFactory
+
+
+def sql(cluster: LocalCluster, *statements: str, dbname: str = "postgres") -> None:
+    """Run statements, each in a transaction of its own."""
+    with psycopg.connect(cluster.conninfo(dbname=dbname), autocommit=True) as connection:
+        for statement in statements:
+            connection.execute(statement)
+
+
+def ask(cluster: LocalCluster, query: str, dbname: str = "postgres"):
+    """Return the one value of a query."""
+    with psycopg.connect(cluster.conninfo(dbname=dbname), autocommit=True) as connection:
+        return connection.execute(query).fetchone()[0]
+
+
+def make_place(directory: Path, name: str) -> Path:
+    """Make a directory for a tablespace, owned by the servers' account."""
+    place = directory / name
+    place.mkdir()
+    account().take_over(place)
+    return place
+
+
+def make_standby(factory: ClusterFactory, primary: LocalCluster, name: str = "standby") -> LocalCluster:
+    """Copy a stopped primary and start the copy as its standby."""
+    primary.stop()
+    directory = shutil.copytree(primary.data_directory, factory.directory / name)
+    for root, directories, files in os.walk(directory):
+        for entry in (root, *(os.path.join(root, each) for each in directories + files)):
+            os.chown(entry, account().uid, account().gid)
+    (directory / "standby.signal").touch()
+    account().take_over(directory / "standby.signal")
+    primary.start()
+    add_settings(directory / "postgresql.conf", {"primary_conninfo": primary.conninfo()})
+    return factory.adopt(LocalCluster(primary.binaries, directory, account=account()))
+
+
+def start_restored(factory: ClusterFactory, source: LocalCluster, target: Path) -> LocalCluster:
+    """Start what was restored, with no setting but where its socket is."""
+    return factory.adopt(LocalCluster(source.binaries, target, account=account()))
+
+
+def relation_files(root: Path) -> dict[bytes, bytes]:
+    """Return the content of every file of a relation, and of the transaction states beside them, by path."""
+    found = {}
+    for directory, _, names in os.walk(os.fsencode(root), followlinks=True):
+        for name in names:
+            absolute = os.path.join(directory, name)
+            path = os.path.relpath(absolute, os.fsencode(root))
+            if classify(path).kind in {FileKind.RELATION, FileKind.SLRU}:
+                with open(absolute, "rb") as file:
+                    found[path] = file.read()
+    return found
+
+
+def require_sound(cluster: LocalCluster) -> None:
+    """Run pg_amcheck over everything; 15's program serves for every version."""
+    program = postgres_binaries(15).program("pg_amcheck")
+    host = cluster.conninfo().split()[0].removeprefix("host=")
+    command = [program, "--all", "--heapallindexed", "--install-missing", "-h", host, "-p", "5432", "-U", "postgres"]
+    answer = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert (answer.returncode, answer.stdout) == (0, ""), answer.stdout + answer.stderr
+
+
+def require_clean_pages(cluster: LocalCluster) -> None:
+    """Stop the cluster and run 15's pg_checksums, or for other versions our own check of every page."""
+    cluster.stop()
+    if cluster.binaries.has_program("pg_checksums"):
+        command = [cluster.binaries.program("pg_checksums"), "--check", "-D", cluster.data_directory]
+        answer = subprocess.run(command, capture_output=True, text=True, check=False, cwd="/", **account().child_identity())
+        assert answer.returncode == 0, answer.stdout + answer.stderr
+    else:
+        require_page_checksums(cluster.data_directory)
+
+
+def require_page_checksums(root: Path) -> None:
+    """Verify the checksum of every page of every relation."""
+    import numpy as np
+
+    from holdfast.postgres.page import PageVerifier
+
+    verifier = PageVerifier(block_size=8192)
+    for path, content in relation_files(root).items():
+        relation = classify(path).relation
+        if relation is not None and content:
+            first = relation.segment * 131072
+            blocks = np.arange(first, first + len(content) // 8192, dtype=np.uint32)
+            assert verifier.verify(content, blocks).is_clean, path
+
+
+@contextlib.contextmanager
+def terminated_backups(cluster: LocalCluster):
+    """Within the block nothing; after it the server must be free: no backup of ours, no slot."""
+    yield
+    require_free(cluster)
+
+
+def require_free(cluster: LocalCluster) -> None:
+    """The server has no connection of ours, no replication slot, and so no backup in progress."""
+    from tests.integration.backup_restore.stack import wait_until
+
+    query = (
+        "SELECT (SELECT count(*) FROM pg_replication_slots) + "
+        "(SELECT count(*) FROM pg_stat_activity WHERE application_name = 'holdfast')"
+    )
+    wait_until(lambda: ask(cluster, query) == 0)

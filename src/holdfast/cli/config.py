@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from holdfast.cli.invocation import Invocation
+from holdfast.errors import ExitCode
+
+if TYPE_CHECKING:
+    from holdfast.config.models import Stack
+    from holdfast.operations.validate import Trial
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +25,7 @@ class Validated:
     repositories: tuple[str, ...]
     services: tuple[str, ...]
     secrets_read: int
+    trials: tuple[Trial, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +68,13 @@ def generate(
     run.output.emit("config_generated", Generated(str(output), text), lambda: f"wrote {output}")
 
 
-def validate(ctx: typer.Context) -> None:
-    """Check the stack file: what it says, and that every secret it names can be read."""
+def validate(
+    ctx: typer.Context,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Only read the file and its secrets; connect to nothing.")
+    ] = False,
+) -> int:
+    """Check the stack file: what it says, every secret, and that servers and repositories answer."""
     from holdfast.config.load import find_stack_file, load_stack
     from holdfast.config.show import secret_sources
 
@@ -74,8 +85,10 @@ def validate(ctx: typer.Context) -> None:
     for name, source in sources:
         run.output.say(f"reading the secret {name} ({source})")
         source.read()
-    result = Validated(str(path), stack.stack, tuple(stack.repositories), tuple(stack.services), len(sources))
-    run.output.emit("config_validated", result, lambda: f"{path} is valid: {_summary(result)}")
+    trials = () if offline else _try(stack)
+    result = Validated(str(path), stack.stack, tuple(stack.repositories), tuple(stack.services), len(sources), trials)
+    run.output.emit("config_validated", result, lambda: _words(result))
+    return ExitCode.DONE if all(trial.works for trial in trials) else ExitCode.FAILED
 
 
 def show(ctx: typer.Context) -> None:
@@ -96,6 +109,21 @@ def schema(ctx: typer.Context) -> None:
 
     document = Stack.model_json_schema()
     Invocation.of(ctx).output.emit("config_schema", {"schema": document}, lambda: json.dumps(document, indent=2))
+
+
+def _try(stack: Stack) -> tuple[Trial, ...]:
+    from holdfast.operations.validate import try_everything
+
+    return tuple(try_everything(stack))
+
+
+def _words(result: Validated) -> str:
+    lines = [f"{result.file} is valid: {_summary(result)}"]
+    for trial in result.trials:
+        lines.append(f"  {trial.subject}: {'ok' if trial.works else 'FAILED'}: {trial.answer}")
+        if trial.hint and not trial.works:
+            lines.append(f"    HINT: {trial.hint}")
+    return "\n".join(lines)
 
 
 def _summary(result: Validated) -> str:

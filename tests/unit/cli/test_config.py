@@ -34,18 +34,32 @@ def stack_file(tmp_path, monkeypatch):
 
 
 def test_validate_reads_every_secret_and_shows_none(stack_file, capsys, messages):
-    assert main(["config", "validate", "-c", str(stack_file)]) == 0
+    assert main(["config", "validate", "--offline", "-c", str(stack_file)]) == 0
     shown = capsys.readouterr()
     assert shown.out == f"{stack_file} is valid: stack shop, 1 repository, 1 service, 3 secrets\n"
     assert CANARY not in shown.out + shown.err
-    assert main(["config", "validate", "-c", str(stack_file), "--json"]) == 0
+    assert main(["config", "validate", "--offline", "-c", str(stack_file), "--json"]) == 0
     [message] = messages()
     assert (message["repositories"], message["services"], message["secrets_read"]) == (["main"], ["db"], 3)
 
 
+def test_validate_tries_servers_and_repositories(stack_file, capsys, messages):
+    repository = stack_file.parent / "repository"
+    stack_file.write_text(
+        f"stack: shop\nrepositories:\n  main: {{url: {repository}, passphrase: {{file: passphrase}}}}\n"
+        "services:\n  db: {kind: postgres, connection: host=/nowhere}\n"
+    )
+    assert main(["config", "validate", "-c", str(stack_file), "--json"]) == 1
+    trials = {trial["subject"]: trial for trial in messages()[-1]["trials"]}
+    assert trials["repository main"]["works"]
+    assert "no repository yet" in trials["repository main"]["answer"]
+    assert not trials["service db"]["works"]
+    assert trials["service db"]["hint"]
+
+
 def test_validate_refuses_a_secret_that_cannot_be_read(stack_file, capsys):
     (stack_file.parent / "passphrase").unlink()
-    assert main(["config", "validate", "-c", str(stack_file)]) == 2
+    assert main(["config", "validate", "--offline", "-c", str(stack_file)]) == 2
     shown = capsys.readouterr().err
     assert "error: cannot read the secret file" in shown
     assert "HINT: " in shown

@@ -88,9 +88,14 @@ class _PagedFile:
                 for start, end in _data_ranges(descriptor, offset, offset + length):
                     self._store(pipeline, start, _read_full(descriptor, start, buffer[: end - start]), buffer)
             except OSError as error:
-                pipeline.lost(self.source, error)
-                self._is_lost = True
+                self._lose(pipeline, error)
         self._done(pipeline)
+
+    def _lose(self, pipeline: Pipeline, error: OSError) -> None:
+        with self._lock:
+            is_known, self._is_lost = self._is_lost, True
+        if not is_known:
+            pipeline.lost(self.source, error)
 
     def _store(self, pipeline: Pipeline, start: int, filled: int, buffer: memoryview) -> None:
         if not filled:

@@ -49,13 +49,10 @@ def snapshot_message(snapshot: Snapshot) -> dict[str, object]:
 
 def _words(snapshot: Snapshot) -> str:
     stats = snapshot.stats
-    seconds = stats.seconds["total"]
-    lines = [
-        (
-            f"snapshot {snapshot.short_id} of {snapshot.service}: {text.size(stats.size_bytes)} in {stats.files:,} files, "
-            f"read {text.size(stats.bytes_read)}, stored {text.size(stats.stored_bytes)} new, in {text.duration(seconds)}"
-        )
-    ]
+    whole = f"{text.size(stats.size_bytes)} in {text.count(stats.files, 'file')}"
+    new = f"read {text.size(stats.bytes_read)}, stored {text.size(stats.stored_bytes)} new"
+    seconds = text.duration(stats.seconds["total"])
+    lines = [f"snapshot {snapshot.short_id} of {snapshot.service}: {whole}, {new}, in {seconds}"]
     if not snapshot.is_complete:
         lines.append("INCOMPLETE: what follows is missing")
     elif not snapshot.is_clean:

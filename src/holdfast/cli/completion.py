@@ -54,6 +54,17 @@ def _snapshots(run: Invocation) -> Iterable[tuple[str, str]]:
     return [("latest", "the newest one"), *((each.short_id, f"{each.service} {each.started}") for each in found[::-1])]
 
 
+def key_slot_ids(ctx: typer.Context, incomplete: str) -> Offer:
+    """Offer the key slots of the repository."""
+    return offer(ctx, incomplete, _key_slots)
+
+
+def _key_slots(run: Invocation) -> Iterable[tuple[str, str]]:
+    from holdfast.operations.keys import list_keys
+
+    return [(slot.id[:8], f"{slot.kind} {slot.label}") for slot in list_keys(_stack(run), run.repository)]
+
+
 def _stack(run: Invocation) -> Stack:
     from holdfast.config.load import find_stack_file, load_stack
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -65,10 +65,24 @@ class Group(TyperGroup):
         return super().parse_args(ctx, args)
 
 
+_Function = TypeVar("_Function", bound="Callable[..., object]")
+_CLASSES: dict[Callable[..., object], type[TyperCommand]] = {}
+
+
+def command_class(kind: type[TyperCommand]) -> Callable[[_Function], _Function]:
+    """Return a decorator that has a function built as a command of a class of its own."""
+
+    def remember_class(function: _Function) -> _Function:
+        _CLASSES[function] = kind
+        return function
+
+    return remember_class
+
+
 def build_command(name: str, function: Callable[..., None]) -> TyperCommand:
     """Return the command that a function's signature and docstring declare."""
     app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-    app.command(name)(function)
+    app.command(name, cls=_CLASSES.get(function, TyperCommand))(function)
     command = get_command(app)
     assert isinstance(command, TyperCommand)
     command.params.extend(_shared_parameters())

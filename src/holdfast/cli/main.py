@@ -31,6 +31,23 @@ COMMANDS: dict[str, Leaf | Branch] = {
     "backup": Leaf("holdfast.cli.backup:backup", "Back up one service."),
     "snapshots": Leaf("holdfast.cli.snapshots:snapshots", "List the snapshots of a repository."),
     "restore": Leaf("holdfast.cli.restore:restore", "Restore a service from a snapshot into a new directory."),
+    "demo": Leaf("holdfast.cli.demo:demo", "Back up, destroy, restore and prove a throw-away PostgreSQL."),
+    "show": Leaf("holdfast.cli.show:show", "Show all that is known of one snapshot."),
+    "ls": Leaf("holdfast.cli.ls:ls", "List what a directory of a snapshot holds."),
+    "find": Leaf("holdfast.cli.find:find", "Find a path in all snapshots."),
+    "diff": Leaf("holdfast.cli.diff:diff", "Show what differs between two snapshots."),
+    "dump": Leaf("holdfast.cli.dump:dump", "Write one file of a snapshot to standard output."),
+    "stats": Leaf("holdfast.cli.stats:stats", "Measure what the backups hold and what they cost."),
+    "check": Leaf("holdfast.cli.check:check", "Check that everything is there and is what was stored."),
+    "doctor": Leaf("holdfast.cli.doctor:doctor", "Check everything that a backup and a restore will need."),
+    "key": Branch(
+        "Say who can open the repository.",
+        {
+            "list": Leaf("holdfast.cli.key:list_", "List the key slots of a repository."),
+            "add": Leaf("holdfast.cli.key:add", "Add a passphrase, a recovery identity or a writer credential."),
+            "remove": Leaf("holdfast.cli.key:remove", "Remove a key slot."),
+        },
+    ),
     "config": Branch(
         "Write, check and show the stack file.",
         {

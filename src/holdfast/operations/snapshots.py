@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 from holdfast.errors import UsageError
 from holdfast.operations.wiring import open_stack_repository
+from holdfast.repository.snapshot import choose_snapshot
 
 if TYPE_CHECKING:
     from holdfast.config.models import Stack
+    from holdfast.repository.repository import Repository
     from holdfast.repository.snapshot import Snapshot
 
 
@@ -39,6 +41,14 @@ class SnapshotFilter:
 def list_snapshots(stack: Stack, asked: str | None, wanted: SnapshotFilter) -> list[Snapshot]:
     """Return the wanted snapshots of a repository, oldest first."""
     return [snapshot for snapshot in open_stack_repository(stack, asked).snapshots() if wanted.matches(snapshot)]
+
+
+def find_snapshot(repository: Repository, wanted: str, service: str = "") -> Snapshot:
+    """Return the snapshot that a user means: by the first digits of its id, or "latest", of one service if named.
+
+    Raises UsageError, which names near ids, or all that fit.
+    """
+    return choose_snapshot([each for each in repository.snapshots() if service in {"", each.service}], wanted)
 
 
 def parse_time(text: str) -> datetime:

@@ -1,0 +1,94 @@
+"""``holdfast dump``: one file of a snapshot, byte by byte."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+import typer
+
+from holdfast.cli import text
+from holdfast.cli.completion import service_names, snapshot_ids
+from holdfast.cli.invocation import Invocation
+from holdfast.errors import StorageError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+_CONTROLS = bytes({*range(0x20), 0x7F} - set(b"\t\n\r\f"))
+
+
+def dump(
+    ctx: typer.Context,
+    snapshot: str = typer.Argument(help="The snapshot, by its first digits, or latest.", autocompletion=snapshot_ids),
+    path: str = typer.Argument(help="The file, by its path in the snapshot."),
+    output: Path | None = typer.Option(
+        None, "-o", "--output", metavar="FILE", help="Write to a new file, not to standard output."
+    ),
+    service: str = typer.Option(
+        "", "--service", metavar="NAME", help="The service whose latest is meant.", autocompletion=service_names
+    ),
+) -> None:
+    """Write one file of a snapshot to standard output, every byte as it was, holes as zeros."""
+    from holdfast.config.load import find_stack_file, load_stack
+    from holdfast.operations.dump import dump as content
+    from holdfast.operations.dump import file_entry
+    from holdfast.operations.listing import SnapshotChoice, open_snapshot
+    from holdfast.repository.names import typed
+
+    run = Invocation.of(ctx)
+    if run.json and output is None:
+        raise UsageError("standard output cannot hold a file's bytes and JSON", hint="add --output FILE")
+    stack = load_stack(find_stack_file(run.config))
+    opened = open_snapshot(stack, SnapshotChoice(snapshot, service, run.repository))
+    entry = file_entry(opened, typed(path))
+    if output is None:
+        _write(sys.stdout.buffer, _fit_for(sys.stdout, content(opened, entry)))
+        return
+    with _new_file(output) as file:
+        _write(file, content(opened, entry))
+    message = {"snapshot": opened.snapshot.id, "path": entry.path, "output": str(output), "size_bytes": entry.size}
+    run.output.emit("dumped", message, lambda: f"wrote {output} ({text.size(entry.size)})")
+
+
+def _write(file: IO[bytes], content: Iterable[bytes]) -> None:
+    for part in content:
+        file.write(part)
+    file.flush()
+
+
+def _fit_for(target: IO[str], content: Iterable[bytes]) -> Iterator[bytes]:
+    """Pass content on; raise UsageError before anything but text reaches a terminal."""
+    is_terminal = target.isatty()
+    for part in content:
+        if is_terminal and not is_text(part):
+            raise UsageError("this is not text, and standard output is a terminal", hint="add > FILE, or --output FILE")
+        yield part
+
+
+def is_text(part: bytes) -> bool:
+    """Tell whether a terminal may see these bytes: no control characters but those of plain text."""
+    return len(part.translate(None, _CONTROLS)) == len(part)
+
+
+@contextmanager
+def _new_file(path: Path) -> Iterator[IO[bytes]]:
+    """Give a new file that only its owner may read; it is removed again when the block fails."""
+    try:
+        file = os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
+    except FileExistsError:
+        raise UsageError(f"{path} is there already", hint="name a new file, or remove that one first") from None
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {(error.strerror or 'unknown error').lower()}") from error
+    try:
+        with file:
+            yield file
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        raise StorageError(f"cannot write {path}: {(error.strerror or 'unknown error').lower()}") from error
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,26 @@
+"""Options that may stand with a value or without: ``--read-data`` and ``--read-data=10``.
+
+typer knows flags and options with values, nothing between. So a bare option is given its value before the command
+line is parsed; a value is only taken after "=", so that what follows a bare option is never swallowed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from typer.core import TyperCommand
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class BareOptionsCommand(TyperCommand):
+    """A command with such options; ``bare_values`` says what each means when it stands alone."""
+
+    bare_values: ClassVar[Mapping[str, str]] = {}
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - typer names this type privately
+        """Parse, with each bare option completed."""
+        return super().parse_args(
+            ctx, [f"{arg}={self.bare_values[arg]}" if arg in self.bare_values else arg for arg in args]
+        )

@@ -1,0 +1,104 @@
+"""``holdfast show``: all that is known of one snapshot."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import typer
+
+from holdfast.cli import text
+from holdfast.cli.backup import snapshot_message
+from holdfast.cli.completion import service_names, snapshot_ids
+from holdfast.cli.invocation import Invocation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from holdfast.repository.snapshot import Snapshot
+    from holdfast.services.postgres.facts import PostgresFacts
+
+_TITLE_WIDTH = 18
+Line = tuple[str, str]
+"""A title and what is said under it; an empty title goes on with the line before."""
+
+
+def show(
+    ctx: typer.Context,
+    snapshot: str = typer.Argument("latest", help="The snapshot, by its first digits.", autocompletion=snapshot_ids),
+    service: str = typer.Option(
+        "", "--service", metavar="NAME", help="The service whose latest is meant.", autocompletion=service_names
+    ),
+) -> None:
+    """Show all that is known of one snapshot: facts of the service, sizes, timings, warnings, each corrupt page."""
+    from holdfast.config.load import find_stack_file, load_stack
+    from holdfast.operations.snapshots import find_snapshot
+    from holdfast.operations.wiring import open_stack_repository
+
+    run = Invocation.of(ctx)
+    repository = open_stack_repository(load_stack(find_stack_file(run.config)), run.repository)
+    found = find_snapshot(repository, snapshot, service)
+    run.output.emit("snapshot", snapshot_message(found), lambda: _words(found))
+
+
+def _words(snapshot: Snapshot) -> str:
+    lines = [*_general(snapshot), *_stats(snapshot), *_facts(snapshot), *_warnings(snapshot)]
+    return "\n".join(f"{title:<{_TITLE_WIDTH}}{words}".rstrip() for title, words in lines)
+
+
+def _general(snapshot: Snapshot) -> Iterator[Line]:
+    complete = "complete" if snapshot.is_complete else "INCOMPLETE: what the warnings name is missing"
+    clean = "" if snapshot.is_clean else ", CORRUPT SOURCE: the service itself is damaged"
+    yield "snapshot", snapshot.id
+    yield "service", f"{snapshot.service} ({snapshot.kind}) of stack {snapshot.stack}, on host {snapshot.host}"
+    yield "started", text.instant(datetime.fromisoformat(snapshot.started))
+    yield "ended", text.instant(datetime.fromisoformat(snapshot.ended))
+    yield "state", complete + clean
+    yield "encryption", "encrypted" if snapshot.is_encrypted else "NOT ENCRYPTED"
+    yield "parent", snapshot.parent or "none: every file was read"
+    yield "tags", ", ".join(snapshot.tags) or "none"
+    yield "written by", f"holdfast {snapshot.tool_version}"
+
+
+def _stats(snapshot: Snapshot) -> Iterator[Line]:
+    stats = snapshot.stats
+    chunks = text.count(stats.new_chunks, "chunk")
+    yield "size", f"{text.size(stats.size_bytes)} in {text.count(stats.files, 'file')}"
+    yield "read", f"{text.size(stats.bytes_read)} in {text.count(stats.files_read, 'file')}"
+    yield "new", f"{text.size(stats.new_plain_bytes)} in {chunks}, stored as {text.size(stats.stored_bytes)}"
+    yield "time", ", ".join(f"{phase} {text.duration(seconds)}" for phase, seconds in stats.seconds.items())
+
+
+def _facts(snapshot: Snapshot) -> Iterator[Line]:
+    """Facts of a kind that is known here in words; of any other kind as they are stored."""
+    if snapshot.kind != "postgres":
+        yield from ((str(title), str(words)) for title, words in snapshot.facts.items())
+        return
+    from holdfast.services.postgres.facts import from_facts
+
+    yield from _postgres(from_facts(snapshot.facts, snapshot.object_name))
+
+
+def _postgres(facts: PostgresFacts) -> Iterator[Line]:
+    yield "server", f"PostgreSQL {facts.version}, {'a standby' if facts.is_standby else 'a primary'}"
+    yield "cluster", f"system identifier {facts.system_identifier}, in {facts.data_directory}"
+    yield "timeline", str(facts.timeline)
+    yield "start LSN", facts.start_lsn
+    yield "stop LSN", f"{facts.stop_lsn} (recovery from it must reach this)"
+    yield "WAL inside", f"{', '.join(facts.wal_segments)} (wal_level {facts.wal_level})"
+    segment = text.size(facts.wal_segment_size)
+    yield "shape", f"blocks of {text.size(facts.block_size)}, WAL segments of {segment}, encoding {facts.encoding}"
+    yield "page checksums", "on" if facts.has_data_checksums else "OFF: damage on disk cannot be noticed"
+    yield "databases", ", ".join(facts.databases)
+    yield "tablespaces", "" if facts.tablespaces else "none of its own"
+    for space in facts.tablespaces:
+        place = f"{space.location} (in place)" if space.is_in_place else space.location
+        yield "", f"{space.name} (oid {space.oid}): {place}"
+    yield "corrupt pages", "" if facts.corrupt_pages else "none found"
+    for page in facts.corrupt_pages:
+        yield "", f"{page.path} block {page.block}, LSN {page.lsn}"
+
+
+def _warnings(snapshot: Snapshot) -> Iterator[Line]:
+    for number, warning in enumerate(snapshot.warnings):
+        yield "" if number else "warnings", warning

@@ -1,0 +1,18 @@
+"""Examine a repository; nothing is changed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from holdfast.operations.wiring import open_stack_repository
+from holdfast.repository.check import CheckOptions, check_repository
+
+if TYPE_CHECKING:
+    from holdfast.config.models import Stack
+    from holdfast.progress import Reporter
+    from holdfast.repository.check_report import CheckReport
+
+
+def check(stack: Stack, asked: str | None, options: CheckOptions, reporter: Reporter) -> CheckReport:
+    """Check a repository to the depth that the options say; damage is in the report."""
+    return check_repository(open_stack_repository(stack, asked), options, reporter)

@@ -1,0 +1,1 @@
+"""Check everything that a backup and a restore will need, before they need it; each finding says how to repair it."""

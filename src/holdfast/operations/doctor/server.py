@@ -1,0 +1,122 @@
+"""Whether a PostgreSQL server can be backed up from here, and restored here."""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from holdfast import clock
+from holdfast.errors import HoldfastError, ServerError
+from holdfast.operations.doctor.finding import Finding, State, failed, fine, weak
+from holdfast.operations.wiring import connection_string
+from holdfast.postgres.binaries import find_binaries
+from holdfast.postgres.control import read_control_file
+from holdfast.postgres.location import verify_is_data_directory
+from holdfast.postgres.server import Server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from holdfast.config.models import ServiceConfig
+    from holdfast.postgres.facts import ServerFacts
+
+_SKEW_WARNED = timedelta(seconds=10)
+
+
+def examine_service(subject: str, config: ServiceConfig) -> Iterator[Finding]:
+    """Yield what was found; what a backup does on the server is tried and undone at once."""
+    try:
+        server = Server.connect(connection_string(config))
+    except HoldfastError as error:
+        yield failed(subject, error)
+        return
+    with server:
+        yield _privileges(subject, server)
+        try:
+            facts = server.probe()
+        except HoldfastError as error:
+            yield failed(subject, error)
+            return
+        role = "a standby" if facts.is_standby else "a primary"
+        yield fine(subject, f"PostgreSQL {facts.version} answers, {role}")
+        yield _wal(subject, server)
+    yield from _settings(subject, facts)
+    yield _data_directory(subject, config.data_directory or Path(facts.data_directory), facts)
+    yield _binaries(subject, config, facts)
+
+
+def _privileges(subject: str, server: Server) -> Finding:
+    try:
+        missing = server.missing_privileges()
+    except HoldfastError as error:
+        return failed(subject, error)
+    if not missing:
+        return fine(subject, "the role has the privileges that a backup needs")
+    remedy = "run these statements as a superuser, in the database that the connection names"
+    return Finding(subject, State.FAILED, "the role lacks privileges that a backup needs", remedy, missing)
+
+
+def _wal(subject: str, server: Server) -> Finding:
+    """Hold WAL as a backup does, which needs wal_level, a free slot, and REPLICATION."""
+    try:
+        server.release_wal(server.hold_wal())
+    except HoldfastError as error:
+        return failed(subject, error)
+    return fine(subject, "WAL can be held during a backup (wal_level, replication slots)")
+
+
+def _settings(subject: str, facts: ServerFacts) -> Iterator[Finding]:
+    if facts.max_wal_senders == 0:
+        yield weak(
+            subject,
+            "max_wal_senders is 0: WAL cannot be streamed from this server",
+            "set max_wal_senders = 10, then restart the server",
+        )
+    if not facts.has_data_checksums:
+        yield weak(
+            subject,
+            "page checksums are off: a backup cannot notice damage on the server's disks",
+            "stop the server, run 'pg_checksums --enable' on its data directory, start it",
+        )
+    skew = abs(facts.server_time - clock.now())
+    if skew > _SKEW_WARNED:
+        words = f"the server's clock and this machine's differ by {skew.total_seconds():.0f} s"
+        yield weak(subject, words, "set both clocks (timedatectl set-ntp true)")
+
+
+def _data_directory(subject: str, root: Path, facts: ServerFacts) -> Finding:
+    try:
+        verify_is_data_directory(root)
+        control = read_control_file(root)
+        if control.system_identifier != facts.system_identifier:
+            raise ServerError(
+                f"{root} belongs to another cluster (system identifier {control.system_identifier}) than the server "
+                f"that answers (system identifier {facts.system_identifier})",
+                hint="correct 'connection' or 'data_directory' of this service",
+            )
+        _require_readable(root, facts)
+    except HoldfastError as error:
+        return failed(subject, error)
+    return fine(subject, f"{root} is its data directory, and can be read")
+
+
+def _require_readable(root: Path, facts: ServerFacts) -> None:
+    """Raise ServerError when the top of the data directory or a tablespace cannot be read."""
+    spaces = [root / space.location for space in facts.tablespaces]
+    for path in (root, *root.iterdir(), *spaces):
+        wanted = os.R_OK | os.X_OK if path.is_dir() else os.R_OK
+        if not os.access(path, wanted) and path.exists():
+            raise ServerError(f"no permission to read {path}", hint="run as the owner of the cluster or as root")
+
+
+def _binaries(subject: str, config: ServiceConfig, facts: ServerFacts) -> Finding:
+    found = find_binaries(facts.major, [config.binaries] if config.binaries else [])
+    if found is not None:
+        return fine(subject, f"PostgreSQL {found.version} is installed here, in {found.directory}, to run a restore")
+    return weak(
+        subject,
+        f"no programs of PostgreSQL {facts.major} here: what is restored here cannot be started here",
+        f"install postgresql-{facts.major}, or name its directory in the key 'binaries' of the service",
+    )

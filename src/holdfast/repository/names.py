@@ -1,0 +1,30 @@
+"""Names of files between people and the system: names are bytes, and may hold what a terminal must not see."""
+
+from __future__ import annotations
+
+import os
+
+ROOT = b"."
+"""The path of the entry for the root itself."""
+
+_ESCAPES = {"\n": "\\n", "\t": "\\t", "\r": "\\r", "\\": "\\\\"}
+
+
+def shown(path: bytes) -> str:
+    """Return a name as one printable text: what is no printable UTF-8 is written as in C (``\\n``, ``\\033``)."""
+    text = path.decode("utf-8", "surrogateescape")
+    return text if text.isprintable() and "\\" not in text else "".join(map(_escaped, text))
+
+
+def typed(path: str) -> bytes:
+    """Return the path in a snapshot that is meant: ``/base/1/``, ``./base/1`` and ``base/1`` are the same."""
+    parts = [part for part in os.fsencode(path).split(b"/") if part not in {b"", b"."}]
+    return b"/".join(parts) or ROOT
+
+
+def _escaped(character: str) -> str:
+    if character in _ESCAPES:
+        return _ESCAPES[character]
+    if character.isprintable():
+        return character
+    return "".join(f"\\{byte:03o}" for byte in character.encode("utf-8", "surrogateescape"))

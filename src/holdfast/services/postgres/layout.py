@@ -46,6 +46,11 @@ local all all peer
     _AUTO_CONF: "",
 }
 
+_IN_PLACE_SETTINGS = """\
+# Without this no recovery ends while a tablespace lies in the data directory (CheckTablespaceDirectory, xlogrecovery.c).
+allow_in_place_tablespaces = 'on'
+"""
+
 
 class PostgresLayout:
     """Maps the entries of one snapshot to paths. ``tablespaces``: by name, where else they go."""
@@ -106,6 +111,8 @@ class PostgresLayout:
                 self._add_file(name, content)
         with (self.target / _AUTO_CONF).open("a", encoding="utf-8") as file:
             file.write(_SETTINGS)
+            if any(tablespace.is_in_place for tablespace in self._facts.tablespaces):
+                file.write(_IN_PLACE_SETTINGS)
         path = self.target / _TABLESPACE_MAP
         if path.exists():
             lines = (b"%d %s\n" % (oid, _escaped(os.fsencode(place))) for oid, place in sorted(self._places.items()))

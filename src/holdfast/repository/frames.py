@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from holdfast.storage.base import Buffer, Storage
 
 CHUNK_LIMIT_BYTES = 16 << 20
-_SAMPLE_EVERY = 16
+_SAMPLE_EVERY = 64
 
 
 class FrameOpener:

@@ -7,6 +7,7 @@ on their way to the storage; the next one waits, so memory stays bounded whateve
 
 from __future__ import annotations
 
+import mmap
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -67,7 +68,7 @@ class _OpenPack:
     ref: PackRef
     header: PackHeader
     cipher: FrameCipher
-    buffer: bytearray
+    buffer: mmap.mmap
     end: int
     table: np.ndarray = field(default_factory=lambda: np.zeros(_FRAMES_AT_FIRST, dtype=TABLE_DTYPE))
     count: int = 0
@@ -103,7 +104,7 @@ class Packer:
         self._verifier, self._on_stored = verifier, on_stored
         self._lock = threading.Lock()
         self._open: _OpenPack | None = None
-        self._free: list[bytearray] = []
+        self._free: list[mmap.mmap] = []
         self._slots = threading.BoundedSemaphore(_STORING_AT_ONCE)
         self._pool = ThreadPoolExecutor(_STORING_AT_ONCE, thread_name_prefix=f"store-{kind}")
         self._storing: set[Future[None]] = set()
@@ -163,7 +164,7 @@ class Packer:
         ref = PackRef(self._kind, new_object_id())
         header, cipher = new_pack(self._keys, ref)
         wanted = max(PACK_BYTES, min(PACK_LIMIT_BYTES, len(header.raw) + first + trailer_bytes_limit(1)))
-        buffer = self._free.pop() if self._free and wanted == PACK_BYTES else bytearray(wanted)
+        buffer = self._free.pop() if self._free and wanted == PACK_BYTES else mmap.mmap(-1, wanted)
         buffer[: len(header.raw)] = header.raw
         return _OpenPack(ref, header, cipher, buffer, len(header.raw))
 

@@ -82,7 +82,9 @@ def _options(params: list[Any]) -> str:
 def _names(param: Any) -> str:  # noqa: ANN401 - typer names this type privately
     takes_value = not (param.is_flag or param.count)
     names = [*param.opts, *param.secondary_opts]
-    return ", ".join(f"`{name} {_metavar(param)}`" if takes_value else f"`{name}`" for name in names)
+    value = _metavar(param) if takes_value else ""
+    gap = "" if value.startswith("[=") or not value else " "
+    return ", ".join(f"`{name}{gap}{value}`" for name in names)
 
 
 def _metavar(param: Any) -> str:  # noqa: ANN401 - typer names this type privately

@@ -93,6 +93,7 @@ class Session:
         self._closing.set()
         self._thread.join()
         withdraw(self._storage, self._record)
+        crashpoint.reach(CrashPoint.SESSION_CLOSED)
 
     def _beat(self) -> None:
         while not self._closing.wait(_BEAT_EVERY_S):

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 WANT_DTYPE = np.dtype(
     [("row", "<i8"), ("file", "<u4"), ("file_offset", "<u8"), ("length", "<u4"), ("chunk_offset", "<u4")]
 )
+_OTHER_TARGET = "restore to a new or empty directory; --resume goes on with a broken-off one"
+_OTHER_PLACE = "give the tablespace that belongs there another directory: --tablespace NAME=DIR"
 _MARKER_PATH = MARKER_NAME.encode()
 """A snapshot of a cluster that was itself restored holds the marker of that restore: it is not this one's."""
 
@@ -104,14 +106,14 @@ def require_vacant(roots: Iterable[Path]) -> None:
     """Raise UsageError when a directory to fill holds anything, or is part of a cluster already (FAULTS 29)."""
     roots = list(roots)
     _require_apart(roots)
-    for root in roots:
+    for number, root in enumerate(roots):
         _require_reachable(root)
         if (root / "postmaster.pid").exists():
             raise UsageError(f"{root} is in use by a running server", hint="restore to a new directory")
         if root.exists() and (not root.is_dir() or any(root.iterdir())):
             raise UsageError(
                 f"{root} is not empty",
-                hint="restore to a new or empty directory; --resume goes on with a broken-off one",
+                hint=_OTHER_PLACE if number else _OTHER_TARGET,
             )
         for above in root.resolve().parents:
             if (above / "PG_VERSION").exists() and (above / "global").is_dir():

@@ -47,7 +47,7 @@ local all all peer
 }
 
 _IN_PLACE_SETTINGS = """\
-# Without this no recovery ends while a tablespace lies in the data directory (CheckTablespaceDirectory, xlogrecovery.c).
+# No recovery ends without this while a tablespace lies in the data directory (CheckTablespaceDirectory, xlogrecovery.c)
 allow_in_place_tablespaces = 'on'
 """
 

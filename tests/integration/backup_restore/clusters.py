@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import subprocess
 from typing import TYPE_CHECKING
 
 import psycopg
+from tests.integration.backup_restore.stack import wait_until
 from tests.servers.postgres import account, postgres_binaries
 
+from holdfast.errors import HoldfastError
 from holdfast.postgres.datadir import FileKind, classify
 from holdfast.postgres.initdb import add_settings
 from holdfast.postgres.local import LocalCluster
@@ -23,14 +24,14 @@ if TYPE_CHECKING:
 
 def sql(cluster: LocalCluster, *statements: str, dbname: str = "postgres") -> None:
     """Run statements, each in a transaction of its own."""
-    with psycopg.connect(cluster.conninfo(dbname=dbname), autocommit=True) as connection:
+    with psycopg.connect(cluster.conninfo(), dbname=dbname, autocommit=True) as connection:
         for statement in statements:
             connection.execute(statement)
 
 
 def ask(cluster: LocalCluster, query: str, dbname: str = "postgres"):
     """Return the one value of a query."""
-    with psycopg.connect(cluster.conninfo(dbname=dbname), autocommit=True) as connection:
+    with psycopg.connect(cluster.conninfo(), dbname=dbname, autocommit=True) as connection:
         return connection.execute(query).fetchone()[0]
 
 
@@ -58,7 +59,10 @@ def make_standby(factory: ClusterFactory, primary: LocalCluster, name: str = "st
 
 def start_restored(factory: ClusterFactory, source: LocalCluster, target: Path) -> LocalCluster:
     """Start what was restored, with no setting but where its socket is."""
-    return factory.adopt(LocalCluster(source.binaries, target, account=account()))
+    try:
+        return factory.adopt(LocalCluster(source.binaries, target, account=account()))
+    except HoldfastError as error:
+        raise AssertionError("\n".join((error.message, *error.details))) from error
 
 
 def relation_files(root: Path) -> dict[bytes, bytes]:
@@ -88,7 +92,9 @@ def require_clean_pages(cluster: LocalCluster) -> None:
     cluster.stop()
     if cluster.binaries.has_program("pg_checksums"):
         command = [cluster.binaries.program("pg_checksums"), "--check", "-D", cluster.data_directory]
-        answer = subprocess.run(command, capture_output=True, text=True, check=False, cwd="/", **account().child_identity())
+        answer = subprocess.run(
+            command, capture_output=True, text=True, check=False, cwd="/", **account().child_identity()
+        )
         assert answer.returncode == 0, answer.stdout + answer.stderr
     else:
         require_page_checksums(cluster.data_directory)
@@ -109,17 +115,8 @@ def require_page_checksums(root: Path) -> None:
             assert verifier.verify(content, blocks).is_clean, path
 
 
-@contextlib.contextmanager
-def terminated_backups(cluster: LocalCluster):
-    """Within the block nothing; after it the server must be free: no backup of ours, no slot."""
-    yield
-    require_free(cluster)
-
-
 def require_free(cluster: LocalCluster) -> None:
     """The server has no connection of ours, no replication slot, and so no backup in progress."""
-    from tests.integration.backup_restore.stack import wait_until
-
     query = (
         "SELECT (SELECT count(*) FROM pg_replication_slots) + "
         "(SELECT count(*) FROM pg_stat_activity WHERE application_name = 'holdfast')"

@@ -7,14 +7,17 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
 import yaml
 
 from holdfast import clock
 from holdfast.config.load import load_stack
+from holdfast.operations.backup import BackupRequest, backup
 from holdfast.operations.wiring import open_stack_repository
 from holdfast.progress import Silence
 from holdfast.repository.check import CheckOptions, check_repository
@@ -22,11 +25,13 @@ from holdfast.repository.identity import render_identity
 from holdfast.repository.keys import SlotKind
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
+    from holdfast.progress import Reporter
     from holdfast.repository.check_report import CheckReport
     from holdfast.repository.manifest import Entry
     from holdfast.repository.repository import Repository
+    from holdfast.repository.snapshot import Snapshot
 
 IDENTITY = render_identity(bytes(range(32)), SlotKind.RECOVERY)
 """Opens a repository at once, where a passphrase takes half a second; the same for all tests."""
@@ -144,15 +149,19 @@ class StackDirectory:
 
     def open(self) -> Repository:
         """Open the repository in this process, with the cache of the children."""
-        before = os.environ.get("XDG_CACHE_HOME")
-        os.environ["XDG_CACHE_HOME"] = self.environment["XDG_CACHE_HOME"]
-        try:
+        with self._cache_of_children():
             return open_stack_repository(load_stack(self.config))
-        finally:
-            if before is None:
-                del os.environ["XDG_CACHE_HOME"]
-            else:
-                os.environ["XDG_CACHE_HOME"] = before
+
+    def back_up_here(self, reporter: Reporter, service: str = "db") -> Snapshot:
+        """Back a service up in this process, so that a reporter can interfere at a known moment."""
+        with self._cache_of_children():
+            return backup(load_stack(self.config), BackupRequest(service), reporter)
+
+    @contextmanager
+    def _cache_of_children(self) -> Iterator[None]:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("XDG_CACHE_HOME", self.environment["XDG_CACHE_HOME"])
+            yield
 
     def check(self) -> CheckReport:
         """Open and authenticate everything in the repository; it must be clean."""
@@ -173,6 +182,25 @@ class StackDirectory:
             for path in (self.place / "packs" / "data").rglob("*")
             if path.is_file() and "~" not in path.name
         }
+
+
+class At(Silence):
+    """A Reporter that does something when a phase begins: the backup waits for it."""
+
+    def __init__(self, phase: str, act: Callable[[], object]) -> None:
+        self._phase, self._act = phase, act
+        self.has_acted = False
+        self.warnings: list[str] = []
+
+    def phase(self, name: str, *, total_bytes: int | None = None) -> None:
+        """Act, once."""
+        if name == self._phase and not self.has_acted:
+            self.has_acted = True
+            self._act()
+
+    def warning(self, text: str) -> None:
+        """Keep it."""
+        self.warnings.append(text)
 
 
 def finish(child: subprocess.Popen[str]) -> Run:

@@ -13,9 +13,9 @@ from holdfast.repository.config import CONFIG_NAME, parse_config
 from holdfast.repository.index import INDEX_PREFIX, decode_index
 from holdfast.repository.keys import KeySlot
 from holdfast.repository.pack import PackKind, PackRef
-from holdfast.repository.repository import parse_slot
 from holdfast.repository.sealed import ObjectType, open_object, require_authentic
 from holdfast.repository.session import read_sessions
+from holdfast.repository.slots import parse_slot
 from holdfast.repository.snapshot import SNAPSHOT_PREFIX, Snapshot, decode_snapshot
 
 if TYPE_CHECKING:

@@ -11,8 +11,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-import msgspec
-
 from holdfast import clock, crashpoint
 from holdfast.crashpoint import CrashPoint
 from holdfast.errors import (
@@ -43,6 +41,7 @@ from holdfast.repository.keys import (
     passphrase_slot,
 )
 from holdfast.repository.sealed import ObjectType, authenticate, encode_document, open_object, require_authentic
+from holdfast.repository.slots import choose_slot, parse_slot, store_slot, stored_slots
 from holdfast.repository.snapshot import SNAPSHOT_PREFIX, Snapshot, decode_snapshot
 
 if TYPE_CHECKING:
@@ -110,7 +109,7 @@ def init_repository(storage: Storage, slots: list[tuple[NewSlot, str]]) -> Repos
     config, keyring = new_config(SUITE_ENCRYPTED), new_keyring()
     keys = Keys(config.id, keyring)
     for secret, label in slots:
-        _store_slot(storage, keys, secret.new_slot(config.id, keyring, label))
+        store_slot(storage, keys, secret.new_slot(config.id, keyring, label))
         crashpoint.reach(CrashPoint.INIT_SLOT_STORED)
     return _store_config(storage, keys, config)
 
@@ -218,7 +217,7 @@ class Repository:
     def key_slots(self) -> list[KeySlot]:
         """Return every key slot, authenticated, oldest first."""
         slots = []
-        for name, stored in _stored_slots(self.storage):
+        for name, stored in stored_slots(self.storage):
             slot = parse_slot(name, stored)
             require_authentic(self.keys, name, slot, stored)
             slots.append(slot)
@@ -226,25 +225,29 @@ class Repository:
 
     def add_key(self, secret: NewSlot, label: str) -> KeySlot:
         """Store one more slot; needs an owner's key."""
-        if self.keys.keyring is None:
-            raise UsageError("an unencrypted repository has no keys", hint="make an encrypted one with 'holdfast init'")
-        if not self.keys.can_read_data:
-            raise KeyRefusedError("a writer credential cannot add keys", hint="use the passphrase or recovery identity")
-        return _store_slot(self.storage, self.keys, secret.new_slot(self.config.id, self.keys.keyring, label))
+        keyring = self._require_owner()
+        return store_slot(self.storage, self.keys, secret.new_slot(self.config.id, keyring, label))
 
-    def remove_key(self, slot_id: str) -> KeySlot:
-        """Remove one slot by id or prefix; the last one that can decrypt stays (UsageError)."""
+    def remove_key(self, beginning: str) -> KeySlot:
+        """Remove the slot whose id begins so; the last that can decrypt stays (UsageError). Needs an owner's key."""
+        self._require_owner()
         slots = self.key_slots()
-        fitting = [slot for slot in slots if slot.id.startswith(slot_id)]
-        if len(fitting) != 1:
-            raise UsageError(f"{len(fitting)} key slots begin with {slot_id!r}", hint="'holdfast key list' shows them")
-        slot = fitting[0]
+        slot = choose_slot(slots, beginning)
         if slot.opens_data and sum(other.opens_data for other in slots) == 1:
             raise UsageError(
                 "this is the last key slot that can decrypt the backups", hint="add another one first: holdfast key add"
             )
         self.storage.delete(KeySlot.PREFIX + slot.id)
         return slot
+
+    def _require_owner(self) -> Keyring:
+        if self.keys.keyring is None:
+            raise UsageError("an unencrypted repository has no keys", hint="make an encrypted one with 'holdfast init'")
+        if not self.keys.can_read_data:
+            raise KeyRefusedError(
+                "a writer credential cannot add or remove keys", hint="use the passphrase or recovery identity"
+            )
+        return self.keys.keyring
 
     # -- immutable objects through the cache
 
@@ -313,32 +316,10 @@ def _store_config(storage: Storage, keys: Keys, config: RepositoryConfig) -> Rep
     return config
 
 
-def _store_slot(storage: Storage, keys: Keys, slot: KeySlot) -> KeySlot:
-    name = KeySlot.PREFIX + slot.id
-    slot = authenticate(keys, name, slot)
-    storage.put(name, encode_document(slot))
-    return slot
-
-
-def _stored_slots(storage: Storage) -> Iterator[tuple[str, bytes]]:
-    for info in storage.list(KeySlot.PREFIX.rstrip("/")):
-        yield info.name, bytes(storage.get(info.name))
-
-
-def parse_slot(name: str, stored: bytes) -> KeySlot:
-    try:
-        slot = msgspec.json.decode(stored, type=KeySlot)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise DamageError(name, f"unreadable ({error})", hint="open the repository with another key slot") from error
-    if KeySlot.PREFIX + slot.id != name:
-        raise DamageError(name, "it says that it is another slot", hint="open the repository with another key slot")
-    return slot
-
-
 def _unlock(storage: Storage, repository_id: str, unlock: Unlock) -> Keyring:
     """Try every slot; a damaged one does not stand in the way of the others."""
     damage: DamageError | None = None
-    for name, stored in _stored_slots(storage):
+    for name, stored in stored_slots(storage):
         try:
             keyring = unlock.open(repository_id, parse_slot(name, stored))
         except DamageError as error:

@@ -173,7 +173,7 @@ def test_removing_by_an_unknown_or_ambiguous_prefix_is_refused() -> None:
     repository = make_repository(MemoryStorage())
     repository.add_key(Identity(b"z" * 32), "second")
     for prefix in ("", "nothing"):
-        with pytest.raises(UsageError, match="key slots begin with"):
+        with pytest.raises(UsageError, match="ambiguous|there is no key slot"):
             repository.remove_key(prefix)
     assert len(repository.key_slots()) == 2
 

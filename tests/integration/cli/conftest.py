@@ -1,0 +1,146 @@
+"""One small real cluster, backed up twice into one repository, for every command that looks at what is there.
+
+Commands run inside the test process, by the same ``main`` that the console script calls: fast, and with all of the
+command line. Each JSON message is held against its published schema.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+from jsonschema import Draft202012Validator
+from tests.integration.backup_restore.clusters import make_place, sql
+from tests.integration.backup_restore.stack import StackDirectory
+from tests.servers.postgres import ClusterFactory, make_shared_directory, postgres_binaries
+
+from holdfast.cli.main import main
+from holdfast.postgres.local import LocalCluster
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+SCHEMAS = Path(__file__).parents[3] / "docs/reference/json"
+
+
+@dataclass(frozen=True)
+class Shop:
+    """A cluster, its stack, and the messages of its two backups."""
+
+    cluster: LocalCluster
+    stack: StackDirectory
+    first: dict[str, Any]
+    second: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one call of the command line gave."""
+
+    code: int
+    raw: bytes
+    err: str
+
+    @property
+    def out(self) -> str:
+        """Standard output as text."""
+        return self.raw.decode()
+
+    @property
+    def messages(self) -> list[dict[str, Any]]:
+        """The JSON messages, each proven to be as its schema says."""
+        found = [json.loads(line) for line in self.out.splitlines()]
+        for message in found:
+            validator(message["message_type"]).validate(message)
+        return found
+
+    def message(self, message_type: str) -> dict[str, Any]:
+        """The only message of a type."""
+        (found,) = [each for each in self.messages if each["message_type"] == message_type]
+        return found
+
+    @property
+    def error(self) -> dict[str, Any]:
+        """The error that the run ended with, which must say what to do next."""
+        error = self.message("error")
+        assert error["exit_code"] == self.code
+        assert error["hint"], error
+        return error
+
+
+@cache
+def validator(message_type: str) -> Draft202012Validator:
+    """Return the validator of a message type."""
+    return Draft202012Validator(json.loads((SCHEMAS / f"{message_type}.json").read_text()))
+
+
+@pytest.fixture(scope="session")
+def shop() -> Iterator[Shop]:
+    """A cluster with a tablespace, backed up, changed, and backed up again. No test changes it or the repository."""
+    factory = ClusterFactory(make_shared_directory())
+    directory = make_shared_directory()
+    try:
+        cluster = factory(postgres_binaries(15), settings={"autovacuum": "off"})
+        place = make_place(factory.directory, "space")
+        sql(cluster, f"CREATE TABLESPACE fast LOCATION '{place}'")
+        sql(cluster, "CREATE TABLE item TABLESPACE fast AS SELECT i, md5(i::text) FROM generate_series(1, 5000) AS i")
+        sql(cluster, "CHECKPOINT")
+        stack = StackDirectory(directory, {"db": cluster.conninfo()})
+        stack.succeed("init")
+        first = stack.backup("db", "--tag", "before")
+        sql(cluster, "CREATE TABLE later AS SELECT i FROM generate_series(1, 1000) AS i", "CHECKPOINT")
+        second = stack.backup("db", "--tag", "after")
+        yield Shop(cluster, stack, first, second)
+    finally:
+        factory.close()
+        shutil.rmtree(factory.directory)
+        shutil.rmtree(directory)
+
+
+@pytest.fixture
+def call(monkeypatch, capsysbinary) -> Callable[..., Run]:
+    """Return a function that runs the command line for a stack: ``call(stack, "show", "latest")``."""
+
+    def run(stack: StackDirectory, *arguments: object) -> Run:
+        monkeypatch.setenv("XDG_CACHE_HOME", stack.environment["XDG_CACHE_HOME"])
+        capsysbinary.readouterr()
+        code = main(["-c", str(stack.config), *map(str, arguments)])
+        shown = capsysbinary.readouterr()
+        err = shown.err.decode()
+        assert "Traceback" not in err, err
+        assert "internal error" not in err + shown.out.decode("utf-8", "replace"), err
+        return Run(code, shown.out, err)
+
+    return run
+
+
+@pytest.fixture
+def ask(shop: Shop, call: Callable[..., Run]) -> Callable[..., Run]:
+    """Return a function that runs a command on the shop; it must end with 0."""
+
+    def run(*arguments: object) -> Run:
+        answer = call(shop.stack, *arguments)
+        assert answer.code == 0, answer
+        return answer
+
+    return run
+
+
+@pytest.fixture
+def copied_stack(shop: Shop, tmp_path: Path) -> StackDirectory:
+    """A copy of the shop's repository, to be changed and damaged."""
+    shutil.copytree(shop.stack.place, tmp_path / "copy" / "repository")
+    return StackDirectory(tmp_path / "copy", shop.stack.connections)
+
+
+def rewrite(stack: StackDirectory, change: Callable[[dict[str, Any]], None]) -> None:
+    """Change a stack file."""
+    content = yaml.safe_load(stack.config.read_text())
+    change(content)
+    stack.config.write_text(yaml.safe_dump(content))

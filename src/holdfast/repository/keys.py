@@ -5,8 +5,11 @@ derived) and each epoch's public key: enough to write backups and to read the li
 Owners also get each epoch's private key. A slot (``keys/<id>``, JSON) wraps a keyring for one secret:
 
 - ``passphrase``: AES-256-GCM under an Argon2id key (RFC 9106), parameters in the slot;
-- ``recovery``: HPKE to a key pair that grows from 32 random bytes on paper;
-- ``writer``: the same, and the keyring inside lacks the private keys.
+- ``recovery``: the same under a key derived from 32 random bytes on paper;
+- ``writer``: as ``recovery``, and the keyring inside lacks the private keys.
+
+Only who knows a slot's secret can make it: were slots sealed to a public key, the storage could put a keyring of its
+own into one, and would be sent the next backups in a form that it can read.
 """
 
 from __future__ import annotations
@@ -37,7 +40,7 @@ _MLKEM_SEED_BYTES = 64
 _MLKEM_PUBLIC_BYTES = 1184
 
 # RFC 9106 section 4, second recommendation scaled up: about half a second on four lanes.
-_ARGON2_ITERATIONS = 8
+_ARGON2_ITERATIONS = 6
 _ARGON2_MEMORY_KIB = 128 * 1024
 _ARGON2_LANES = 4
 # A slot is read before it is authenticated: its parameters must not be able to exhaust the machine.
@@ -189,7 +192,6 @@ class KeySlot(msgspec.Struct, frozen=True):
     label: str = ""
     argon2: Argon2Parameters | None = None
     commitment: bytes = b""
-    public: bytes = b""
     mac: bytes = b""
 
     PREFIX: ClassVar[str] = "keys/"
@@ -216,12 +218,11 @@ def passphrase_slot(repository_id: str, keyring: Keyring, passphrase: bytes, lab
 
 def identity_slot(repository_id: str, keyring: Keyring, identity: bytes, kind: SlotKind, label: str = "") -> KeySlot:
     """Wrap a keyring for 32 random bytes that are kept elsewhere (recovery identity or writer credential)."""
-    slot_id, public = new_object_id(), _public_bytes(_identity_seed(identity))
+    slot_id = new_object_id()
+    cipher = _identity_cipher(repository_id, slot_id, identity)
     content = keyring.for_writer() if kind is SlotKind.WRITER else keyring
-    wrapped = SUITE.encrypt(
-        msgspec.msgpack.encode(content), _public_key(public), info=_slot_context(repository_id, slot_id)
-    )
-    return KeySlot(slot_id, kind, _stamp(), wrapped, label, public=public)
+    wrapped = seal(cipher, 0, msgspec.msgpack.encode(content), _slot_context(repository_id, slot_id))
+    return KeySlot(slot_id, kind, _stamp(), wrapped, label, commitment=cipher.commitment)
 
 
 def open_with_passphrase(repository_id: str, slot: KeySlot, passphrase: bytes) -> Keyring | None:
@@ -234,6 +235,15 @@ def open_with_passphrase(repository_id: str, slot: KeySlot, passphrase: bytes) -
         raise DamageError(
             KeySlot.PREFIX + slot.id, f"its parameters cannot be ({error})", hint="use another key slot"
         ) from error
+    return _open_slot(repository_id, slot, cipher)
+
+
+def open_with_identity(repository_id: str, slot: KeySlot, identity: bytes) -> Keyring | None:
+    """Return the keyring, or None when the identity is not this slot's."""
+    return _open_slot(repository_id, slot, _identity_cipher(repository_id, slot.id, identity))
+
+
+def _open_slot(repository_id: str, slot: KeySlot, cipher: Cipher) -> Keyring | None:
     if not hmac.compare_digest(cipher.commitment, slot.commitment):
         return None
     try:
@@ -242,15 +252,9 @@ def open_with_passphrase(repository_id: str, slot: KeySlot, passphrase: bytes) -
         raise _damaged(slot) from error
 
 
-def open_with_identity(repository_id: str, slot: KeySlot, identity: bytes) -> Keyring | None:
-    """Return the keyring, or None when the identity is not this slot's."""
-    seed = _identity_seed(identity)
-    if slot.public != _public_bytes(seed):
-        return None
-    try:
-        return _decode(SUITE.decrypt(slot.wrapped, _private_key(seed), info=_slot_context(repository_id, slot.id)))
-    except (InvalidTag, ValueError) as error:
-        raise _damaged(slot) from error
+def _identity_cipher(repository_id: str, slot_id: str, identity: bytes) -> Cipher:
+    """Return a slot's own cipher: the key seals one message only, however many slots an identity opens."""
+    return AesGcmCipher(derive(identity, "key slot", _slot_context(repository_id, slot_id)))
 
 
 def _damaged(slot: KeySlot) -> DamageError:
@@ -270,11 +274,6 @@ def _decode(wrapped: bytes) -> Keyring:
 
 def _slot_context(repository_id: str, slot_id: str) -> bytes:
     return bytes.fromhex(repository_id) + (KeySlot.PREFIX + slot_id).encode("ascii")
-
-
-def _identity_seed(identity: bytes) -> bytes:
-    parts = (derive(identity, f"identity {part}", b"") for part in ("mlkem d", "mlkem z", "x25519"))
-    return b"".join(parts)
 
 
 def _private_key(seed: bytes) -> hpke.MLKEM768X25519PrivateKey:

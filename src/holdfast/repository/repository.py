@@ -90,7 +90,7 @@ class Identity:
 
     def open(self, repository_id: str, slot: KeySlot) -> Keyring | None:
         """Try one slot; immediate."""
-        return open_with_identity(repository_id, slot, self.secret) if slot.public else None
+        return open_with_identity(repository_id, slot, self.secret)
 
     def new_slot(self, repository_id: str, keyring: Keyring, label: str) -> KeySlot:
         """Return a slot that this identity opens."""

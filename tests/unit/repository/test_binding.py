@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from tests.unit.repository.building import OWNER, back_up, data_of, make_repository, read_back, reopen, write_tree
 
-from holdfast.errors import DamageError
+from holdfast.errors import DamageError, KeyRefusedError
 from holdfast.model import new_object_id
 from holdfast.repository.repository import Repository
 from holdfast.storage.memory import MemoryStorage
@@ -94,7 +94,16 @@ def test_a_copy_under_another_name_is_refused(objects: Objects, prefix: str) -> 
     assert_refused({**objects, new: objects[name]}, new)
 
 
-@pytest.mark.parametrize("prefix", PREFIXES)
+def test_a_key_slot_of_another_repository_does_not_open(objects: Objects, foreign: Objects) -> None:
+    name, stranger = names_of(objects, "keys")[0], names_of(foreign, "keys")[0]
+    renamed = foreign[stranger].replace(stranger.encode()[5:], name.encode()[5:])
+    with pytest.raises(KeyRefusedError):
+        reopen(storage_of({**objects, name: renamed}), OWNER)
+    added = {**objects, stranger: foreign[stranger]}
+    assert_refused(added, stranger)
+
+
+@pytest.mark.parametrize("prefix", [prefix for prefix in PREFIXES if prefix != "keys"])
 def test_an_object_of_another_repository_is_refused(objects: Objects, foreign: Objects, prefix: str) -> None:
     name = names_of(objects, prefix)[0]
     stranger = foreign[names_of(foreign, prefix)[0]]
@@ -146,5 +155,5 @@ def test_an_altered_config_is_refused(objects: Objects, change: Callable[[bytes]
 
 def test_the_config_of_another_repository_opens_no_slot(objects: Objects, foreign: Objects) -> None:
     open_it = partial(reopen, storage_of({**objects, "config": foreign["config"]}), OWNER)
-    with pytest.raises(DamageError, match="keys/"):
+    with pytest.raises(KeyRefusedError, match="no key slot"):
         open_it()

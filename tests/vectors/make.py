@@ -1,0 +1,86 @@
+"""Makes the frozen repositories: ``python -m tests.vectors.make DIRECTORY``. Only for a new format: old ones stay.
+
+Keys, names and salts are random, so no two runs give the same bytes. Chunks and packs are made small, and lists of
+extents are stored apart early, so that every construct of the format occurs in a few hundred KiB.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+from tests.unit.repository.building import NO_CACHE, commit, entry_of
+from tests.vectors.content import OTHERS, PASSPHRASE, RECOVERY, SNAPSHOTS, WRITER_SECRET, XATTRS
+
+from holdfast.progress import Silence
+from holdfast.repository import chunker, manifest, packer, tasks
+from holdfast.repository.cache import ObjectCache
+from holdfast.repository.compression import ContentClass
+from holdfast.repository.identity import parse_identity
+from holdfast.repository.keys import SlotKind
+from holdfast.repository.pipeline import Pipeline
+from holdfast.repository.repository import Identity, Passphrase, init_repository, init_unencrypted, open_repository
+from holdfast.repository.sources import FileSource, NoInspection
+from holdfast.repository.writer import WriterOptions
+from holdfast.storage.files import FilesStorage
+
+if TYPE_CHECKING:
+    from holdfast.repository.repository import Repository
+
+
+def make_pieces_small() -> None:
+    """Patch the sizes."""
+    for module in (chunker, tasks):
+        module.CHUNK_BYTES = 8192
+        module.BUNDLE_FILE_BYTES = 4096
+    packer.PACK_BYTES = 32 << 10
+    manifest.INLINE_EXTENTS = 2
+
+
+def write_content(root: Path, files: dict[bytes, bytes]) -> list[FileSource]:
+    """Write files, with holes where they are zero; return them as the pipeline's sources."""
+    found = []
+    for name, data in sorted(files.items()):
+        path = os.path.join(os.fsencode(root), name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "wb") as file:
+            for at in range(0, len(data), 4096):
+                if any(page := data[at : at + 4096]):
+                    os.pwrite(file.fileno(), page, at)
+            file.truncate(len(data))
+        entry = msgspec.structs.replace(entry_of(name, os.lstat(path)), xattrs=XATTRS)
+        found.append(FileSource(entry, path, ContentClass.RELATION))
+    return found
+
+
+def fill(repository: Repository) -> None:
+    """Take both snapshots."""
+    for tag, files in SNAPSHOTS.items():
+        writer, _ = repository.writer("shop", "db", WriterOptions(threads=1))
+        with writer, tempfile.TemporaryDirectory() as root:
+            capture = Pipeline(writer, NoInspection(), Silence()).capture(write_content(Path(root), files))
+            capture.entries.extend(OTHERS)
+            commit(repository, writer, capture, tags=(tag,))
+
+
+def main(target: Path) -> None:
+    """Make both."""
+    make_pieces_small()
+    cache = partial(ObjectCache, NO_CACHE)
+    sealed = FilesStorage(str(target / "format-1"))
+    owner = Identity(parse_identity(RECOVERY))
+    slots = [(Passphrase(PASSPHRASE), "people"), (owner, "paper"), (Identity(WRITER_SECRET, SlotKind.WRITER), "host")]
+    init_repository(sealed, slots)
+    fill(open_repository(sealed, owner, cache))
+    plain = FilesStorage(str(target / "format-1-unencrypted"))
+    init_unencrypted(plain)
+    fill(open_repository(plain, None, cache))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -6,7 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from holdfast.backup.run import BackupOptions, run_backup
 from holdfast.config.choose import choose_repository, choose_service
 from holdfast.operations.wiring import make_service, open_stack_repository, writer_options
 
@@ -33,6 +32,8 @@ def backup(stack: Stack, request: BackupRequest, reporter: Reporter) -> Snapshot
     _, target = choose_repository(stack, asked=request.repository, service=request.service)
     with ThreadPoolExecutor(1) as pool:  # the passphrase takes half a second of another core: connect meanwhile
         opening = pool.submit(open_stack_repository, stack, request.repository, request.service)
+        from holdfast.backup.run import BackupOptions, run_backup
+
         service = make_service(stack, request.service)
         repository = opening.result()
     options = BackupOptions(

@@ -82,13 +82,17 @@ def _new_file(path: Path) -> Iterator[IO[bytes]]:
     except FileExistsError:
         raise UsageError(f"{path} is there already", hint="name a new file, or remove that one first") from None
     except OSError as error:
-        raise UsageError(f"cannot write {path}: {(error.strerror or 'unknown error').lower()}") from error
+        reason = (error.strerror or "unknown error").lower()
+        raise UsageError(f"cannot write {path}: {reason}", hint="name a file where you may write") from error
     try:
         with file:
             yield file
     except OSError as error:
         path.unlink(missing_ok=True)
-        raise StorageError(f"cannot write {path}: {(error.strerror or 'unknown error').lower()}") from error
+        reason = (error.strerror or "unknown error").lower()
+        raise StorageError(
+            f"cannot write {path}: {reason}", hint="make room there, or name a file elsewhere"
+        ) from error
     except BaseException:
         path.unlink(missing_ok=True)
         raise

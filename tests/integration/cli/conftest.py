@@ -6,78 +6,20 @@ command line. Each JSON message is held against its published schema.
 
 from __future__ import annotations
 
-import json
 import shutil
-from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-import yaml
-from jsonschema import Draft202012Validator
 from tests.integration.backup_restore.clusters import make_place, sql
 from tests.integration.backup_restore.stack import StackDirectory
+from tests.integration.cli.calling import Run, Shop
 from tests.servers.postgres import ClusterFactory, make_shared_directory, postgres_binaries
 
 from holdfast.cli.main import main
-from holdfast.postgres.local import LocalCluster
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-SCHEMAS = Path(__file__).parents[3] / "docs/reference/json"
-
-
-@dataclass(frozen=True)
-class Shop:
-    """A cluster, its stack, and the messages of its two backups."""
-
-    cluster: LocalCluster
-    stack: StackDirectory
-    first: dict[str, Any]
-    second: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Run:
-    """What one call of the command line gave."""
-
-    code: int
-    raw: bytes
-    err: str
-
-    @property
-    def out(self) -> str:
-        """Standard output as text."""
-        return self.raw.decode()
-
-    @property
-    def messages(self) -> list[dict[str, Any]]:
-        """The JSON messages, each proven to be as its schema says."""
-        found = [json.loads(line) for line in self.out.splitlines()]
-        for message in found:
-            validator(message["message_type"]).validate(message)
-        return found
-
-    def message(self, message_type: str) -> dict[str, Any]:
-        """The only message of a type."""
-        (found,) = [each for each in self.messages if each["message_type"] == message_type]
-        return found
-
-    @property
-    def error(self) -> dict[str, Any]:
-        """The error that the run ended with, which must say what to do next."""
-        error = self.message("error")
-        assert error["exit_code"] == self.code
-        assert error["hint"], error
-        return error
-
-
-@cache
-def validator(message_type: str) -> Draft202012Validator:
-    """Return the validator of a message type."""
-    return Draft202012Validator(json.loads((SCHEMAS / f"{message_type}.json").read_text()))
+    from pathlib import Path
 
 
 @pytest.fixture(scope="session")
@@ -137,10 +79,3 @@ def copied_stack(shop: Shop, tmp_path: Path) -> StackDirectory:
     """A copy of the shop's repository, to be changed and damaged."""
     shutil.copytree(shop.stack.place, tmp_path / "copy" / "repository")
     return StackDirectory(tmp_path / "copy", shop.stack.connections)
-
-
-def rewrite(stack: StackDirectory, change: Callable[[dict[str, Any]], None]) -> None:
-    """Change a stack file."""
-    content = yaml.safe_load(stack.config.read_text())
-    change(content)
-    stack.config.write_text(yaml.safe_dump(content))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
-from tests.integration.cli.conftest import rewrite
+from tests.integration.cli.calling import rewrite
 
 from holdfast.repository.identity import parse_identity
 

@@ -1,0 +1,39 @@
+"""The five commands of the first day, as a user types them: each message is as its schema says."""
+
+from __future__ import annotations
+
+from tests.integration.backup_restore.stack import StackDirectory
+from tests.integration.cli.calling import validator
+
+
+def told(run) -> dict[str, dict]:
+    """Return the messages of a run by type, each held against its schema."""
+    assert run.code == 0, str(run)
+    for message in run.messages:
+        validator(message["message_type"]).validate(message)
+    return {message["message_type"]: message for message in run.messages}
+
+
+def test_from_init_to_restore(shop, tmp_path):
+    stack = StackDirectory(tmp_path / "stack", shop.stack.connections)
+    assert told(stack.run("init"))["repository_made"]["is_encrypted"] is True
+    made = told(stack.run("backup", "db", "--tag", "nightly"))
+    assert made["snapshot_made"]["tags"] == ["nightly"]
+    assert "progress" in made
+    assert told(stack.run("snapshots"))["snapshot"]["id"] == made["snapshot_made"]["id"]
+    target, space = tmp_path / "restored", tmp_path / "space"
+    arguments = ["restore", "db", "--target", target, "--tablespace", f"fast={space}"]
+    plan = told(stack.run(*arguments, "--dry-run"))["restore_plan"]
+    assert not target.exists()
+    restored = told(stack.run(*arguments))["restored"]
+    assert {key: restored[key] for key in plan.keys() - {"message_type", "file_systems"}} == {
+        key: plan[key] for key in plan.keys() - {"message_type", "file_systems"}
+    }
+    assert (target / "global" / "pg_control").exists()
+    assert told(stack.run("check", "--read-data"))["check_report"]["is_clean"] is True
+
+
+def test_an_unencrypted_repository_says_so(tmp_path):
+    stack = StackDirectory(tmp_path / "plain", {}, repository={"unencrypted": True})
+    made = told(stack.run("init", "--unencrypted"))["repository_made"]
+    assert (made["is_encrypted"], made["recovery_identity"]) == (False, None)

@@ -49,7 +49,7 @@ def find(stack: Stack, request: FindRequest) -> list[FoundVersion]:
     """Return every version of the paths that match, by path, then by first appearance."""
     repository = open_stack_repository(stack, request.repository)
     snapshots = _snapshots(repository, request)
-    search = _Search(repository.reader(), _matcher(request.pattern))
+    search = _Search(repository.reader(), matcher(request.pattern))
     versions: dict[tuple[bytes, EntryKind, int, int], FoundVersion] = {}
     for snapshot in snapshots:
         for entry in search.matches(snapshot):
@@ -80,7 +80,7 @@ def _snapshots(repository: Repository, request: FindRequest) -> list[Snapshot]:
     return [each for each in repository.snapshots() if request.service in {"", each.service}]
 
 
-def _matcher(pattern: str) -> Callable[[bytes], bool]:
+def matcher(pattern: str) -> Callable[[bytes], bool]:
     """Return what tells whether a path matches a glob; Latin-1 carries every byte through fnmatch unchanged."""
     glob = os.fsencode(pattern).decode("latin-1")
     matches = re.compile(fnmatch.translate(glob).encode("latin-1")).match

@@ -32,7 +32,10 @@ _NEXT = {
         "holdfast backup SERVICE   (the next backup rebuilds the index from the packs), "
         "then delete {name} from the storage, then: holdfast check --read-data"
     ),
-    DamageKind.SNAPSHOT: "copy {name} back from another copy of the repository; without one: holdfast backup SERVICE",
+    DamageKind.SNAPSHOT: (
+        "replace {name} from another copy of the repository; without one, move it out of the storage "
+        "(it stands in the way of listing the others), then: holdfast backup SERVICE"
+    ),
     DamageKind.PACK_ABSENT: (
         "copy {name} back from another copy of the repository; without one: "
         "holdfast backup SERVICE --rehash   (stores again what the service still has)"

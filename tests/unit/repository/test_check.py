@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from datetime import date, timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.repository.building import back_up, commit, make_plain_repository, make_repository, reopen, write_tree
 from tests.unit.repository.faulty import BrokenListing
+from tests.unit.test_docs import fault_of
 
 from holdfast.errors import DamageError, KeyRefusedError, TransientStorageError, UsageError
 from holdfast.model import new_object_id
@@ -223,6 +225,13 @@ def test_damaged_small_objects_are_named_and_the_rest_is_checked(
     found = {damage.object_name: damage.kind for damage in report.damages}
     assert spoilt.items() <= found.items()
     assert all(damage.next_command for damage in report.damages)
+
+
+@pytest.mark.parametrize("kind", DamageKind)
+def test_what_to_do_next_names_only_commands_that_exist(kind: DamageKind) -> None:
+    calls = re.findall(r"holdfast ((?:[a-z]+ ?)+(?:SERVICE)?(?: ?--[a-z-]+)*)", Damage("x/1", kind, "").next_command)
+    assert calls or kind is DamageKind.SESSION
+    assert [fault_of(call.split()) for call in calls] == [None] * len(calls)
 
 
 def test_a_lost_index_object_shows_missing_chunks_and_packs_to_salvage(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -42,8 +43,11 @@ def show(
 
 
 def _words(snapshot: Snapshot) -> str:
+    from holdfast.repository.names import shown
+
     lines = [*_general(snapshot), *_stats(snapshot), *_facts(snapshot), *_warnings(snapshot)]
-    return "\n".join(f"{title:<{_TITLE_WIDTH}}{words}".rstrip() for title, words in lines)
+    # names of databases and tablespaces may hold what a terminal must not see
+    return "\n".join(f"{title:<{_TITLE_WIDTH}}{shown(os.fsencode(words))}".rstrip() for title, words in lines)
 
 
 def _general(snapshot: Snapshot) -> Iterator[Line]:

@@ -96,19 +96,37 @@ def _data_directory(subject: str, root: Path, facts: ServerFacts) -> Finding:
                 f"that answers (system identifier {facts.system_identifier})",
                 hint="correct 'connection' or 'data_directory' of this service",
             )
-        _require_readable(root, facts)
+        require_readable(root, facts)
     except HoldfastError as error:
         return failed(subject, error)
     return fine(subject, f"{root} is its data directory, and can be read")
 
 
-def _require_readable(root: Path, facts: ServerFacts) -> None:
+def require_readable(root: Path, facts: ServerFacts) -> None:
     """Raise ServerError when the top of the data directory or a tablespace cannot be read."""
-    spaces = [root / space.location for space in facts.tablespaces]
-    for path in (root, *root.iterdir(), *spaces):
-        wanted = os.R_OK | os.X_OK if path.is_dir() else os.R_OK
-        if not os.access(path, wanted) and path.exists():
-            raise ServerError(f"no permission to read {path}", hint="run as the owner of the cluster or as root")
+    for place in (root, *(root / space.location for space in facts.tablespaces)):
+        refused = _refused_in(place)
+        if refused is not None:
+            raise ServerError(f"no permission to read {refused}", hint="run as the owner of the cluster or as root")
+
+
+def _refused_in(place: Path) -> str | None:
+    """Return what cannot be read: a directory, or something directly in it."""
+    try:
+        with os.scandir(place) as listing:
+            return next((entry.path for entry in listing if not _is_readable(entry)), None)
+    except PermissionError:
+        return str(place)
+    except OSError as error:
+        reason = (error.strerror or "unknown error").lower()
+        raise ServerError(f"cannot read {place}: {reason}", hint="make it visible where backups run") from error
+
+
+def _is_readable(entry: os.DirEntry[str]) -> bool:
+    """Tell whether an entry can be read; of a link, the link itself can always be."""
+    if entry.is_symlink():
+        return True
+    return os.access(entry.path, os.R_OK | os.X_OK if entry.is_dir() else os.R_OK)
 
 
 def _binaries(subject: str, config: ServiceConfig, facts: ServerFacts) -> Finding:

@@ -32,7 +32,7 @@ from holdfast.services.filesystem import ROOT_PATH, make_entry, scan_tree
 from holdfast.services.postgres.facts import CorruptPage, PostgresFacts, TablespaceFact, to_facts
 from holdfast.services.postgres.pages import PageInspector, PageShape
 from holdfast.services.postgres.rules import CONTROL, DataDirectoryRules, content_class
-from holdfast.services.postgres.walfiles import history_sources, wal_sources
+from holdfast.services.postgres.walfiles import WalRange, history_sources, wal_sources
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -106,7 +106,7 @@ class PostgresService:
             watch.lap("stop")
 
             segments = list(segments_between(start, end.lsn, facts.timeline, facts.wal_segment_size))
-            run.capture_wal(segments)
+            run.capture_wal(WalRange(segments, start, end.lsn, facts.wal_block_size, facts.system_identifier))
             crashpoint.reach(CrashPoint.WAL_CAPTURED)
             watch.lap("wal")
         return run.result(start, end, segments, watch.seconds)
@@ -144,9 +144,9 @@ class _Run:
         self._pipeline.capture(sources)
         self._entries.append(self._control_entry())
 
-    def capture_wal(self, segments: list[Segment]) -> None:
+    def capture_wal(self, wal: WalRange) -> None:
         """Capture the segments of the backup and the timeline's history."""
-        sources = wal_sources(self._root, segments, self._facts.system_identifier)
+        sources = wal_sources(self._root, wal)
         sources.extend(history_sources(self._root, self._facts.timeline.hex))
         self._reporter.phase("copying WAL", total_bytes=sum(source.entry.size for source in sources))
         lost_before = len(self._pipeline.result.vanished) + len(self._pipeline.result.unreadable)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import struct
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from holdfast.errors import ServerError, VerificationError
 from holdfast.repository.compression import ContentClass
@@ -14,20 +17,36 @@ from holdfast.services.filesystem import make_entry
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from holdfast.postgres.lsn import Lsn
     from holdfast.postgres.segment import Segment
 
 # XLogLongPageHeaderData (src/include/access/xlog_internal.h): magic, flags, timeline, page address, remaining length,
 # system identifier, segment size, block size.
 _LONG_HEADER = struct.Struct("<HHIQI4xQII")
 _HAS_LONG_HEADER = 0x0002
+_PAGE_ADDRESS_WORD = 1
+"""Every page's header has the page's address at byte 8 (``xlp_pageaddr``)."""
+_LOOK_AT_DISK = "run the backup again; if it stays so, the disk or the file system of pg_wal is at fault"
 
 
-def wal_sources(data_directory: bytes, segments: Sequence[Segment], system_identifier: int) -> list[FileSource]:
-    """Return the files of the segments, each verified to be this cluster's and of this position.
+@dataclass(frozen=True, slots=True)
+class WalRange:
+    """The WAL of one backup: its segments, in order, start and exclusive stop, the size of a page, and whose it is."""
 
-    Raises ServerError when one is not there: without it the snapshot could not be restored.
+    segments: Sequence[Segment]
+    start: Lsn
+    stop: Lsn
+    block_size: int
+    system_identifier: int
+
+
+def wal_sources(data_directory: bytes, wal: WalRange) -> list[FileSource]:
+    """Return the files of the segments, each verified to be this cluster's and to have every page from start to stop.
+
+    Raises ServerError when one is not there, VerificationError when one lacks WAL: without it the snapshot could not
+    be restored.
     """
-    return [_segment_source(data_directory, segment, system_identifier) for segment in segments]
+    return [_segment_source(data_directory, segment, wal) for segment in wal.segments]
 
 
 def history_sources(data_directory: bytes, timeline_hex: str) -> Iterator[FileSource]:
@@ -40,7 +59,7 @@ def history_sources(data_directory: bytes, timeline_hex: str) -> Iterator[FileSo
             yield FileSource(entry, absolute, ContentClass.FILE)
 
 
-def _segment_source(data_directory: bytes, segment: Segment, system_identifier: int) -> FileSource:
+def _segment_source(data_directory: bytes, segment: Segment, wal: WalRange) -> FileSource:
     path = b"pg_wal/" + segment.name.encode("ascii")
     absolute = os.path.join(data_directory, path)
     try:
@@ -52,9 +71,10 @@ def _segment_source(data_directory: bytes, segment: Segment, system_identifier: 
             f"WAL segment {segment.name} is gone from pg_wal before it was captured",
             hint="the snapshot would not be restorable; run the backup again, and look who removes WAL",
         ) from None
-    _require_header(header, segment, system_identifier)
+    _require_header(header, segment, wal.system_identifier)
     if entry is None or entry.size != segment.size_bytes:
         raise VerificationError(f"WAL segment {segment.name} is not {segment.size_bytes} bytes long")
+    _require_pages(absolute, segment, wal)
     return FileSource(entry, absolute, ContentClass.WAL)
 
 
@@ -69,6 +89,25 @@ def _require_header(header: bytes, segment: Segment, system_identifier: int) -> 
         ):
             return
     raise VerificationError(
-        f"WAL segment {segment.name} in pg_wal does not hold the WAL that its name says",
-        hint="run the backup again; if it stays so, the disk or the file system of pg_wal is at fault",
+        f"WAL segment {segment.name} in pg_wal does not hold the WAL that its name says", hint=_LOOK_AT_DISK
     )
+
+
+def _require_pages(absolute: bytes, segment: Segment, wal: WalRange) -> None:
+    """Raise unless every page from start to stop says that it is of its position: a recreated file has holes.
+
+    Before the start there may be some: a standby receives the first segment of a timeline only from the switch on. And
+    what follows a switch to the next segment is zeros (since 11, ``CopyXLogRecordToWAL`` in xlog.c).
+    """
+    first = max(0, wal.start - segment.start) // wal.block_size
+    end = -(-min(segment.size_bytes, wal.stop - segment.start) // wal.block_size)
+    words = np.memmap(absolute, dtype="<u8", mode="r", shape=(segment.size_bytes // 8,))
+    said = words[_PAGE_ADDRESS_WORD :: wal.block_size // 8][first:end]
+    expected = np.arange(first, end, dtype=np.uint64) * np.uint64(wal.block_size) + np.uint64(segment.start)
+    used = int(np.flatnonzero(said)[-1]) + 1 if said.any() else 0
+    wrong = np.flatnonzero((said != expected)[:used])
+    if len(wrong):
+        offset = (first + int(wrong[0])) * wal.block_size
+        raise VerificationError(
+            f"WAL segment {segment.name} in pg_wal lacks the WAL at offset {offset}", hint=_LOOK_AT_DISK
+        )

@@ -42,7 +42,7 @@ from holdfast.repository.keys import (
 )
 from holdfast.repository.sealed import ObjectType, authenticate, encode_document, open_object, require_authentic
 from holdfast.repository.slots import choose_slot, parse_slot, store_slot, stored_slots
-from holdfast.repository.snapshot import SNAPSHOT_PREFIX, Snapshot, decode_snapshot
+from holdfast.repository.snapshot import SNAPSHOT_PREFIX, Snapshot, SnapshotSurvey, decode_snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -151,9 +151,18 @@ class Repository:
     # -- snapshots and manifests
 
     def snapshots(self) -> list[Snapshot]:
-        """Return every snapshot, oldest first."""
-        found = self._load(SNAPSHOT_PREFIX, lambda name, stored: decode_snapshot(self.keys, name, stored))
-        return sorted(found, key=lambda snapshot: (snapshot.started, snapshot.id))
+        """Return every snapshot, oldest first; DamageError when one cannot be opened."""
+        survey = self.survey_snapshots()
+        survey.require_sound()
+        return list(survey.snapshots)
+
+    def survey_snapshots(self) -> SnapshotSurvey:
+        """Return the snapshots that open, oldest first, and what is wrong with the others."""
+        found, damages = self._load_sound(
+            SNAPSHOT_PREFIX, lambda name, stored: decode_snapshot(self.keys, name, stored)
+        )
+        in_order = sorted(found, key=lambda snapshot: (snapshot.started, snapshot.id))
+        return SnapshotSurvey(tuple(in_order), tuple(damages))
 
     def reader(self) -> ChunkReader:
         """Return a reader over what can be used of the index as it is now."""
@@ -184,7 +193,7 @@ class Repository:
         from holdfast.repository.salvage import list_packs
 
         lengths = dict(list_packs(self.storage))
-        parts = self._load_sound(INDEX_PREFIX, self._decode_index)
+        parts, _ = self._load_sound(INDEX_PREFIX, self._decode_index)
         return ChunkIndex(parts, lambda pack: lengths.get(pack.ref) == pack.length)
 
     # -- writing
@@ -252,31 +261,49 @@ class Repository:
     # -- immutable objects through the cache
 
     def _load(self, prefix: str, decode: Callable[[str, bytes], _Decoded]) -> list[_Decoded]:
-        with ThreadPoolExecutor(_FETCHING_AT_ONCE) as pool:
-            return list(pool.map(partial(self._load_one, decode), self._names(prefix)))
+        return self._gather(prefix, decode, partial(self._fetch, decode))
 
-    def _load_sound(self, prefix: str, decode: Callable[[str, bytes], _Decoded]) -> list[_Decoded]:
-        def load(name: str) -> list[_Decoded]:
+    def _load_sound(
+        self, prefix: str, decode: Callable[[str, bytes], _Decoded]
+    ) -> tuple[list[_Decoded], list[DamageError]]:
+        damages: list[DamageError] = []
+
+        def fetch(name: str) -> _Decoded | None:
             try:
-                return [self._load_one(decode, name)]
-            except DamageError:
-                return []
+                return self._fetch(decode, name)
+            except DamageError as error:
+                damages.append(error)
+                return None
 
+        return self._gather(prefix, decode, fetch), damages
+
+    def _gather(
+        self, prefix: str, decode: Callable[[str, bytes], _Decoded], fetch: Callable[[str], _Decoded | None]
+    ) -> list[_Decoded]:
+        """Return what ``decode`` or ``fetch`` makes of each object; only what must be fetched is worth threads."""
+        names = self._names(prefix)
+        found = {name: self._cached(decode, name) for name in names}
+        missing = [name for name in names if found[name] is None]
         with ThreadPoolExecutor(_FETCHING_AT_ONCE) as pool:
-            return [decoded for found in pool.map(load, self._names(prefix)) for decoded in found]
+            found.update(zip(missing, pool.map(fetch, missing), strict=True))
+        return [decoded for decoded in found.values() if decoded is not None]
 
     def _names(self, prefix: str) -> list[str]:
         names = [info.name for info in self.storage.list(prefix)]
         self._cache.keep_only(prefix, names)
         return names
 
-    def _load_one(self, decode: Callable[[str, bytes], _Decoded], name: str) -> _Decoded:
-        cached = self._cache.get(name)
-        if cached is not None:
-            try:
-                return decode(name, cached)
-            except DamageError:
-                self._cache.drop(name)
+    def _cached(self, decode: Callable[[str, bytes], _Decoded], name: str) -> _Decoded | None:
+        stored = self._cache.get(name)
+        if stored is None:
+            return None
+        try:
+            return decode(name, stored)
+        except DamageError:
+            self._cache.drop(name)
+            return None
+
+    def _fetch(self, decode: Callable[[str, bytes], _Decoded], name: str) -> _Decoded:
         stored = bytes(self.storage.get(name))
         decoded = decode(name, stored)
         self._cache.put(name, stored)

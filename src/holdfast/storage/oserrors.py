@@ -38,6 +38,7 @@ _KINDS: dict[int, tuple[type[StorageError], str | None]] = {
     errno.EROFS: (PermissionRefusedError, "the file system is mounted read-only: mount it for writing"),
     errno.ENOSPC: (NoSpaceError, "free some space, or choose another location; what was stored stays usable"),
     errno.EDQUOT: (NoSpaceError, "raise the quota of this user, or choose another location"),
+    errno.ENOTDIR: (StorageError, "a repository is a directory: the location, or a part of it, is something else"),
     errno.EMFILE: (StorageError, "raise the limit of open files (ulimit -n)"),
     errno.ELOOP: (StorageError, "a repository holds no symbolic links: put the real file or directory there"),
     **dict.fromkeys(_MAY_PASS, (TransientStorageError, None)),

@@ -152,9 +152,12 @@ class WarningsDisplay(LineDisplay):
 
 
 def sentence(standing: Standing) -> str:
-    """Return a standing in words: ``copying files: 1.2 GiB of 3.4 GiB (35%), 410.0 MiB/s, 5.40 s left``."""
-    if not standing.total_bytes and not standing.done_bytes:
-        return standing.phase
+    """Return a standing in words: ``copying files: 1.2 GiB of 3.4 GiB (35%), 410.0 MiB/s, 5.40 s left``.
+
+    A phase that has just begun has no speed yet: ``copying files: 3.4 GiB``.
+    """
+    if not standing.done_bytes:
+        return f"{standing.phase}: {text.size(standing.total_bytes)}" if standing.total_bytes else standing.phase
     words = f"{standing.phase}: {text.size(standing.done_bytes)}"
     if standing.total_bytes:
         share = min(1.0, standing.done_bytes / standing.total_bytes)

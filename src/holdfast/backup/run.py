@@ -82,16 +82,15 @@ def choose_parent(repository: Repository, index: ChunkIndex, options: BackupOpti
     """
     if options.rehashes:
         return NO_PARENT
-    own = [
-        snapshot
-        for snapshot in repository.snapshots()
-        if (snapshot.stack, snapshot.service) == (options.stack, options.service)
-    ]
+    survey = repository.survey_snapshots().of(options.stack, options.service)
+    for damage in survey.damages:
+        reporter.warning(f"a snapshot does not open: {damage.message}")
+    own = survey.snapshots
     if not own:
         return NO_PARENT
     reader = ChunkReader(repository.storage, repository.keys, index)
     try:
-        return load_parent(own[-1], repository.entries(reader, own[-1]), index)
+        return load_parent(own[-1], repository.entries(reader, own[-1]), reader)
     except DamageError as error:
         reporter.warning(f"the last snapshot is damaged, so all files are read ({error.message}): {error.hint}")
         return NO_PARENT

@@ -51,7 +51,10 @@ def _snapshots(run: Invocation) -> Iterable[tuple[str, str]]:
     from holdfast.operations.snapshots import SnapshotFilter, list_snapshots
 
     found = list_snapshots(_stack(run), run.repository, SnapshotFilter())
-    return [("latest", "the newest one"), *((each.short_id, f"{each.service} {each.started}") for each in found[::-1])]
+    return [
+        ("latest", "the newest one"),
+        *((each.short_id, f"{each.service} {each.started}") for each in found.snapshots[::-1]),
+    ]
 
 
 def key_slot_ids(ctx: typer.Context, incomplete: str) -> Offer:

@@ -23,18 +23,19 @@ def snapshots(
     since: str = typer.Option("", "--since", metavar="TIME", help="Only those begun at this time or later (ISO 8601)."),
     until: str = typer.Option("", "--until", metavar="TIME", help="Only those begun at this time or earlier."),
 ) -> None:
-    """List the snapshots of a repository, oldest first."""
+    """List the snapshots of a repository, oldest first; exit code 14 when some do not open."""
     from holdfast.config.load import find_stack_file, load_stack
     from holdfast.operations.snapshots import SnapshotFilter, list_snapshots
 
     run = Invocation.of(ctx)
     wanted = SnapshotFilter(service, host, frozenset(tag), since, until)
-    found = list_snapshots(load_stack(find_stack_file(run.config)), run.repository, wanted)
+    survey = list_snapshots(load_stack(find_stack_file(run.config)), run.repository, wanted)
     if run.json:
-        for snapshot in found:
+        for snapshot in survey.snapshots:
             run.output.emit("snapshot", snapshot_message(snapshot), str)
     else:
-        run.output.table("snapshot", found, _columns())
+        run.output.table("snapshot", survey.snapshots, _columns())
+    survey.require_sound()
 
 
 def _state(snapshot: Snapshot) -> str:

@@ -9,7 +9,6 @@ from holdfast.config.choose import choose_repository
 from holdfast.errors import UsageError
 from holdfast.operations.wiring import open_stack_repository
 from holdfast.postgres.binaries import Binaries, find_binaries
-from holdfast.repository.snapshot import choose_snapshot
 from holdfast.restore.run import RestoreOptions, plan_restore, run_restore
 from holdfast.services.postgres.facts import PostgresFacts, from_facts
 from holdfast.services.postgres.layout import PostgresLayout
@@ -55,8 +54,8 @@ def prepare_restore(stack: Stack, request: RestoreRequest) -> PreparedRestore:
         raise UsageError(f"{request.target} is not an absolute path", hint=f"did you mean {request.target.absolute()}?")
     _, config = choose_repository(stack, asked=request.repository, service=request.service)
     repository = open_stack_repository(stack, request.repository, request.service)
-    own = [s for s in repository.snapshots() if (s.stack, s.service) == (stack.stack, request.service)]
-    snapshot = choose_snapshot(own, request.snapshot)
+    survey = repository.survey_snapshots().of(stack.stack, request.service)
+    snapshot = survey.choose_restorable(request.snapshot)
     facts = from_facts(snapshot.facts, snapshot.object_name)
     layout = PostgresLayout(facts, request.target, request.tablespaces)
     options = RestoreOptions(request.resumes, config.threads or RestoreOptions.threads)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from holdfast.errors import UsageError
 from holdfast.operations.wiring import open_stack_repository
-from holdfast.repository.snapshot import choose_snapshot
 
 if TYPE_CHECKING:
     from holdfast.config.models import Stack
     from holdfast.repository.repository import Repository
-    from holdfast.repository.snapshot import Snapshot
+    from holdfast.repository.snapshot import Snapshot, SnapshotSurvey
 
 
 @dataclass(frozen=True)
@@ -38,17 +37,20 @@ class SnapshotFilter:
         )
 
 
-def list_snapshots(stack: Stack, asked: str | None, wanted: SnapshotFilter) -> list[Snapshot]:
-    """Return the wanted snapshots of a repository, oldest first."""
-    return [snapshot for snapshot in open_stack_repository(stack, asked).snapshots() if wanted.matches(snapshot)]
+def list_snapshots(stack: Stack, asked: str | None, wanted: SnapshotFilter) -> SnapshotSurvey:
+    """Return the wanted snapshots of a repository, oldest first, and the damage of those that do not open."""
+    survey = open_stack_repository(stack, asked).survey_snapshots()
+    return replace(survey, snapshots=tuple(each for each in survey.snapshots if wanted.matches(each)))
 
 
 def find_snapshot(repository: Repository, wanted: str, service: str = "") -> Snapshot:
     """Return the snapshot that a user means: by the first digits of its id, or "latest", of one service if named.
 
-    Raises UsageError, which names near ids, or all that fit.
+    Raises UsageError, which names near ids, or all that fit; DamageError when what is damaged might be meant.
     """
-    return choose_snapshot([each for each in repository.snapshots() if service in {"", each.service}], wanted)
+    survey = repository.survey_snapshots()
+    own = tuple(each for each in survey.snapshots if service in {"", each.service})
+    return replace(survey, snapshots=own).choose(wanted)
 
 
 def parse_time(text: str) -> datetime:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
 
-    from holdfast.repository.index import ChunkIndex
+    from holdfast.repository.reader import ChunkReader
     from holdfast.repository.snapshot import Snapshot
 
 _GRAIN_NS = 2_000_000_000
@@ -53,10 +53,10 @@ NO_PARENT = Parent(None, {})
 """The parent of a first backup, or of one that reads everything again."""
 
 
-def load_parent(snapshot: Snapshot, entries: Iterable[Entry], index: ChunkIndex) -> Parent:
+def load_parent(snapshot: Snapshot, entries: Iterable[Entry], reader: ChunkReader) -> Parent:
     """Return a snapshot as a parent; files of which the index has lost a chunk are left out, and so read again."""
     files = {entry.path: entry for entry in entries if entry.kind is EntryKind.FILE}
-    for path in _paths_with_lost_chunks(files.values(), index):
+    for path in _paths_with_lost_chunks(files.values(), reader):
         del files[path]
     return Parent(snapshot, files)
 
@@ -69,16 +69,23 @@ def _nanoseconds(instant: str) -> int:
     return int(datetime.fromisoformat(instant).timestamp() * 1_000_000) * 1000
 
 
-def _paths_with_lost_chunks(files: Iterable[Entry], index: ChunkIndex) -> set[bytes]:
-    """Return the paths whose chunks (or lists of extents) no index names any more: they are read again."""
-    owners: list[bytes] = []
-    chunks: list[bytes] = []
-    for entry in files:
-        inline = np.frombuffer(entry.extents, dtype=EXTENT_DTYPE)["chunk"]
-        named = [*(bytes(chunk) for chunk in inline), *entry.extent_chunks]
-        owners.extend([entry.path] * len(named))
-        chunks.extend(named)
-    if not chunks:
-        return set()
-    rows = index.lookup(chunk_words(chunks))
-    return {owners[at] for at in np.flatnonzero(rows < 0)}
+def _paths_with_lost_chunks(files: Iterable[Entry], reader: ChunkReader) -> set[bytes]:
+    """Return the paths of which a chunk, or a list of extents, is in no pack any more."""
+    listed = list(files)
+    lists = _sound_lists({chunk for entry in listed for chunk in entry.extent_chunks}, reader)
+    lost = {entry.path for entry in listed if not lists.keys() >= set(entry.extent_chunks)}
+    extents = [entry.extents + b"".join(lists.get(chunk, b"") for chunk in entry.extent_chunks) for entry in listed]
+    chunks = np.frombuffer(b"".join(extents), dtype=EXTENT_DTYPE)["chunk"]
+    owners = np.repeat(np.arange(len(listed)), [len(raw) // EXTENT_DTYPE.itemsize for raw in extents])
+    rows = reader.index.lookup(chunk_words(chunks))
+    return lost | {listed[owner].path for owner in np.unique(owners[rows < 0])}
+
+
+def _sound_lists(chunks: set[bytes], reader: ChunkReader) -> dict[bytes, bytes]:
+    """Return the stored lists of extents that are there, by chunk id; what does not open raises DamageError."""
+    wanted = sorted(chunks)
+    if not wanted:
+        return {}
+    is_there = reader.index.lookup(chunk_words(wanted)) >= 0
+    found = [chunk for chunk, there in zip(wanted, is_there, strict=True) if there]
+    return dict(zip(found, reader.read_many(found), strict=True))

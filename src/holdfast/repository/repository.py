@@ -327,6 +327,11 @@ def _stored_config(storage: Storage) -> bytes:
 def _require_vacant(storage: Storage) -> None:
     first = next(iter(storage.list()), None)
     if first is not None:
+        if all(info.name.startswith(KeySlot.PREFIX) for info in storage.list()):
+            raise UsageError(
+                f"an init that was broken off, or still runs, left key slots at {storage.url}",
+                hint=f"make sure that none runs, delete {KeySlot.PREFIX} there, then run init again",
+            )
         is_repository = first.name == CONFIG_NAME or any(info.name == CONFIG_NAME for info in storage.list())
         what = "already a repository" if is_repository else f"something else ({first.name})"
         raise UsageError(

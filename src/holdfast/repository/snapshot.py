@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from holdfast.storage.base import Buffer
 
 SNAPSHOT_PREFIX = "snapshots"
+LATEST = "latest"
 _SHORT = 8
 _NEAR = 3
 
@@ -87,12 +89,52 @@ def decode_snapshot(keys: Keys, name: str, stored: Buffer) -> Snapshot:
     return snapshot
 
 
+@dataclass(frozen=True)
+class SnapshotSurvey:
+    """The snapshots of a repository, oldest first, as far as they open; ``damages`` names the others."""
+
+    snapshots: tuple[Snapshot, ...]
+    damages: tuple[DamageError, ...] = ()
+
+    def of(self, stack: str, service: str) -> SnapshotSurvey:
+        """Return the survey of one service; what does not open may belong to any, and stays in it."""
+        own = (each for each in self.snapshots if (each.stack, each.service) == (stack, service))
+        return SnapshotSurvey(tuple(own), self.damages)
+
+    def require_sound(self) -> None:
+        """Raise the first damage, if there is any."""
+        if self.damages:
+            raise self.damages[0]
+
+    def choose(self, wanted: str) -> Snapshot:
+        """Return a snapshot by the first digits of its id, damaged others or not; ``latest`` needs all of them sound.
+
+        What is damaged might be the latest: choosing an older one silently is not for us to do.
+        """
+        if wanted == LATEST and self.damages:
+            raise DamageError(
+                self.damages[0].object_name,
+                f"{self.damages[0].reason}; it may be the latest",
+                hint="name the snapshot by its id ('holdfast snapshots' lists those that open)",
+            )
+        return choose_snapshot(self.snapshots, wanted)
+
+    def choose_restorable(self, wanted: str) -> Snapshot:
+        """Return a snapshot like ``choose``, but ``latest`` is the latest complete one (FAULTS 19)."""
+        complete = tuple(each for each in self.snapshots if each.is_complete)
+        if wanted == LATEST and self.snapshots and not complete:
+            raise UsageError(
+                "no snapshot is complete", hint="'holdfast show ID' says what is missing; restore one by its id"
+            )
+        return SnapshotSurvey(complete, self.damages).choose(wanted) if wanted == LATEST else self.choose(wanted)
+
+
 def choose_snapshot(snapshots: Sequence[Snapshot], wanted: str) -> Snapshot:
     """Return the snapshot whose id starts with ``wanted``; ``latest`` is the last of the sequence.
 
     UsageError names near ids when there is none, and all that fit when there are several.
     """
-    if wanted == "latest":
+    if wanted == LATEST:
         if not snapshots:
             raise UsageError("there is no snapshot yet", hint="run 'holdfast backup SERVICE' first")
         return snapshots[-1]

@@ -40,7 +40,7 @@ class OldSnapshot(Saboteur):
 
     def run(self, arguments) -> None:
         if "restore" in arguments:
-            first = list_snapshots(load_stack(Path(arguments[1])), None, SnapshotFilter())[0]
+            first = list_snapshots(load_stack(Path(arguments[1])), None, SnapshotFilter()).snapshots[0]
             arguments = [*arguments, "--snapshot", first.id]
         super().run(arguments)
 

@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 from holdfast.errors import DamageError, UsageError
 from holdfast.model import ObjectId
 from holdfast.repository.keys import Keys, new_keyring
-from holdfast.repository.snapshot import Snapshot, SnapshotStats, choose_snapshot, decode_snapshot, encode_snapshot
+from holdfast.repository.snapshot import (
+    Snapshot,
+    SnapshotStats,
+    SnapshotSurvey,
+    choose_snapshot,
+    decode_snapshot,
+    encode_snapshot,
+)
 
 KEYS = Keys("ab" * 16, new_keyring())
 
@@ -78,3 +85,33 @@ def test_an_unknown_id_suggests_near_ones() -> None:
 def test_latest_of_nothing_says_what_to_do() -> None:
     with pytest.raises(UsageError, match="no snapshot yet"):
         choose_snapshot([], "latest")
+
+
+DAMAGE = DamageError("snapshots/" + "9" * 32, "the seal is broken")
+
+
+def test_a_damaged_snapshot_does_not_hide_the_others_but_latest_is_not_guessed() -> None:
+    survey = SnapshotSurvey(tuple(SEVERAL), (DAMAGE,))
+    assert survey.choose("abc2") is SEVERAL[1]
+    with pytest.raises(DamageError, match="may be the latest"):
+        survey.choose("latest")
+    with pytest.raises(DamageError, match="seal is broken"):
+        survey.require_sound()
+
+
+def test_the_latest_restorable_snapshot_is_a_complete_one() -> None:
+    """FAULTS 19: what is incomplete does not count."""
+    incomplete = snapshot("eee0", is_complete=False)
+    survey = SnapshotSurvey((*SEVERAL, incomplete))
+    assert survey.choose("latest") is incomplete
+    assert survey.choose_restorable("latest") is SEVERAL[2]
+    assert survey.choose_restorable("eee") is incomplete
+    with pytest.raises(UsageError, match="no snapshot is complete"):
+        SnapshotSurvey((incomplete,)).choose_restorable("latest")
+
+
+def test_a_survey_of_a_service_keeps_what_may_be_its_damage() -> None:
+    other = snapshot("fff0", service="other")
+    survey = SnapshotSurvey((*SEVERAL, other), (DAMAGE,)).of("shop", "db")
+    assert survey.snapshots == tuple(SEVERAL)
+    assert survey.damages == (DAMAGE,)

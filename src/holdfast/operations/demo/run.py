@@ -172,7 +172,7 @@ def _prove_pages_stopped(cluster: LocalCluster) -> Proof:
 
 def _last_backup_end(workspace: Workspace) -> Lsn:
     """Return where in the WAL the newest snapshot ends."""
-    newest = list_snapshots(load_stack(workspace.stack_file), None, SnapshotFilter())[-1]
+    newest = list_snapshots(load_stack(workspace.stack_file), None, SnapshotFilter()).snapshots[-1]
     return Lsn.parse(from_facts(newest.facts, newest.object_name).stop_lsn)
 
 

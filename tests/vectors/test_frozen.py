@@ -13,7 +13,7 @@ from tests.vectors.content import OTHERS, PASSPHRASE, RECOVERY, SNAPSHOTS, WRITE
 from holdfast.errors import KeyRefusedError
 from holdfast.progress import Silence
 from holdfast.repository.cache import ObjectCache
-from holdfast.repository.check import CheckOptions, check_repository
+from holdfast.repository.check.run import CheckOptions, check_repository
 from holdfast.repository.identity import parse_identity
 from holdfast.repository.keys import SlotKind
 from holdfast.repository.manifest import EntryKind

@@ -16,7 +16,7 @@ from holdfast.errors import ExitCode
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from holdfast.repository.check_report import CheckReport, Damage
+    from holdfast.repository.check.report import CheckReport, Damage
 
 _SNAPSHOTS_SHOWN = 10
 
@@ -46,7 +46,7 @@ def check(
     """Check that every snapshot's every chunk is there; changes nothing. Damage ends with exit code 14."""
     from holdfast.config.load import find_stack_file, load_stack
     from holdfast.operations.check import check as operation
-    from holdfast.repository.check import CheckOptions
+    from holdfast.repository.check.run import CheckOptions
 
     run = Invocation.of(ctx)
     stack = load_stack(find_stack_file(run.config))

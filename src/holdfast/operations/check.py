@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from holdfast.operations.wiring import open_stack_repository
-from holdfast.repository.check import CheckOptions, check_repository
+from holdfast.repository.check.run import CheckOptions, check_repository
 
 if TYPE_CHECKING:
     from holdfast.config.models import Stack
     from holdfast.progress import Reporter
-    from holdfast.repository.check_report import CheckReport
+    from holdfast.repository.check.report import CheckReport
 
 
 def check(stack: Stack, asked: str | None, options: CheckOptions, reporter: Reporter) -> CheckReport:

@@ -20,7 +20,7 @@ from holdfast.config.load import load_stack
 from holdfast.operations.backup import BackupRequest, backup
 from holdfast.operations.wiring import open_stack_repository
 from holdfast.progress import Silence
-from holdfast.repository.check import CheckOptions, check_repository
+from holdfast.repository.check.run import CheckOptions, check_repository
 from holdfast.repository.identity import render_identity
 from holdfast.repository.keys import SlotKind
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from holdfast.progress import Reporter
-    from holdfast.repository.check_report import CheckReport
+    from holdfast.repository.check.report import CheckReport
     from holdfast.repository.manifest import Entry
     from holdfast.repository.repository import Repository
     from holdfast.repository.snapshot import Snapshot

@@ -26,7 +26,7 @@ from tests.unit.repository.building import (
 from holdfast.errors import HoldfastError
 from holdfast.progress import Silence
 from holdfast.repository import chunker, manifest, packer, tasks
-from holdfast.repository.check import CheckOptions, check_repository
+from holdfast.repository.check.run import CheckOptions, check_repository
 from holdfast.repository.compression import ContentClass
 from holdfast.repository.keys import SlotKind
 from holdfast.repository.repository import Identity, Passphrase

@@ -21,9 +21,9 @@ from holdfast.errors import DamageError, KeyRefusedError, TransientStorageError,
 from holdfast.model import new_object_id
 from holdfast.progress import Silence
 from holdfast.repository import packer
-from holdfast.repository.check import CheckOptions, check_repository
-from holdfast.repository.check_packs import choose_packs
-from holdfast.repository.check_report import FILES_SHOWN, CheckReport, Damage, DamageKind
+from holdfast.repository.check.packs import choose_packs
+from holdfast.repository.check.report import FILES_SHOWN, CheckReport, Damage, DamageKind
+from holdfast.repository.check.run import CheckOptions, check_repository
 from holdfast.repository.compression import ContentClass
 from holdfast.repository.keys import SlotKind
 from holdfast.repository.manifest import EXTENT_DTYPE, Entry, EntryKind

@@ -29,7 +29,7 @@ from tests.unit.repository.building import (
 from holdfast.errors import HoldfastError
 from holdfast.progress import Silence
 from holdfast.repository import tasks
-from holdfast.repository.check import CheckOptions, check_repository
+from holdfast.repository.check.run import CheckOptions, check_repository
 from holdfast.repository.chunker import BUNDLE_FILE_BYTES, CHUNK_BYTES
 from holdfast.repository.compression import ContentClass
 from holdfast.repository.pipeline import Pipeline

@@ -24,7 +24,7 @@ from tests.unit.repository.building import (
 from holdfast.errors import DamageError
 from holdfast.progress import Silence
 from holdfast.repository import packer
-from holdfast.repository.check import CheckOptions, check_repository
+from holdfast.repository.check.run import CheckOptions, check_repository
 from holdfast.repository.index import ChunkIndex
 from holdfast.repository.keys import SlotKind
 from holdfast.repository.repository import Identity

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 from holdfast import clock
 from holdfast.errors import KeyRefusedError, UsageError
-from holdfast.repository.check_chunks import ChunkVerdicts
-from holdfast.repository.check_manifests import ManifestWalk, WalkCounts
-from holdfast.repository.check_objects import ObjectChecker, SoundObjects
-from holdfast.repository.check_packs import PackChecker, PackJob, ReadCounts, choose_packs
-from holdfast.repository.check_report import CheckReport, Damage, Findings
+from holdfast.repository.check.chunks import ChunkVerdicts
+from holdfast.repository.check.manifests import ManifestWalk, WalkCounts
+from holdfast.repository.check.objects import ObjectChecker, SoundObjects
+from holdfast.repository.check.packs import PackChecker, PackJob, ReadCounts, choose_packs
+from holdfast.repository.check.report import CheckReport, Damage, Findings
 from holdfast.repository.reader import ChunkReader
 
 if TYPE_CHECKING:

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from holdfast.repository.check_report import DamageKind
+from holdfast.repository.check.report import DamageKind
 from holdfast.repository.index import ChunkIndex, IndexedPack, Records
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from holdfast.repository.check_report import Findings
+    from holdfast.repository.check.report import Findings
 
 SOUND = -1
 

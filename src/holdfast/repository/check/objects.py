@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from holdfast.errors import DamageError, NotFoundError
 from holdfast.model import OBJECT_ID, ObjectId
-from holdfast.repository.check_report import DamageKind
+from holdfast.repository.check.report import DamageKind
 from holdfast.repository.config import CONFIG_NAME, parse_config
 from holdfast.repository.index import INDEX_PREFIX, decode_index
 from holdfast.repository.keys import KeySlot
@@ -21,7 +21,7 @@ from holdfast.repository.snapshot import SNAPSHOT_PREFIX, Snapshot, decode_snaps
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from holdfast.repository.check_report import Findings
+    from holdfast.repository.check.report import Findings
     from holdfast.repository.index import IndexedPack, Records
     from holdfast.repository.keys import Keys
     from holdfast.storage.base import Storage

@@ -13,8 +13,8 @@ from holdfast.repository.manifest import EXTENT_DTYPE, Entry
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from holdfast.repository.check_chunks import ChunkVerdicts
-    from holdfast.repository.check_manifests import SoundReader
+    from holdfast.repository.check.chunks import ChunkVerdicts
+    from holdfast.repository.check.reading import SoundReader
 
 Fault = int | str
 """The number of a damage that hits a file, or what is unsound in its own description."""

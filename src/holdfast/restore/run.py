@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from holdfast import crashpoint
 from holdfast.crashpoint import CrashPoint
 from holdfast.errors import NoSpaceError, PermissionRefusedError, StorageError
+from holdfast.restore.durable import sync_directory, sync_file_systems
 from holdfast.restore.fetch import ContentFetcher
 from holdfast.restore.marker import finish_marker, new_marker, require_resumable, write_marker
 from holdfast.restore.plan import RestorePlan, make_plan, require_room, require_vacant
@@ -18,8 +19,6 @@ from holdfast.restore.tree import (
     finish_path,
     finish_tree,
     make_tree,
-    sync_directory,
-    sync_file_systems,
     written_path,
 )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import grp
 import os
@@ -11,11 +10,9 @@ from contextlib import suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from holdfast.errors import StorageError
 from holdfast.repository.manifest import Entry, EntryKind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from pathlib import Path
 
     from holdfast.restore.layout import Layout
@@ -72,42 +69,6 @@ def finish_path(path: Path, entry: Entry) -> None:
             os.setxattr(path, name, value)
     os.chmod(path, entry.mode)
     os.utime(path, ns=(entry.mtime_ns, entry.mtime_ns))
-
-
-def sync_file_systems(paths: Iterable[Path]) -> None:
-    """Make all that was written durable: one syncfs(2) for each file system. StorageError when one reports a fault.
-
-    Since Linux 5.8 syncfs reports write errors of all files of the file system, as fsync does for one.
-    """
-    libc = ctypes.CDLL(None, use_errno=True)
-    seen: set[int] = set()
-    for path in paths:
-        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            device = os.fstat(descriptor).st_dev
-            if device not in seen and libc.syncfs(descriptor) != 0:
-                reason = os.strerror(ctypes.get_errno())
-                raise StorageError(f"{path} could not be made durable: {reason}", hint="look at the disk and its log")
-            seen.add(device)
-        finally:
-            os.close(descriptor)
-
-
-def sync_directory(path: Path) -> None:
-    """Make the names in one directory durable."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _finish_other_roots(plan: RestorePlan, target: Entry) -> None:
-    """Give the directories of tablespaces, which no entry describes, the owner and mode of the target."""
-    for root in plan.layout.roots:
-        if root != plan.layout.target:
-            _own(root, target)
-            os.chmod(root, target.mode)
 
 
 def _make_file(file: PlannedFile) -> None:

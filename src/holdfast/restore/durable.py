@@ -39,11 +39,3 @@ def sync_directory(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _finish_other_roots(plan: RestorePlan, target: Entry) -> None:
-    """Give the directories of tablespaces, which no entry describes, the owner and mode of the target."""
-    for root in plan.layout.roots:
-        if root != plan.layout.target:
-            _own(root, target)
-            os.chmod(root, target.mode)

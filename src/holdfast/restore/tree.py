@@ -71,6 +71,14 @@ def finish_path(path: Path, entry: Entry) -> None:
     os.utime(path, ns=(entry.mtime_ns, entry.mtime_ns))
 
 
+def _finish_other_roots(plan: RestorePlan, target: Entry) -> None:
+    """Give the directories of tablespaces, which no entry describes, the owner and mode of the target."""
+    for root in plan.layout.roots:
+        if root != plan.layout.target:
+            _own(root, target)
+            os.chmod(root, target.mode)
+
+
 def _make_file(file: PlannedFile) -> None:
     descriptor = _open_to_fill(file.path)
     try:

@@ -16,9 +16,6 @@ from holdfast.repository.sources import Unreadable
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-ROOT_PATH = b"."
-"""The path of the root's own entry."""
-
 _KINDS = {
     stat.S_IFREG: EntryKind.FILE,
     stat.S_IFDIR: EntryKind.DIRECTORY,

@@ -24,11 +24,12 @@ from holdfast.postgres.segment import segments_between
 from holdfast.postgres.server import BackupEnd, Server
 from holdfast.repository.compression import ContentClass
 from holdfast.repository.manifest import EXTENT_DTYPE, Entry, EntryKind, store_extents
+from holdfast.repository.names import ROOT, shown
 from holdfast.repository.parent import NO_PARENT
 from holdfast.repository.pipeline import Pipeline
 from holdfast.repository.sources import FileSource, NoInspection
 from holdfast.services.base import Captured
-from holdfast.services.filesystem import ROOT_PATH, make_entry, scan_tree
+from holdfast.services.filesystem import make_entry, scan_tree
 from holdfast.services.postgres.facts import CorruptPage, PostgresFacts, TablespaceFact, to_facts
 from holdfast.services.postgres.pages import PageInspector, PageShape
 from holdfast.services.postgres.rules import CONTROL, DataDirectoryRules, content_class
@@ -155,7 +156,7 @@ class _Run:
             lost_before:
         ]
         if lost:
-            raise ServerError(f"WAL could not be read: {os.fsdecode(lost[0])}", hint="run the backup again")
+            raise ServerError(f"WAL could not be read: {shown(lost[0])}", hint="run the backup again")
 
     def result(self, start: Lsn, end: BackupEnd, segments: list[Segment], seconds: dict[str, float]) -> Captured:
         """Return all that was captured, with the files that the server gave at the end."""
@@ -165,7 +166,7 @@ class _Run:
             self._entries.append(self._given_file(b"tablespace_map", end.tablespace_map))
         corrupt = self._corrupt_pages()
         facts = _snapshot_facts(self._facts, start, end, segments, corrupt)
-        unreadable = tuple(f"{os.fsdecode(item.path)}: {item.reason}" for item in capture.unreadable)
+        unreadable = tuple(f"{shown(item.path)}: {item.reason}" for item in capture.unreadable)
         return Captured(
             entries=[*self._entries, *capture.entries],
             facts=to_facts(facts),
@@ -178,7 +179,7 @@ class _Run:
 
     def _scan(self) -> Iterable[FileSource]:
         """Yield the files to read; entries without content, and unchanged files, go straight to the result."""
-        root = make_entry(ROOT_PATH, self._root, os.stat(self._root))
+        root = make_entry(ROOT, self._root, os.stat(self._root))
         assert root is not None
         self._entries.append(root)
         rules = DataDirectoryRules(tablespace.oid for tablespace in self._facts.tablespaces)

@@ -12,7 +12,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from holdfast.errors import UsageError
-from holdfast.services.filesystem import ROOT_PATH
+from holdfast.repository.names import ROOT
 from holdfast.services.postgres.rules import CONTROL
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class PostgresLayout:
 
     def destination(self, entry: Entry) -> Path | None:
         """Return where an entry goes; None for signal files, and for links that are no tablespace of the cluster."""
-        if entry.path == ROOT_PATH:
+        if entry.path == ROOT:
             return self.target
         if entry.path in _FOLLOWS_OTHERS:
             return None

@@ -1,0 +1,206 @@
+"""The tree of a restore: names, links, holes, owners, modes, attributes and times, from a real repository and back."""
+
+import os
+import socket
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import pytest
+from tests.unit.repository.building import commit, make_repository
+
+from holdfast.errors import UsageError
+from holdfast.progress import Silence
+from holdfast.repository.manifest import EntryKind
+from holdfast.repository.names import ROOT
+from holdfast.repository.pipeline import Pipeline
+from holdfast.repository.sources import FileSource, NoInspection
+from holdfast.repository.writer import WriterOptions
+from holdfast.restore.marker import MARKER_NAME
+from holdfast.restore.run import RestoreOptions, plan_restore, run_restore
+from holdfast.services.filesystem import make_entry, scan_tree
+from holdfast.storage.memory import MemoryStorage
+
+LAST = b"last"
+
+
+class Everything:
+    def left_out(self, directory, names):
+        return frozenset()
+
+    def is_entered(self, link):
+        return False
+
+    def is_replaced_by_target(self, link):
+        return False
+
+
+@dataclass
+class PlainLayout:
+    """Puts everything where its path says."""
+
+    target: Path
+    others: tuple[Path, ...] = ()
+    notes = ()
+    last = LAST
+
+    @property
+    def roots(self):
+        return (self.target, *self.others)
+
+    def destination(self, entry):
+        return self.target if entry.path == ROOT else self.target / os.fsdecode(entry.path)
+
+    def link(self, entry):
+        return entry.link
+
+    def finish(self):
+        assert not (self.target / "last").exists()
+
+
+def back_up(repository, root):
+    """Store a whole tree as the one snapshot."""
+    writer, _ = repository.writer("shop", "db", WriterOptions())
+    with writer:
+        pipeline = Pipeline(writer, NoInspection(), Silence())
+        entries = [make_entry(ROOT, os.fsencode(root), os.stat(root))]
+        files = []
+        for entry, absolute in scan_tree(os.fsencode(root), Everything(), []):
+            if entry.kind is EntryKind.FILE:
+                files.append(FileSource(entry, absolute))
+            else:
+                entries.append(entry)
+        capture = pipeline.capture(files)
+        capture.entries.extend(entries)
+        return commit(repository, writer, capture)
+
+
+def restore(repository, snapshot, layout, *, resumes=False):
+    options = RestoreOptions(resumes)
+    plan, reader = plan_restore(repository, snapshot, layout, options)
+    run_restore(repository, plan, reader, options, Silence())
+    return plan
+
+
+@pytest.fixture
+def source(tmp_path):
+    root = tmp_path / "source"
+    root.mkdir(mode=0o750)
+    (root / "last").write_text("what makes it start")
+    return root
+
+
+def test_everything_comes_back(source, tmp_path):
+    (source / "sub").mkdir(mode=0o711)
+    odd = os.path.join(os.fsencode(source), b"sub/\xff\n\xc3\xa4")
+    Path(os.fsdecode(odd)).write_bytes(os.urandom(300_001))
+    (source / "empty").touch(mode=0o400)
+    (source / "read-only").write_text("x")
+    os.setxattr(source / "read-only", "user.note", b"kept")
+    subprocess.run(["setfacl", "-m", "u:65534:r", source / "read-only"], check=True)
+    subprocess.run(["setfacl", "-d", "-m", "u:65534:rx", source / "sub"], check=True)
+    (source / "read-only").chmod(0o440)
+    os.link(source / "read-only", source / "again")
+    (source / "link").symlink_to("sub/../nowhere")
+    os.mkfifo(source / "fifo")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(source / "socket"))
+    with (source / "sparse").open("wb") as file:
+        file.truncate(32 << 20)
+        file.seek(16 << 20)
+        file.write(b"x" * 100)
+    for number, path in enumerate(sorted(source.rglob("*"))):
+        os.utime(path, ns=(1, 1_500_000_000_123_456_789 + number), follow_symlinks=False)
+    repository = make_repository(MemoryStorage())
+    restore(repository, back_up(repository, source), PlainLayout(tmp_path / "target"))
+
+    target = tmp_path / "target"
+    names = {path.relative_to(source) for path in source.rglob("*")}
+    restored = {path.relative_to(target) for path in target.rglob("*")}
+    assert names - restored == {Path("fifo"), Path("socket")}
+    assert restored - names == {Path(MARKER_NAME)}
+    for name in restored & names:
+        assert facts_of(target / name) == facts_of(source / name), name
+    assert facts_of(target)[:3] == facts_of(source)[:3]
+    assert (target / "again").samefile(target / "read-only")
+    assert (target / "sparse").stat().st_blocks * 512 < 4 << 20
+
+
+def facts_of(path):
+    status = path.lstat()
+    is_link = path.is_symlink()
+    xattrs = {
+        name: os.getxattr(path, name, follow_symlinks=False) for name in os.listxattr(path, follow_symlinks=False)
+    }
+    content = os.readlink(path) if is_link else path.read_bytes() if path.is_file() else None
+    when = None if is_link or path.is_dir() else status.st_mtime_ns
+    return status.st_uid, status.st_gid, status.st_mode, xattrs, content, when
+
+
+def test_other_roots_get_the_owner_and_mode_of_the_target(source, tmp_path):
+    repository = make_repository(MemoryStorage())
+    layout = PlainLayout(tmp_path / "target", (tmp_path / "a" / "place",))
+    restore(repository, back_up(repository, source), layout)
+    assert (tmp_path / "a" / "place").stat().st_mode & 0o7777 == 0o750
+
+
+@pytest.mark.parametrize("inner", ["target/inside", "target", "."])
+def test_directories_in_one_another_are_refused(source, tmp_path, inner):
+    repository = make_repository(MemoryStorage())
+    snapshot = back_up(repository, source)
+    with pytest.raises(UsageError, match="lie in one another"):
+        restore(repository, snapshot, PlainLayout(tmp_path / "target", (tmp_path / inner,)))
+    assert not (tmp_path / "target").exists()
+
+
+def test_marker_of_an_earlier_restore_does_not_come_back(source, tmp_path):
+    (source / MARKER_NAME).write_text('{"snapshot": "an earlier one"}')
+    repository = make_repository(MemoryStorage())
+    snapshot = back_up(repository, source)
+    restore(repository, snapshot, PlainLayout(tmp_path / "target"))
+    marker = msgspec.json.decode((tmp_path / "target" / MARKER_NAME).read_bytes())
+    assert marker["snapshot"] == snapshot.id
+    assert marker["finished"]
+
+
+def test_resume_goes_on_only_where_it_was_broken_off(source, tmp_path):
+    (source / "read-only").write_text("x")
+    (source / "read-only").chmod(0o400)
+    repository = make_repository(MemoryStorage())
+    snapshot = back_up(repository, source)
+    target = tmp_path / "target"
+    layout = PlainLayout(target, (tmp_path / "place",))
+    layout.finish = lambda: (_ for _ in ()).throw(OSError(28, "No space left on device", str(target / "x")))
+    from holdfast.errors import NoSpaceError
+
+    with pytest.raises(NoSpaceError) as caught:
+        restore(repository, snapshot, layout)
+    assert "--resume" in caught.value.hint
+    assert not (target / "last").exists()
+
+    again = PlainLayout(target, (tmp_path / "another",))
+    with pytest.raises(UsageError, match="went to other directories"):
+        restore(repository, snapshot, again, resumes=True)
+    another = back_up(repository, source)
+    with pytest.raises(UsageError, match="another snapshot"):
+        restore(repository, another, PlainLayout(target, (tmp_path / "place",)), resumes=True)
+    restore(repository, snapshot, PlainLayout(target, (tmp_path / "place",)), resumes=True)
+    assert (target / "last").read_text() == "what makes it start"
+    with pytest.raises(UsageError, match="whole already"):
+        restore(repository, snapshot, PlainLayout(target, (tmp_path / "place",)), resumes=True)
+
+
+def test_full_file_system_is_noticed_by_the_plan(source, tmp_path, monkeypatch):
+    from holdfast.errors import NoSpaceError
+    from holdfast.restore import plan
+
+    (source / "large").write_bytes(os.urandom(3 << 20))
+    repository = make_repository(MemoryStorage())
+    snapshot = back_up(repository, source)
+    usage = plan.shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(plan.shutil, "disk_usage", lambda path: usage._replace(free=2 << 20))
+    with pytest.raises(NoSpaceError, match="2 MiB free; the restore needs 3 MiB") as caught:
+        restore(repository, snapshot, PlainLayout(tmp_path / "target"))
+    assert caught.value.hint
+    assert not (tmp_path / "target").exists()

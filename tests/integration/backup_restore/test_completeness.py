@@ -1,0 +1,100 @@
+"""Partial is not success, durable is meant, and damage in the repository does not stop the next backup."""
+
+import os
+
+from tests.integration.backup_restore.clusters import ask, start_restored
+from tests.integration.backup_restore.stack import At
+from tests.integration.backup_restore.test_incremental import settle
+from tests.servers.postgres import postgres_binaries
+
+
+def test_file_that_cannot_be_read_is_missing_and_said_to_be(make_cluster, make_stack, shared_directory):
+    """FAULTS 27. A link in a file's place may not be followed: the one refusal that root meets, too."""
+    cluster = make_cluster(postgres_binaries(15))
+    notes = cluster.data_directory / "notes"
+    notes.write_text("x" * 5000)
+    stack = make_stack(cluster)
+
+    def replace():
+        notes.unlink()
+        notes.symlink_to("elsewhere")
+
+    snapshot = stack.back_up_here(At("copying files", replace))
+    assert (snapshot.is_complete, snapshot.is_clean) == (False, True)
+    assert snapshot.warnings == ("notes: Too many levels of symbolic links",)
+    listed = stack.run("snapshots").message("snapshot")
+    assert listed["is_complete"] is False
+    target = shared_directory / "restored"
+    run = stack.succeed("restore", "db", "--target", target, "--snapshot", snapshot.id)
+    assert "is incomplete" in run.message("warning")["text"]
+    start_restored(make_cluster, cluster, target)
+
+    notes.unlink()
+    notes.write_text("back")
+    assert stack.backup()["is_complete"]
+
+
+def test_directory_that_may_not_be_read_makes_the_exit_code_3(make_cluster, make_stack, monkeypatch):
+    """As the lost+found of a file system that is mounted as data directory; the tests may run as root."""
+    cluster = make_cluster(postgres_binaries(15))
+    (cluster.data_directory / "lost+found").mkdir()
+    stack = make_stack(cluster)
+    scandir = os.scandir
+
+    def refuse(path):
+        if isinstance(path, bytes) and path.endswith(b"lost+found"):
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    snapshot = stack.back_up_here(At("", lambda: None))
+    assert (snapshot.is_complete, snapshot.warnings) == (False, ("lost+found: Permission denied",))
+
+
+def test_each_stored_object_is_made_durable_once(make_cluster, make_stack, monkeypatch):
+    """FAULTS 36: one fdatasync a pack, not one a chunk."""
+    cluster = make_cluster(postgres_binaries(15))
+    stack = make_stack(cluster)
+    counts = {"fdatasync": 0}
+    fdatasync = os.fdatasync
+
+    def counted(descriptor):
+        counts["fdatasync"] += 1
+        fdatasync(descriptor)
+
+    before = {path for path in stack.place.rglob("*") if path.is_file()}
+    monkeypatch.setattr(os, "fdatasync", counted)
+    snapshot = stack.back_up_here(At("", lambda: None))
+    monkeypatch.undo()
+    made = {path for path in stack.place.rglob("*") if path.is_file()} - before
+    sessions = 1  # made, and withdrawn at the end
+    assert counts["fdatasync"] == len(made) + sessions
+    assert counts["fdatasync"] < snapshot.stats.new_chunks
+
+
+def test_everything_stored_can_be_verified_at_once(quiet_stack):
+    snapshot = quiet_stack.backup("db", "--verify-writes", "--tag", "tagged")
+    assert (snapshot["is_complete"], snapshot["tags"]) == (True, ["tagged"])
+    quiet_stack.check()
+
+
+def test_lost_packs_do_not_stop_the_next_backup_which_stores_them_again(
+    make_cluster, make_stack, quiet_cluster, shared_directory
+):
+    settle()
+    stack = make_stack(quiet_cluster)
+    first = stack.backup()
+    for name in stack.packs():
+        (stack.place / name).unlink()
+    second = stack.backup()
+    assert second["stats"]["new_plain_bytes"] > first["stats"]["new_plain_bytes"] * 0.5
+    for path in (stack.place / "packs" / "meta").rglob("*"):
+        if path.is_file():
+            path.unlink()
+    run = stack.succeed("backup", "db")
+    assert "all files are read" in run.message("warning")["text"]
+    third = run.message("snapshot_made")
+    assert third["parent"] is None
+    target = shared_directory / "restored"
+    stack.succeed("restore", "db", "--target", target, "--snapshot", third["id"])
+    assert ask(start_restored(make_cluster, quiet_cluster, target), "SELECT count(*) FROM item") == 20000

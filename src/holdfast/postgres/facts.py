@@ -55,6 +55,7 @@ class ServerFacts:
     cluster_name: str
     encoding: str
     server_time: datetime
+    recovery_settings: dict[str, str]
     tablespaces: tuple[Tablespace, ...]
     databases: tuple[Database, ...]
 
@@ -82,6 +83,20 @@ SELECT oid, spcname, pg_tablespace_location(oid) FROM pg_tablespace
  WHERE spcname NOT IN ('pg_default', 'pg_global') ORDER BY oid
 """
 
+# Files named by the server and those that they include, as far as a setting comes from them. sourcefile needs
+# pg_read_all_settings (manual, section 54.24 "pg_settings").
+_CONFIGURATION_FILES = """
+SELECT current_setting(name) FROM unnest(ARRAY['config_file', 'hba_file', 'ident_file']) AS name
+ UNION SELECT sourcefile FROM pg_settings WHERE sourcefile IS NOT NULL
+"""
+
+# Recovery fails where these are lower than they were (manual, section 27.4.3 "Administrator's Overview"), or with a
+# library missing whose WAL records it meets.
+_RECOVERY_SETTINGS = """
+SELECT name, current_setting(name) FROM unnest(ARRAY['max_connections', 'max_worker_processes', 'max_wal_senders',
+       'max_prepared_transactions', 'max_locks_per_transaction', 'shared_preload_libraries']) AS name ORDER BY name
+"""
+
 _DATABASES = """
 SELECT oid, datname, CASE WHEN has_database_privilege(oid, 'CONNECT') OR pg_has_role('pg_read_all_stats', 'USAGE')
                           THEN pg_database_size(oid) END
@@ -107,6 +122,7 @@ def read_facts(connection: Connection) -> ServerFacts:
     with translated("asking the server what it is"):
         row = one_row(connection, _FACTS)
         databases = connection.execute(_DATABASES).fetchall()
+        recovery_settings: dict[str, str] = dict(connection.execute(_RECOVERY_SETTINGS).fetchall())
     return ServerFacts(
         version=row[0],
         version_number=row[1],
@@ -126,6 +142,7 @@ def read_facts(connection: Connection) -> ServerFacts:
         cluster_name=row[14],
         encoding=row[15],
         server_time=row[16],
+        recovery_settings=recovery_settings,
         tablespaces=read_tablespaces(connection),
         databases=tuple(Database(*entry) for entry in databases),
     )
@@ -137,6 +154,12 @@ def read_timeline(connection: Connection) -> Timeline:
         if one_row(connection, "SELECT pg_is_in_recovery()")[0]:
             return Timeline(one_row(connection, _STANDBY_TIMELINE)[0])
         return Timeline.parse_hex(one_row(connection, _PRIMARY_TIMELINE)[0])
+
+
+def read_configuration_files(connection: Connection) -> tuple[str, ...]:
+    """Return the absolute paths of the files that the server's settings come from, access rules included."""
+    with translated("asking for the configuration files"):
+        return tuple(sorted(path for (path,) in connection.execute(_CONFIGURATION_FILES) if path))
 
 
 def read_tablespaces(connection: Connection) -> tuple[Tablespace, ...]:

@@ -98,6 +98,10 @@ class Server:
         """Return the tablespaces that users made, as of now."""
         return facts.read_tablespaces(self._connection)
 
+    def configuration_files(self) -> tuple[str, ...]:
+        """Return the absolute paths of the files that the server's settings come from."""
+        return facts.read_configuration_files(self._connection)
+
     def missing_privileges(self) -> tuple[str, ...]:
         """Return the SQL statements that would give this role what it lacks for backups; none, if nothing."""
         return role.missing_privileges(self._connection)

@@ -44,6 +44,7 @@ class PostgresFacts(msgspec.Struct, frozen=True, kw_only=True):
     encoding: str
     tablespaces: tuple[TablespaceFact, ...] = ()
     databases: tuple[str, ...] = ()
+    recovery_settings: dict[str, str] = {}
     wal_segments: tuple[str, ...] = ()
     corrupt_pages: tuple[CorruptPage, ...] = ()
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _IN_TABLESPACE = re.compile(rb"pg_tblspc/([0-9]+)(?:/(.*))?", re.DOTALL)
 _FOLLOWS_OTHERS = {b"standby.signal", b"recovery.signal"}
+_CONFIGURATION = "postgresql.conf"
 _AUTO_CONF = "postgresql.auto.conf"
 _TABLESPACE_MAP = "tablespace_map"
 _VERSION = "PG_VERSION"
@@ -35,14 +36,16 @@ archive_mode = 'off'
 
 
 _MINIMAL_CONFIGURATION = {
-    "postgresql.conf": """\
-# Made by holdfast when this directory was restored: the cluster that it came from keeps its configuration elsewhere,
-# so the snapshot does not hold it. These are PostgreSQL's defaults; put the settings that you want here.
+    _CONFIGURATION: """\
+# Made by holdfast when this directory was restored: the cluster that it came from kept its configuration elsewhere.
+# Copies of those files lie in holdfast-configuration; put the settings that you want here. All others are PostgreSQL's
+# defaults, but for those below, with which recovery is sure to succeed; shared_preload_libraries may be needed, too.
 """,
     "pg_hba.conf": """\
 # Made by holdfast when this directory was restored: only accounts of this machine may connect, under their own names.
 local all all peer
 """,
+    "pg_ident.conf": "# Made by holdfast when this directory was restored.\n",
     _AUTO_CONF: "",
 }
 
@@ -108,7 +111,7 @@ class PostgresLayout:
         """
         for name, content in _MINIMAL_CONFIGURATION.items():
             if not (self.target / name).exists():
-                self._add_file(name, content)
+                self._add_file(name, content + (self._recovery_settings() if name == _CONFIGURATION else ""))
         with (self.target / _AUTO_CONF).open("a", encoding="utf-8") as file:
             file.write(_SETTINGS)
             if any(tablespace.is_in_place for tablespace in self._facts.tablespaces):
@@ -117,6 +120,13 @@ class PostgresLayout:
         if path.exists():
             lines = (b"%d %s\n" % (oid, _escaped(os.fsencode(place))) for oid, place in sorted(self._places.items()))
             path.write_bytes(b"".join(lines))
+
+    def _recovery_settings(self) -> str:
+        """Return the lines of the settings that recovery needs as they were; libraries only as a remark."""
+        settings = dict(self._facts.recovery_settings)
+        libraries = settings.pop("shared_preload_libraries", "")
+        lines = [f"{name} = '{value}'" for name, value in settings.items()]
+        return "\n".join([*lines, f"# shared_preload_libraries = '{libraries}'", ""])
 
     def _add_file(self, name: str, content: str) -> None:
         """Write a file that the snapshot lacks, with the owner and the mode of one that it has."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from holdfast.postgres.datadir import FileKind, classify, left_out
 from holdfast.repository.compression import ContentClass
+from holdfast.services.postgres.configuration import CONFIGURATION_DIRECTORY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,6 +24,8 @@ class DataDirectoryRules:
     def left_out(self, directory: bytes, names: list[bytes]) -> frozenset[bytes]:
         """Return what a base backup leaves out; of ``pg_wal`` only the directories stay."""
         excluded = left_out(directory, names)
+        if not directory:
+            return excluded | {CONFIGURATION_DIRECTORY}  # of an earlier restore: a snapshot has its own
         if directory == _WAL_DIRECTORY:
             return excluded | {name for name in names if name not in {b"archive_status", b"summaries"}}
         if directory.startswith(_WAL_DIRECTORY + b"/"):

@@ -1,0 +1,171 @@
+"""What a capture collects between start and stop: entries as they are scanned, files as they are read, facts."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+import numpy as np
+
+from holdfast.errors import ServerError
+from holdfast.postgres.control import read_control_content
+from holdfast.repository.compression import ContentClass
+from holdfast.repository.manifest import EXTENT_DTYPE, Entry, EntryKind, store_extents
+from holdfast.repository.names import ROOT, shown
+from holdfast.repository.pipeline import Pipeline
+from holdfast.repository.sources import FileSource, NoInspection
+from holdfast.services.base import Captured
+from holdfast.services.filesystem import make_entry, scan_tree
+from holdfast.services.postgres.configuration import scan_configuration
+from holdfast.services.postgres.facts import CorruptPage, PostgresFacts, TablespaceFact, to_facts
+from holdfast.services.postgres.pages import PageInspector, PageShape
+from holdfast.services.postgres.rules import CONTROL, DataDirectoryRules, content_class
+from holdfast.services.postgres.walfiles import WalRange, history_sources, wal_sources
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from holdfast.postgres.facts import ServerFacts
+    from holdfast.postgres.lsn import Lsn
+    from holdfast.postgres.segment import Segment
+    from holdfast.postgres.server import BackupEnd
+    from holdfast.progress import Reporter
+    from holdfast.repository.parent import Parent
+    from holdfast.repository.writer import Writer
+
+_SHOWN_PAGES = 20
+
+
+class Collection:
+    """What one capture collects, from the start of the backup to the last of its WAL."""
+
+    def __init__(self, writer: Writer, parent: Parent, facts: ServerFacts, root: Path, reporter: Reporter) -> None:
+        self._writer, self._parent, self._facts, self._reporter = writer, parent, facts, reporter
+        self._root = os.fsencode(root)
+        self._inspector = PageInspector(PageShape(facts.block_size, facts.relation_segment_blocks))
+        self._pipeline = Pipeline(writer, self._inspector if facts.has_data_checksums else NoInspection(), reporter)
+        self._entries: list[Entry] = []
+        self._reused: set[bytes] = set()
+
+    def capture_files(self, configuration: Iterable[str]) -> None:
+        """Capture everything but WAL, and the configuration files elsewhere; the control file last."""
+        sources = [*self._scan(), *self._scan_configuration(configuration)]
+        self._reporter.phase("copying files", total_bytes=sum(source.entry.size for source in sources))
+        self._pipeline.capture(sources)
+        self._entries.append(self._control_entry())
+
+    def capture_wal(self, wal: WalRange) -> None:
+        """Capture the segments of the backup and the timeline's history."""
+        sources = wal_sources(self._root, wal)
+        sources.extend(history_sources(self._root, self._facts.timeline.hex))
+        self._reporter.phase("copying WAL", total_bytes=sum(source.entry.size for source in sources))
+        lost_before = len(self._pipeline.result.vanished) + len(self._pipeline.result.unreadable)
+        self._pipeline.capture(sources)
+        lost = [*self._pipeline.result.vanished, *(item.path for item in self._pipeline.result.unreadable)][
+            lost_before:
+        ]
+        if lost:
+            raise ServerError(f"WAL could not be read: {shown(lost[0])}", hint="run the backup again")
+
+    def result(self, start: Lsn, end: BackupEnd, segments: list[Segment], seconds: dict[str, float]) -> Captured:
+        """Return all that was captured, with the files that the server gave at the end."""
+        capture = self._pipeline.result
+        self._entries.append(self._given_file(b"backup_label", end.label))
+        if end.tablespace_map:
+            self._entries.append(self._given_file(b"tablespace_map", end.tablespace_map))
+        corrupt = self._corrupt_pages()
+        facts = _snapshot_facts(self._facts, start, end, segments, corrupt)
+        unreadable = tuple(f"{shown(item.path)}: {item.reason}" for item in capture.unreadable)
+        return Captured(
+            entries=[*self._entries, *capture.entries],
+            facts=to_facts(facts),
+            files_read=len(capture.entries),
+            bytes_read=capture.bytes_read,
+            missing=unreadable,
+            faults=_describe_pages(corrupt),
+            seconds=seconds,
+        )
+
+    def _scan(self) -> Iterator[FileSource]:
+        """Yield the files to read; entries without content, and unchanged files, go straight to the result."""
+        root = make_entry(ROOT, self._root, os.stat(self._root))
+        assert root is not None
+        self._entries.append(root)
+        rules = DataDirectoryRules(tablespace.oid for tablespace in self._facts.tablespaces)
+        for entry, absolute in scan_tree(self._root, rules, self._pipeline.result.unreadable):
+            if entry.path != CONTROL:
+                yield from self._to_read(entry, absolute)
+
+    def _scan_configuration(self, files: Iterable[str]) -> Iterator[FileSource]:
+        for entry, absolute in scan_configuration(self._root, files, self._reporter):
+            yield from self._to_read(entry, absolute)
+
+    def _to_read(self, entry: Entry, absolute: bytes) -> Iterator[FileSource]:
+        """Yield the source of a file that may have changed; anything else is an entry without being read."""
+        unchanged = self._parent.reuse(entry) if entry.kind is EntryKind.FILE else entry
+        if unchanged is None:
+            yield FileSource(entry, absolute, content_class(entry.path))
+            return
+        self._entries.append(unchanged)
+        if entry.kind is EntryKind.FILE:
+            self._reused.add(entry.path)
+
+    def _control_entry(self) -> Entry:
+        absolute = os.path.join(self._root, CONTROL)
+        entry = make_entry(CONTROL, absolute, os.stat(absolute))
+        assert entry is not None
+        return self._with_content(entry, read_control_content(Path(os.fsdecode(self._root))))
+
+    def _given_file(self, name: bytes, content: bytes) -> Entry:
+        """Return the entry of a file that the server gave, owned and protected as the control file is."""
+        control = next(entry for entry in self._entries if entry.path == CONTROL)
+        return self._with_content(msgspec.structs.replace(control, path=name, inode=0), content)
+
+    def _with_content(self, entry: Entry, content: bytes) -> Entry:
+        extents = np.zeros(1, dtype=EXTENT_DTYPE)
+        extents[0] = (0, len(content), 0, np.void(self._writer.put(ContentClass.FILE, [content])[0]))
+        inline, chunks = store_extents(extents, self._writer.put_metadata)
+        return msgspec.structs.replace(entry, size=len(content), extents=inline, extent_chunks=chunks)
+
+    def _corrupt_pages(self) -> list[CorruptPage]:
+        """Return what this run found, and what the parent found in files that were not read again."""
+        inherited = [
+            page
+            for page in msgspec.convert(self._parent.facts.get("corrupt_pages", ()), list[CorruptPage])
+            if os.fsencode(page.path) in self._reused
+        ]
+        return sorted([*inherited, *self._inspector.corrupt], key=lambda page: (page.path, page.block))
+
+
+def _snapshot_facts(
+    facts: ServerFacts, start: Lsn, end: BackupEnd, segments: list[Segment], corrupt: list[CorruptPage]
+) -> PostgresFacts:
+    return PostgresFacts(
+        version=facts.version,
+        major=facts.major,
+        system_identifier=str(facts.system_identifier),
+        timeline=int(facts.timeline),
+        start_lsn=str(start),
+        stop_lsn=str(end.lsn),
+        is_standby=facts.is_standby,
+        block_size=facts.block_size,
+        wal_segment_size=facts.wal_segment_size,
+        has_data_checksums=facts.has_data_checksums,
+        data_directory=facts.data_directory,
+        wal_level=facts.wal_level,
+        encoding=facts.encoding,
+        tablespaces=tuple(TablespaceFact(t.oid, t.name, t.location, t.is_in_place) for t in facts.tablespaces),
+        databases=tuple(database.name for database in facts.databases),
+        recovery_settings=facts.recovery_settings,
+        wal_segments=tuple(segment.name for segment in segments),
+        corrupt_pages=tuple(corrupt),
+    )
+
+
+def _describe_pages(pages: list[CorruptPage]) -> tuple[str, ...]:
+    lines = [f"corrupt page: {page.path} block {page.block}, LSN {page.lsn}" for page in pages[:_SHOWN_PAGES]]
+    if len(pages) > _SHOWN_PAGES:
+        lines.append(f"and {len(pages) - _SHOWN_PAGES} more corrupt pages: 'holdfast show' lists them all")
+    return tuple(lines)

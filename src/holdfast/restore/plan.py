@@ -11,6 +11,7 @@ import numpy as np
 
 from holdfast.errors import NoSpaceError, PermissionRefusedError, UsageError
 from holdfast.repository.manifest import EXTENT_DTYPE, Entry, EntryKind, parse_extents
+from holdfast.restore.contained import require_contained
 from holdfast.restore.marker import MARKER_NAME
 
 if TYPE_CHECKING:
@@ -65,12 +66,13 @@ class RestorePlan:
 
 
 def make_plan(snapshot: Snapshot, entries: Iterable[Entry], reader: ChunkReader, layout: Layout) -> RestorePlan:
-    """Return the plan, having proven that every chunk is indexed; DamageError where one is not."""
+    """Return the plan, having proven that every path is inside and every chunk is indexed; else DamageError."""
     placed = [
         (entry, path)
         for entry in entries
         if entry.path != _MARKER_PATH and (path := layout.destination(entry)) is not None
     ]
+    require_contained(placed, layout.roots)
     regular = [(entry, path) for entry, path in placed if entry.kind is EntryKind.FILE]
     wants = _wants([entry for entry, _ in regular], reader)
     content = np.bincount(wants["file"], weights=wants["length"], minlength=len(regular)).astype(np.int64)

@@ -12,7 +12,7 @@ from holdfast.crashpoint import CrashPoint
 from holdfast.errors import NoSpaceError, PermissionRefusedError, StorageError
 from holdfast.restore.durable import sync_directory, sync_file_systems
 from holdfast.restore.fetch import ContentFetcher
-from holdfast.restore.marker import finish_marker, new_marker, require_resumable, write_marker
+from holdfast.restore.marker import MARKER_NAME, finish_marker, new_marker, require_resumable, write_marker
 from holdfast.restore.plan import RestorePlan, make_plan, require_room, require_vacant
 from holdfast.restore.resume import missing_wants
 from holdfast.restore.tree import (
@@ -142,7 +142,8 @@ def _translated(layout: Layout) -> Iterator[None]:
         yield
     except OSError as error:
         where = error.filename or layout.target
-        hint = "repair the cause, then run the same command with --resume"
+        is_resumable = (layout.target / MARKER_NAME).exists()
+        hint = f"repair the cause, then run the same command{' with --resume' if is_resumable else ' again'}"
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
             raise NoSpaceError(f"no space left while writing {where}", hint=hint) from error
         if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:

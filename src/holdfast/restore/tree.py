@@ -6,6 +6,7 @@ import errno
 import grp
 import os
 import pwd
+import stat
 from contextlib import suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from holdfast.restore.plan import PlannedFile, RestorePlan
 
 UNFINISHED_SUFFIX = ".holdfast-unfinished"
+_LENT_RIGHTS = stat.S_ISUID | stat.S_ISGID
+_CAPABILITIES = b"security.capability"
 _PRIVATE_DIRECTORY, _PRIVATE_FILE = 0o700, 0o600
 
 
@@ -62,12 +65,15 @@ def finish_path(path: Path, entry: Entry) -> None:
     """Give a file or directory its owner, extended attributes, mode and times, in this order.
 
     Attributes come while the mode still lets us write; the mode of a file with an ACL is the same as the ACL's own.
+    What would lend somebody's rights to who runs a file is not restored: no service's data needs it, and a host that
+    is no longer ours may have stored it.
     """
     _own(path, entry)
     for name, value in entry.xattrs.items():
-        with suppress(PermissionError):  # security.* and trusted.* are root's alone
-            os.setxattr(path, name, value)
-    os.chmod(path, entry.mode)
+        if name != _CAPABILITIES:
+            with suppress(PermissionError):  # security.* and trusted.* are root's alone
+                os.setxattr(path, name, value)
+    os.chmod(path, entry.mode if entry.kind is EntryKind.DIRECTORY else entry.mode & ~_LENT_RIGHTS)
     os.utime(path, ns=(entry.mtime_ns, entry.mtime_ns))
 
 

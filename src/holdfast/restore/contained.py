@@ -1,0 +1,47 @@
+"""A snapshot may come from a host that is no longer ours: what it names must stay inside the directories being filled.
+
+Whoever holds a writer credential can store a list of files as it likes. So before anything is written, every path is
+proven to lie below a root of the restore, to have no symbolic link of the snapshot on its way, and to be there once.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from holdfast.errors import DamageError
+from holdfast.repository.manifest import Entry, EntryKind
+from holdfast.repository.names import ROOT, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+_HINT = "do not restore this snapshot; look at the host that made it, and use an earlier one"
+
+
+def require_contained(placed: Sequence[tuple[Entry, Path]], roots: Iterable[Path]) -> None:
+    """Raise DamageError for an entry (with its destination) that would be written outside of the roots."""
+    roots = tuple(roots)
+    links = {path for entry, path in placed if entry.kind is EntryKind.SYMLINK}
+    files = {entry.path for entry, _ in placed if entry.kind is EntryKind.FILE}
+    seen: set[Path] = set()
+    for entry, path in placed:
+        if not _is_plain(entry.path) or not any(path.is_relative_to(root) for root in roots):
+            raise _refusal(entry, "leads out of the directory")
+        if links and not links.isdisjoint(path.parents):
+            raise _refusal(entry, "leads through a symbolic link")
+        if entry.kind is EntryKind.HARD_LINK and entry.link not in files:
+            raise _refusal(entry, "is a hard link to something that is no file of the snapshot")
+        if path in seen:
+            raise _refusal(entry, "is there twice")
+        seen.add(path)
+
+
+def _is_plain(path: bytes) -> bool:
+    parts = path.split(b"/")
+    return path == ROOT or (b"\0" not in path and not {b"", b".", os.pardir.encode()} & set(parts))
+
+
+def _refusal(entry: Entry, reason: str) -> DamageError:
+    return DamageError(f"entry {shown(entry.path)}", reason, hint=_HINT)

@@ -126,7 +126,7 @@ def _require_private(path: Path, facts: os.stat_result) -> None:
         raise ConfigError(f"the secret file is not a file: {path}")
     if facts.st_mode & 0o077:
         raise ConfigError(f"others may read the secret file: {path}", hint=f"chmod 600 {path}")
-    if facts.st_uid not in {0, os.geteuid()}:
+    if os.geteuid() and facts.st_uid not in {0, os.geteuid()}:  # root may use what is another account's
         raise ConfigError(
             f"the secret file belongs to another user: {path}", hint=f"chown it to root or to uid {os.geteuid()}"
         )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from holdfast import crashpoint
 from holdfast.crashpoint import CrashPoint
-from holdfast.errors import NoSpaceError, PermissionRefusedError, StorageError
+from holdfast.errors import KeyRefusedError, NoSpaceError, PermissionRefusedError, StorageError
 from holdfast.restore.durable import sync_directory, sync_file_systems
 from holdfast.restore.fetch import ContentFetcher
 from holdfast.restore.marker import MARKER_NAME, finish_marker, new_marker, require_resumable, write_marker
@@ -47,6 +47,11 @@ def plan_restore(
     repository: Repository, snapshot: Snapshot, layout: Layout, options: RestoreOptions
 ) -> tuple[RestorePlan, ChunkReader]:
     """Return what a restore would do, having refused what it must not do; nothing is written."""
+    if not repository.keys.can_read_data:
+        raise KeyRefusedError(
+            "a restore needs an owner's key, and this one only writes",
+            hint="use the passphrase or the recovery identity of the repository",
+        )
     if options.resumes:
         require_resumable(layout, snapshot)
     else:

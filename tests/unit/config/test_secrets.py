@@ -155,3 +155,8 @@ def test_the_source_in_words_is_never_more_than_where_it_is():
 def test_keyring_needs_its_extra_or_an_entry():
     error = refusal(SecretSource(keyring="holdfast/shop"))
     assert "keyring" in error.message
+
+
+def test_root_may_use_a_file_of_another_account(secret_file: Path, monkeypatch):
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    assert SecretSource(file=secret_file).read().reveal() == CANARY

@@ -105,7 +105,7 @@ def test_a_sound_repository_is_clean_and_says_what_that_means(repository: Reposi
     assert ("were not read" in said) == (options is STRUCTURE)
     assert ("was not opened" in said) == (options is not DATA)
     assert "only a restore shows" in said  # FAULTS 32
-    assert any("2 snapshots" in line for line in report.proven)
+    assert any("snapshots (2)" in line for line in report.proven)
 
 
 def test_an_unencrypted_and_an_empty_repository_are_clean(tree: Path) -> None:
@@ -243,7 +243,7 @@ def test_a_lost_index_object_shows_missing_chunks_and_packs_to_salvage(
     damage = only(report.damages)
     assert damage.kind is DamageKind.CHUNK_MISSING
     assert set(damage.snapshots) == {snapshot.id for snapshot in repository.snapshots()}
-    assert any("are in no index" in notice for notice in report.notices)
+    assert any("packs in no index" in notice for notice in report.notices)
 
 
 def test_no_slot_left_that_decrypts_is_damage(repository: Repository, storage: MemoryStorage) -> None:
@@ -370,7 +370,7 @@ def test_other_percentages_are_refused(repository: Repository, percent: int) -> 
 def test_a_sample_says_what_it_left_out(repository: Repository) -> None:
     report = check(repository, CheckOptions(read_data_percent=1))
     assert any("sample" in line for line in report.not_proven)
-    assert any("opened: 1 packs" in line for line in report.proven)
+    assert any("opened: packs (1)" in line for line in report.proven)
 
 
 pack_ids = st.lists(st.binary(min_size=16, max_size=16).map(bytes.hex), max_size=40, unique=True)

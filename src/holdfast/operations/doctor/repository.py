@@ -41,7 +41,7 @@ def examine_repository(subject: str, config: RepositoryConfig) -> Iterator[Findi
     except HoldfastError as error:
         yield failed(subject, error)
         return
-    yield fine(subject, f"{storage.url} can be reached and opened, and holds {count} snapshots")
+    yield fine(subject, f"{storage.url} can be reached and opened (snapshots: {count})")
     yield _key(subject, repository)
     yield from _write(subject, storage)
     if (path := _local_path(config.url)) is not None:

@@ -112,16 +112,18 @@ def _proven(examined: _Examined, damages: tuple[Damage, ...]) -> list[str]:
     objects, verdicts, walked, read = examined.objects, examined.verdicts, examined.walked, examined.read
     besides = " besides the damage named" if damages else ""
     lines = [
-        f"authentic{besides}: config, {len(objects.slots)} key slots, {len(objects.parts)} index objects",
-        f"authentic{besides}: {len(objects.snapshots)} snapshots",
-        f"found{besides}: every chunk that {walked.entries} distinct entries need ({examined.walk.extent_count} runs)",
-        f"there with their length: {len(verdicts.present_packs)} packs, {len(verdicts.index)} chunks",
+        f"authentic{besides}: config, key slots ({len(objects.slots)}), index objects ({len(objects.parts)})",
+        f"authentic{besides}: snapshots ({len(objects.snapshots):,})",
+        f"found{besides}: every chunk of the entries ({walked.entries:,}, in {examined.walk.extent_count:,} runs)",
+        f"there with their length: packs ({len(verdicts.present_packs):,}), with chunks ({len(verdicts.index):,})",
     ]
     if read.packs:
-        lines.append(f"read{besides}: {read.packs} packs, {read.size_bytes} bytes, which are those that were stored")
+        lines.append(
+            f"read{besides}: packs ({read.packs:,}, {read.size_bytes:,} bytes), whose bytes are those that were stored"
+        )
     if read.opened_packs:
         lines.append(
-            f"opened{besides}: {read.opened_packs} packs, {read.chunks} chunks, each of which is what its id says"
+            f"opened{besides}: packs ({read.opened_packs:,}), whose chunks ({read.chunks:,}) are what their ids say"
         )
     return lines
 
@@ -148,15 +150,15 @@ def _notices(objects: SoundObjects, verdicts: ChunkVerdicts) -> list[str]:
     unindexed = sorted(objects.pack_lengths.keys() - verdicts.indexed_names)
     if unindexed:
         lines.append(
-            f"{len(unindexed)} packs are in no index (an interrupted run's, kept for the next): {_some(unindexed)}"
+            f"packs in no index (an interrupted run's, kept for the next): {len(unindexed)}: {_some(unindexed)}"
         )
     if objects.foreign:
         lines.append(
-            f"{len(objects.foreign)} objects below packs/ are not packs of this repository: {_some(objects.foreign)}"
+            f"objects below packs/ that are no packs of ours: {len(objects.foreign)}: {_some(objects.foreign)}"
         )
     incomplete = [snapshot.short_id for snapshot in objects.snapshots if not snapshot.is_complete]
     if incomplete:
-        lines.append(f"{len(incomplete)} snapshots are incomplete, as their backups said: {_some(incomplete)}")
+        lines.append(f"incomplete snapshots, as their backups said: {len(incomplete)}: {_some(incomplete)}")
     return lines
 
 

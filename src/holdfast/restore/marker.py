@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from holdfast.restore.layout import Layout
 
 MARKER_NAME = "holdfast-restore.json"
+UNFINISHED_MARKER_NAME = MARKER_NAME + ".new"
+"""All that a restore leaves when it is killed before its marker stands: a directory with nothing else is vacant."""
 
 
 class RestoreMarker(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,7 +57,7 @@ def new_marker(snapshot: Snapshot, layout: Layout, repository_url: str, reposito
 
 def write_marker(target: Path, marker: RestoreMarker) -> None:
     """Put the marker into the directory, durably, in place of an earlier one; it belongs to whom the directory does."""
-    path, temporary = target / MARKER_NAME, target / (MARKER_NAME + ".new")
+    path, temporary = target / MARKER_NAME, target / UNFINISHED_MARKER_NAME
     owner = target.stat()
     with temporary.open("wb") as file:
         os.fchmod(file.fileno(), owner.st_mode & 0o640)

@@ -12,7 +12,7 @@ import numpy as np
 from holdfast.errors import NoSpaceError, PermissionRefusedError, UsageError
 from holdfast.repository.manifest import EXTENT_DTYPE, Entry, EntryKind, parse_extents
 from holdfast.restore.contained import require_contained
-from holdfast.restore.marker import MARKER_NAME
+from holdfast.restore.marker import MARKER_NAME, UNFINISHED_MARKER_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -112,7 +112,7 @@ def require_vacant(roots: Iterable[Path]) -> None:
         _require_reachable(root)
         if (root / "postmaster.pid").exists():
             raise UsageError(f"{root} is in use by a running server", hint="restore to a new directory")
-        if root.exists() and (not root.is_dir() or any(root.iterdir())):
+        if root.exists() and (not root.is_dir() or any(p.name != UNFINISHED_MARKER_NAME for p in root.iterdir())):
             raise UsageError(
                 f"{root} is not empty",
                 hint=_OTHER_PLACE if number else _OTHER_TARGET,

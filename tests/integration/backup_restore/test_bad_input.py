@@ -28,14 +28,17 @@ def failed(run, code, *words):
 def test_data_directory_that_is_wrong(quiet_cluster, make_stack, make_cluster, tmp_path, shared_directory):
     other = make_cluster(postgres_binaries(15))
     other.stop()
-    empty = tmp_path / "empty"
+    empty, old = tmp_path / "empty", tmp_path / "old"
     empty.mkdir()
+    old.mkdir()
+    (old / "PG_VERSION").write_text("13\n")
     stack = make_stack(quiet_cluster)
     for directory, words in [
         (tmp_path / "nowhere", "does not exist"),
         (empty, "is not a data directory"),
         (stack.config, "is not a directory"),
         (other.data_directory, "belongs to another cluster"),
+        (old, "PostgreSQL 13 is not supported"),
     ]:
         stack.service["data_directory"] = str(directory)
         stack.write()

@@ -164,6 +164,19 @@ def test_marker_of_an_earlier_restore_does_not_come_back(source, tmp_path):
     assert marker["finished"]
 
 
+def test_restore_killed_before_its_marker_stood_is_no_hindrance(source, tmp_path):
+    repository = make_repository(MemoryStorage())
+    snapshot = back_up(repository, source)
+    (tmp_path / "target").mkdir()
+    (tmp_path / "target" / f"{MARKER_NAME}.new").write_text('{"snap')
+    restore(repository, snapshot, PlainLayout(tmp_path / "target"))
+    assert not (tmp_path / "target" / f"{MARKER_NAME}.new").exists()
+    (tmp_path / "occupied").mkdir()
+    (tmp_path / "occupied" / "other.new").touch()
+    with pytest.raises(UsageError, match="not empty"):
+        restore(repository, snapshot, PlainLayout(tmp_path / "occupied"))
+
+
 def test_resume_goes_on_only_where_it_was_broken_off(source, tmp_path):
     (source / "read-only").write_text("x")
     (source / "read-only").chmod(0o400)
@@ -189,6 +202,25 @@ def test_resume_goes_on_only_where_it_was_broken_off(source, tmp_path):
     assert (target / "last").read_text() == "what makes it start"
     with pytest.raises(UsageError, match="whole already"):
         restore(repository, snapshot, PlainLayout(target, (tmp_path / "place",)), resumes=True)
+
+
+def test_target_that_may_not_be_written_is_told_and_nothing_is_left(source, tmp_path, monkeypatch):
+    from holdfast.errors import PermissionRefusedError
+
+    repository = make_repository(MemoryStorage())
+    snapshot = back_up(repository, source)
+    mkdir = Path.mkdir
+
+    def refuse(path, *arguments, **named):
+        if path == tmp_path / "target":
+            raise PermissionError(13, "Permission denied", str(path))
+        mkdir(path, *arguments, **named)
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with pytest.raises(PermissionRefusedError, match="may not write") as caught:
+        restore(repository, snapshot, PlainLayout(tmp_path / "target"))
+    assert caught.value.hint == "repair the cause, then run the same command again"
+    assert not (tmp_path / "target").exists()
 
 
 def test_full_file_system_is_noticed_by_the_plan(source, tmp_path, monkeypatch):

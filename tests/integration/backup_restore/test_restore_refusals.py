@@ -205,7 +205,12 @@ def test_resume_never_touches_what_may_have_run(stack, shared_directory, make_cl
     broken_off(stack, target, "restore.control-renamed")
     restored = start_restored(make_cluster, quiet_cluster, target)
     sql(restored, "CREATE TABLE since AS SELECT 1 AS one", "CHECKPOINT")
+    restored.stop()
+    before = tree(target)
     stack.succeed("restore", "db", "--target", target, "--resume")
+    changed = {path for path, facts in tree(target).items() if before[path] != facts}
+    assert changed == {str(target), str(target / "holdfast-restore.json")}
+    restored.start()
     assert ask(restored, "SELECT one FROM since") == 1
     assert "whole already" in refused(stack, "--target", target, "--resume")["message"]
 

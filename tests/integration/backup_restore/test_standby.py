@@ -6,6 +6,7 @@ import pytest
 from tests.integration.backup_restore.clusters import ask, make_standby, require_sound, sql, start_restored
 from tests.integration.backup_restore.stack import At, wait_until
 from tests.servers.load import Ledger, compare
+from tests.servers.postgres import postgres_binaries
 
 from holdfast.errors import ServerError
 from holdfast.postgres.lsn import Lsn
@@ -58,6 +59,23 @@ def test_promotion_during_the_backup_voids_it(binaries, make_cluster, make_stack
 
     # the promoted server is a source as good as any, on the second timeline
     assert stack.backup()["facts"]["timeline"] == 2
+
+
+def test_change_of_timeline_that_a_standby_follows_voids_the_backup(make_cluster, make_stack):
+    """FAULTS 10: the server itself says nothing here."""
+    primary = make_cluster(postgres_binaries(18))
+    middle = make_standby(make_cluster, primary, "middle")
+    last = make_standby(make_cluster, middle, "last")
+    stack = make_stack(last)
+
+    def promote():
+        sql(middle, "SELECT pg_promote(wait => true)", "CHECKPOINT")
+        caught_up(middle, last)
+
+    with pytest.raises(ServerError, match="changed its timeline") as caught:
+        stack.back_up_here(At("copying files", promote))
+    assert caught.value.hint
+    assert stack.snapshots() == []
 
 
 def test_timelines_after_the_first_are_restored(binaries, make_cluster, make_stack, shared_directory):

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from holdfast.config.choose import choose_repository
 from holdfast.errors import UsageError
 from holdfast.operations.wiring import open_stack_repository
-from holdfast.postgres.binaries import Binaries, find_binaries
-from holdfast.restore.run import RestoreOptions, plan_restore, run_restore
-from holdfast.services.postgres.facts import PostgresFacts, from_facts
-from holdfast.services.postgres.layout import PostgresLayout
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
     from holdfast.config.models import Stack
+    from holdfast.postgres.binaries import Binaries
     from holdfast.progress import Reporter
     from holdfast.repository.reader import ChunkReader
     from holdfast.repository.repository import Repository
     from holdfast.restore.plan import RestorePlan
+    from holdfast.restore.run import RestoreOptions
+    from holdfast.services.postgres.facts import PostgresFacts
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,14 @@ def prepare_restore(stack: Stack, request: RestoreRequest) -> PreparedRestore:
     if not request.target.is_absolute():
         raise UsageError(f"{request.target} is not an absolute path", hint=f"did you mean {request.target.absolute()}?")
     _, config = choose_repository(stack, asked=request.repository, service=request.service)
-    repository = open_stack_repository(stack, request.repository, request.service)
+    with ThreadPoolExecutor(1) as pool:  # the passphrase takes half a second of another core: load modules meanwhile
+        opening = pool.submit(open_stack_repository, stack, request.repository, request.service)
+        from holdfast.postgres.binaries import find_binaries
+        from holdfast.restore.run import RestoreOptions, plan_restore
+        from holdfast.services.postgres.facts import from_facts
+        from holdfast.services.postgres.layout import PostgresLayout
+
+        repository = opening.result()
     survey = repository.survey_snapshots().of(stack.stack, request.service)
     snapshot = survey.choose_restorable(request.snapshot)
     facts = from_facts(snapshot.facts, snapshot.object_name)
@@ -66,6 +73,8 @@ def prepare_restore(stack: Stack, request: RestoreRequest) -> PreparedRestore:
 
 def restore(prepared: PreparedRestore, reporter: Reporter) -> None:
     """Carry a planned restore out."""
+    from holdfast.restore.run import run_restore
+
     run_restore(prepared.repository, prepared.plan, prepared.reader, prepared.options, reporter)
 
 

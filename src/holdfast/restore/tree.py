@@ -1,4 +1,4 @@
-"""The tree of a restore: directories, links and empty files of the right size; owners, modes and times at the end."""
+"""The tree of a restore: directories, links, files of the right size; owners, modes and times at the end."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def unfinished(path: Path) -> Path:
 
 
 def make_tree(plan: RestorePlan) -> None:
-    """Make directories, links and files; what is there already (a resumed restore) stays."""
+    """Make directories and links; what is there already (a resumed restore) stays. Files come as they are written."""
     for root in plan.layout.roots:
         root.mkdir(mode=_PRIVATE_DIRECTORY, parents=True, exist_ok=True)
     for _, path in sorted(plan.directories, key=lambda placed: len(placed[1].parts)):
@@ -44,8 +44,6 @@ def make_tree(plan: RestorePlan) -> None:
     for entry, path in plan.links:
         if entry.kind is EntryKind.SYMLINK and not path.is_symlink():
             path.symlink_to(os.fsdecode(plan.layout.link(entry)))
-    for file in plan.files:
-        _make_file(file)
 
 
 def finish_tree(plan: RestorePlan) -> None:
@@ -85,13 +83,16 @@ def _finish_other_roots(plan: RestorePlan, target: Entry) -> None:
             os.chmod(root, target.mode)
 
 
-def _make_file(file: PlannedFile) -> None:
+def open_to_write(file: PlannedFile) -> int:
+    """Return a descriptor of a file that is there and has its size; what it holds already stays."""
     descriptor = _open_to_fill(file.path)
     try:
         if os.fstat(descriptor).st_size != file.entry.size:
             os.ftruncate(descriptor, file.entry.size)
-    finally:
+    except BaseException:
         os.close(descriptor)
+        raise
+    return descriptor
 
 
 def _open_to_fill(path: Path) -> int:

@@ -7,12 +7,15 @@ time of buffered writes. A file system that refuses O_DIRECT (tmpfs before 6.6, 
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import threading
 from collections import OrderedDict
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from holdfast.restore.tree import open_to_write
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -72,13 +75,8 @@ class OpenFiles:
 
     @contextmanager
     def _using(self, number: int) -> Iterator[_Handle]:
-        with self._lock:
-            handle = self._handles.get(number)
-            if handle is None:
-                handle = self._handles[number] = self._open(number)
-                self._close_idle()
-            self._handles.move_to_end(number)
-            handle.users += 1
+        handle = self._take(number) or self._take(number, self._open(number))
+        assert handle is not None
         try:
             yield handle
         finally:
@@ -87,16 +85,35 @@ class OpenFiles:
                 if not handle.users and self._handles.get(number) is not handle:
                     os.close(handle.descriptor)
 
+    def _take(self, number: int, opened: _Handle | None = None) -> _Handle | None:
+        """Return the open handle of a file with one more user; ``opened`` becomes it where there is none yet.
+
+        Files are opened outside the lock, as making one takes a while: of two threads that did, one lets go.
+        """
+        with self._lock:
+            handle = self._handles.setdefault(number, opened) if opened else self._handles.get(number)
+            if handle is None:
+                return None
+            handle.users += 1
+            self._handles.move_to_end(number)
+            self._close_idle()
+        if opened is not None and handle is not opened:
+            os.close(opened.descriptor)
+        return handle
+
     def _open(self, number: int) -> _Handle:
         file = self._files[number]
-        flags = os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
-        if file.entry.size >= DIRECT_FROM_BYTES:
-            try:
-                return _Handle(os.open(file.path, flags | os.O_DIRECT), is_direct=True)
-            except OSError as error:
-                if error.errno != errno.EINVAL:
-                    raise
-        return _Handle(os.open(file.path, flags), is_direct=False)
+        descriptor = open_to_write(file)
+        if file.entry.size < DIRECT_FROM_BYTES:
+            return _Handle(descriptor, is_direct=False)
+        try:
+            fcntl.fcntl(descriptor, fcntl.F_SETFL, fcntl.fcntl(descriptor, fcntl.F_GETFL) | os.O_DIRECT)
+        except OSError as error:
+            if error.errno == errno.EINVAL:
+                return _Handle(descriptor, is_direct=False)
+            os.close(descriptor)
+            raise
+        return _Handle(descriptor, is_direct=True)
 
     def _close_idle(self) -> None:
         for number in list(self._handles):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -101,38 +102,68 @@ class HoldfastSetup:
 
 
 class Holdfast:
-    """This tool, as its users run it: the console script, a stack file, a passphrase."""
+    """This tool, as its users run it: the console script and a stack file.
+
+    Made with a passphrase; ``with_writer_credential`` is the same with the key that a database host should hold, which
+    needs no stretching.
+    """
 
     def __init__(self, work: Path, cluster: LocalCluster, setup: HoldfastSetup) -> None:
-        self._work, self._url = work, setup.url
+        self._work, self._cluster, self._setup = work, cluster, setup
         work.mkdir(parents=True, exist_ok=True)
-        passphrase = work / "passphrase"
-        passphrase.write_text("benchmark only\n")
-        passphrase.chmod(0o600)
-        self._stack = work / "holdfast.yaml"
-        self._stack.write_text(
-            f"stack: bench\nrepositories:\n  main:\n    url: {setup.url}\n    passphrase: {{file: {passphrase}}}\n"
-            f"{setup.options}services:\n  db:\n    kind: postgres\n    connection: {cluster.conninfo()}\n"
-        )
-
-    def run(self, *arguments: str) -> Run:
-        """Run one command."""
-        program = Path(sys.executable).with_name("holdfast")
-        return run_once([str(program), "-q", "-c", str(self._stack), *arguments])
+        self._write_secret("passphrase", "benchmark only")
+        self._stack = self._write_stack("passphrase")
+        self._host_stack = self._write_stack("identity")
 
     def empty(self) -> None:
         """Begin a new repository."""
-        if self._url.startswith("/"):
-            shutil.rmtree(self._url, ignore_errors=True)
+        if self._setup.url.startswith("/"):
+            shutil.rmtree(self._setup.url, ignore_errors=True)
         self.run("init")
+        added = subprocess.run(
+            [*self._command(self._stack), "--json", "key", "add", "--writer"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        (credential,) = [
+            value for value in json.loads(added.stdout).values() if str(value).startswith("HOLDFAST-WRITER")
+        ]
+        self._write_secret("identity", credential)
+
+    def run(self, *arguments: str) -> Run:
+        """Run one command."""
+        return run_once([*self._command(self._stack), "-q", *arguments])
 
     def backup(self) -> Run:
-        """Back up."""
+        """Back up, with the passphrase."""
         return self.run("backup", "db")
 
+    def backup_as_host(self) -> Run:
+        """Back up, with the writer credential."""
+        return run_once([*self._command(self._host_stack), "-q", "backup", "db"])
+
     def restore(self, target: Path) -> Run:
-        """Restore to a directory that does not exist."""
+        """Restore to a directory that does not exist, with the passphrase."""
         return self.run("restore", "db", "--target", str(target))
+
+    @staticmethod
+    def _command(stack: Path) -> list[str]:
+        return [str(Path(sys.executable).with_name("holdfast")), "-c", str(stack)]
+
+    def _write_secret(self, name: str, text: str) -> None:
+        path = self._work / name
+        path.write_text(text + "\n")
+        path.chmod(0o600)
+
+    def _write_stack(self, secret: str) -> Path:
+        path = self._work / f"{secret}.yaml"
+        path.write_text(
+            f"stack: bench\nrepositories:\n  main:\n    url: {self._setup.url}\n"
+            f"    {secret}: {{file: {self._work / secret}}}\n{self._setup.options}"
+            f"services:\n  db:\n    kind: postgres\n    connection: {self._cluster.conninfo()}\n"
+        )
+        return path
 
 
 def copy_tree(source: Path, target: Path) -> Run:

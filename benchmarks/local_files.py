@@ -25,7 +25,7 @@ def measure_local(directory: Path, cluster: LocalCluster, rounds: int) -> None:
         rounds,
         {
             "Holdfast, first backup, passphrase": (ours.empty, ours.backup),
-            "Holdfast, first backup, writer credential": (ours.empty, ours.backup_as_host),
+            "Holdfast, first backup, writer credential": (ours.empty, lambda: ours.run_as_host("backup", "db")),
             "pgBackRest, full backup": (peer.empty, lambda: peer.backup("full")),
         },
     )
@@ -34,7 +34,7 @@ def measure_local(directory: Path, cluster: LocalCluster, rounds: int) -> None:
         rounds,
         {
             "Holdfast, nothing changed, passphrase": (_nothing, ours.backup),
-            "Holdfast, nothing changed, writer credential": (_nothing, ours.backup_as_host),
+            "Holdfast, nothing changed, writer credential": (_nothing, lambda: ours.run_as_host("backup", "db")),
             "pgBackRest, incremental, nothing changed": (_nothing, lambda: peer.backup("incr")),
         },
     )

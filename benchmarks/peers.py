@@ -139,9 +139,9 @@ class Holdfast:
         """Back up, with the passphrase."""
         return self.run("backup", "db")
 
-    def backup_as_host(self) -> Run:
-        """Back up, with the writer credential."""
-        return run_once([*self._command(self._host_stack), "-q", "backup", "db"])
+    def run_as_host(self, *arguments: str) -> Run:
+        """Run one command with the writer credential."""
+        return run_once([*self._command(self._host_stack), "-q", *arguments])
 
     def restore(self, target: Path) -> Run:
         """Restore to a directory that does not exist, with the passphrase."""

@@ -115,6 +115,11 @@ class Server:
         """Return the timeline that the server writes, or, on a standby, the newest one that it follows."""
         return facts.read_timeline(self._connection)
 
+    def require_alive(self) -> None:
+        """Ask the server for nothing: keeps the connection from idling, and raises as soon as it is lost."""
+        with translated("keeping the backup's connection alive"):
+            self._connection.execute("SELECT")
+
     def start_backup(self, label: str, *, fast: bool) -> Lsn:
         """Begin a backup and return where recovery from it begins.
 

@@ -9,18 +9,20 @@ from __future__ import annotations
 import errno
 import os
 import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from holdfast import crashpoint
 from holdfast.crashpoint import CrashPoint
+from holdfast.repository.crew import Crew, no_pulse
 from holdfast.repository.manifest import Entry, store_extents
 from holdfast.repository.sources import Capture, FileSource, Inspector, Piece, Unreadable
 from holdfast.repository.tasks import SPAN_BYTES, Task, plan_tasks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     import numpy as np
 
@@ -40,44 +42,24 @@ class Pipeline:
         self.writer, self.inspector, self.reporter = writer, inspector, reporter
         self.result = Capture()
         self._lock = threading.Lock()
-        self._failure: BaseException | None = None
-        self._is_stopping = False
 
-    def capture(self, sources: Iterable[FileSource]) -> Capture:
-        """Read all sources, larger ones first; return the result so far. Raises the first failure of any thread."""
-        tasks = plan_tasks(sources)
-        workers = [
-            threading.Thread(target=self._work, args=(tasks,), name=f"capture-{number}", daemon=True)
-            for number in range(self.writer.options.threads)
-        ]
-        try:
-            for worker in workers:
-                worker.start()
-            for worker in workers:
-                worker.join()
-        finally:
-            self._is_stopping = True  # reached early only by a signal: the threads end after their present span
-            for worker in workers:
-                if worker.ident is not None:
-                    worker.join()
-            self._is_stopping = False
-        if self._failure is not None:
-            raise self._failure
+    def capture(self, sources: Iterable[FileSource], pulse: Callable[[], None] = no_pulse) -> Capture:
+        """Read all sources, larger ones first; return the result so far. Raises the first failure of any thread.
+
+        ``pulse`` is called every few seconds meanwhile; what it raises ends the capture.
+        """
+        Crew("capture", self.writer.options.threads, self._worker).work_off(plan_tasks(sources), pulse)
         return self.result
 
-    def _work(self, tasks: Iterator[Task]) -> None:
+    @contextmanager
+    def _worker(self) -> Iterator[Callable[[Task], None]]:
         buffer = memoryview(bytearray(SPAN_BYTES))
-        try:
-            while (task := self._next(tasks)) is not None:
-                task.run(self, buffer)
-                crashpoint.reach(CrashPoint.SPAN_READ)
-        except BaseException as error:  # noqa: BLE001 - carried to the caller's thread, and raised there
-            with self._lock:
-                self._failure = self._failure or error
 
-    def _next(self, tasks: Iterator[Task]) -> Task | None:
-        with self._lock:
-            return None if self._failure is not None or self._is_stopping else next(tasks, None)
+        def run(task: Task) -> None:
+            task.run(self, buffer)
+            crashpoint.reach(CrashPoint.SPAN_READ)
+
+        yield run
 
     # -- called by tasks
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import mmap
 import threading
+from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from holdfast import crashpoint
 from holdfast.crashpoint import CrashPoint
+from holdfast.repository.crew import Crew
 from holdfast.repository.frames import CHUNK_LIMIT_BYTES
 from holdfast.restore.writing import ALIGNMENT, OpenFiles
 
@@ -27,46 +30,26 @@ class ContentFetcher:
     def __init__(self, plan: RestorePlan, reader: ChunkReader, reporter: Reporter, threads: int) -> None:
         self._plan, self._reader, self._reporter, self._threads = plan, reader, reporter, threads
         self._files = OpenFiles(plan.files)
-        self._lock = threading.Lock()
-        self._failure: BaseException | None = None
-        self._is_stopping = False
 
     def fetch(self, wants: np.ndarray, on_file_done: Callable[[PlannedFile], None]) -> None:
         """Write all ``wants`` (WANT_DTYPE, by row); ``on_file_done`` is called once for each file when it is whole."""
         left = np.bincount(wants["file"], weights=wants["length"], minlength=len(self._plan.files)).astype(np.int64)
         spans = iter(self._reader.spans(wants["row"]))
-        work = _Work(wants, left, spans, on_file_done)
-        workers = [
-            threading.Thread(target=self._work, args=(work,), name=f"fetch-{number}", daemon=True)
-            for number in range(self._threads)
-        ]
+        work = _Work(wants, left, on_file_done)
         try:
-            for worker in workers:
-                worker.start()
-            for worker in workers:
-                worker.join()
+            Crew("fetch", self._threads, partial(self._worker, work)).work_off(spans)
         finally:
-            self._is_stopping = True  # reached early only by a signal: the threads end after their present span
-            for worker in workers:
-                if worker.ident is not None:
-                    worker.join()
             self._files.close_all()
-        if self._failure is not None:
-            raise self._failure
 
-    def _work(self, work: _Work) -> None:
-        try:
-            with mmap.mmap(-1, CHUNK_LIMIT_BYTES) as area, memoryview(area) as buffer:
-                while (span := self._next(work.spans)) is not None:
-                    self._write_span(work, span, buffer)
-                    crashpoint.reach(CrashPoint.RESTORE_SPAN_WRITTEN)
-        except BaseException as error:  # noqa: BLE001 - carried to the caller's thread, and raised there
-            with self._lock:
-                self._failure = self._failure or error
+    @contextmanager
+    def _worker(self, work: _Work) -> Iterator[Callable[[Span], None]]:
+        with mmap.mmap(-1, CHUNK_LIMIT_BYTES) as area, memoryview(area) as buffer:
 
-    def _next(self, spans: Iterator[Span]) -> Span | None:
-        with self._lock:
-            return None if self._failure is not None or self._is_stopping else next(spans, None)
+            def write(span: Span) -> None:
+                self._write_span(work, span, buffer)
+                crashpoint.reach(CrashPoint.RESTORE_SPAN_WRITTEN)
+
+            yield write
 
     def _write_span(self, work: _Work, span: Span, buffer: memoryview) -> None:
         cipher = self._reader.cipher(span.pack)
@@ -96,10 +79,9 @@ class _Work:
         self,
         wants: np.ndarray,
         left: np.ndarray,
-        spans: Iterator[Span],
         on_file_done: Callable[[PlannedFile], None],
     ) -> None:
-        self.wants, self.spans, self.on_file_done = wants, spans, on_file_done
+        self.wants, self.on_file_done = wants, on_file_done
         self._left = left.tolist()
         self._lock = threading.Lock()
 

@@ -80,7 +80,7 @@ class PostgresService:
             watch.lap("start")
 
             collection = Collection(writer, _usable_parent(parent, facts, reporter), facts, root, reporter)
-            collection.capture_files(configuration)
+            collection.capture_files(configuration, server.require_alive)
             watch.lap("files")
 
             end = server.stop_backup()

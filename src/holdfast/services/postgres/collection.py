@@ -25,7 +25,7 @@ from holdfast.services.postgres.rules import CONTROL, DataDirectoryRules, conten
 from holdfast.services.postgres.walfiles import WalRange, history_sources, wal_sources
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from holdfast.postgres.facts import ServerFacts
     from holdfast.postgres.lsn import Lsn
@@ -49,11 +49,14 @@ class Collection:
         self._entries: list[Entry] = []
         self._reused: set[bytes] = set()
 
-    def capture_files(self, configuration: Iterable[str]) -> None:
-        """Capture everything but WAL, and the configuration files elsewhere; the control file last."""
+    def capture_files(self, configuration: Iterable[str], pulse: Callable[[], None]) -> None:
+        """Capture everything but WAL, and the configuration files elsewhere; the control file last.
+
+        ``pulse`` is called every few seconds, and raises when the backup is lost.
+        """
         sources = [*self._scan(), *self._scan_configuration(configuration)]
         self._reporter.phase("copying files", total_bytes=sum(source.entry.size for source in sources))
-        self._pipeline.capture(sources)
+        self._pipeline.capture(sources, pulse)
         self._entries.append(self._control_entry())
 
     def capture_wal(self, wal: WalRange) -> None:

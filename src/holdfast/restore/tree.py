@@ -7,7 +7,6 @@ import grp
 import os
 import pwd
 import stat
-from contextlib import suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -69,8 +68,7 @@ def finish_path(path: Path, entry: Entry) -> None:
     _own(path, entry)
     for name, value in entry.xattrs.items():
         if name != _CAPABILITIES:
-            with suppress(PermissionError):  # security.* and trusted.* are root's alone
-                os.setxattr(path, name, value)
+            _set_attribute(path, name, value)
     os.chmod(path, entry.mode if entry.kind is EntryKind.DIRECTORY else entry.mode & ~_LENT_RIGHTS)
     os.utime(path, ns=(entry.mtime_ns, entry.mtime_ns))
 
@@ -104,6 +102,15 @@ def _open_to_fill(path: Path) -> int:
             raise
         os.chmod(path, _PRIVATE_FILE)  # a broken-off restore had finished it already, with a mode that forbids writing
         return os.open(path, flags, _PRIVATE_FILE)
+
+
+def _set_attribute(path: Path, name: bytes, value: bytes) -> None:
+    """Set an extended attribute where we may (security.* and trusted.* are root's alone) and where there are any."""
+    try:
+        os.setxattr(path, name, value)
+    except OSError as error:
+        if error.errno not in {errno.EPERM, errno.EACCES, errno.ENOTSUP}:
+            raise
 
 
 def _own(path: Path, entry: Entry) -> None:

@@ -69,6 +69,7 @@ def test_restored_cluster_starts_plainly_and_does_not_archive(binaries, make_clu
 
     with PgCtl(binaries, target) as server, psycopg.connect(server.conninfo, autocommit=True) as connection:
         assert connection.execute("SHOW archive_mode").fetchone() == ("off",)
+        assert connection.execute("SHOW max_logical_replication_workers").fetchone() == ("0",)
         configured = connection.execute(
             "SELECT setting FROM pg_file_settings WHERE name = 'archive_command'"
         ).fetchone()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import stat
 from pathlib import Path
 
@@ -68,3 +70,15 @@ def test_rights_are_not_lent_to_who_runs_a_file(tmp_path: Path) -> None:
     finish_path(directory, msgspec.structs.replace(entry(b"d", EntryKind.DIRECTORY), mode=0o2750, **ours))
     assert stat.S_IMODE(program.stat().st_mode) == 0o755
     assert stat.S_IMODE(directory.stat().st_mode) == 0o2750
+
+
+def test_a_file_system_without_attributes_takes_the_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path, name: bytes, value: bytes) -> None:
+        raise OSError(errno.ENOTSUP, "Operation not supported", path)
+
+    monkeypatch.setattr(os, "setxattr", refuse)
+    (tmp_path / "a").touch()
+    status = tmp_path.stat()
+    given = {"uid": status.st_uid, "gid": status.st_gid, "mode": 0o640, "xattrs": {b"user.note": b"x"}}
+    finish_path(tmp_path / "a", msgspec.structs.replace(entry(b"a"), **given))
+    assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o640

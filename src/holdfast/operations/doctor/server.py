@@ -11,9 +11,8 @@ from holdfast import clock
 from holdfast.errors import HoldfastError, ServerError
 from holdfast.operations.doctor.finding import Finding, State, failed, fine, weak
 from holdfast.operations.wiring import connection_string
+from holdfast.postgres.belonging import require_data_directory_of
 from holdfast.postgres.binaries import find_binaries
-from holdfast.postgres.control import read_control_file
-from holdfast.postgres.location import verify_is_data_directory
 from holdfast.postgres.server import Server
 
 if TYPE_CHECKING:
@@ -88,14 +87,7 @@ def _settings(subject: str, facts: ServerFacts) -> Iterator[Finding]:
 
 def _data_directory(subject: str, root: Path, facts: ServerFacts) -> Finding:
     try:
-        verify_is_data_directory(root)
-        control = read_control_file(root)
-        if control.system_identifier != facts.system_identifier:
-            raise ServerError(
-                f"{root} belongs to another cluster (system identifier {control.system_identifier}) than the server "
-                f"that answers (system identifier {facts.system_identifier})",
-                hint="correct 'connection' or 'data_directory' of this service",
-            )
+        require_data_directory_of(facts, root)
         require_readable(root, facts)
     except HoldfastError as error:
         return failed(subject, error)

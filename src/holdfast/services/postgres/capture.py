@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from holdfast import clock, crashpoint
 from holdfast.crashpoint import CrashPoint
 from holdfast.errors import ServerError
-from holdfast.postgres.control import ControlFile, read_control_file
-from holdfast.postgres.location import verify_is_data_directory
+from holdfast.postgres.belonging import require_data_directory_of
+from holdfast.postgres.control import read_control_file
 from holdfast.postgres.segment import segments_between
 from holdfast.postgres.server import Server
 from holdfast.repository.parent import NO_PARENT
@@ -98,15 +98,7 @@ class PostgresService:
     def _data_directory(self, facts: ServerFacts) -> Path:
         """Return the data directory as seen from here, proven to be that of the server that was asked."""
         root = self._options.data_directory or Path(facts.data_directory)
-        verify_is_data_directory(root)
-        control = read_control_file(root)
-        if control.system_identifier != facts.system_identifier:
-            raise ServerError(
-                f"{root} belongs to another cluster (system identifier {control.system_identifier}) than the server "
-                f"that answers (system identifier {facts.system_identifier})",
-                hint="correct 'connection' or 'data_directory' of this service",
-            )
-        _require_same_shape(control, facts)
+        require_data_directory_of(facts, root)
         return root
 
 
@@ -122,17 +114,6 @@ def _usable_parent(parent: Parent, facts: ServerFacts, reporter: Reporter) -> Pa
         "the cluster, its timeline or its checksum setting changed since the last backup: reading all files"
     )
     return NO_PARENT
-
-
-def _require_same_shape(control: ControlFile, facts: ServerFacts) -> None:
-    """Compare what the control file and the server say of page and segment sizes."""
-    on_disk = (control.block_size, control.wal_segment_size, control.relation_segment_blocks)
-    said = (facts.block_size, facts.wal_segment_size, facts.relation_segment_blocks)
-    if on_disk != said:
-        raise ServerError(
-            f"pg_control and the server disagree on block and segment sizes: {on_disk} and {said}",
-            hint="check that 'connection' and 'data_directory' name the same server",
-        )
 
 
 def _require_same_cluster(server: Server, facts: ServerFacts) -> None:

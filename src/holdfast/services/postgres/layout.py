@@ -29,9 +29,11 @@ _AUTO_CONF = "postgresql.auto.conf"
 _TABLESPACE_MAP = "tablespace_map"
 _VERSION = "PG_VERSION"
 _SETTINGS = """
-# Added by holdfast when this directory was restored: it must not write into the archive of the cluster it came from.
-# Once this is the cluster to keep, remove these lines (or ALTER SYSTEM RESET archive_mode) and restart.
+# Added by holdfast when this directory was restored: it must neither write into the archive of the cluster it came from,
+# nor take what is sent to that one's subscriptions. Once this is the cluster to keep, remove these lines (or ALTER
+# SYSTEM RESET archive_mode and max_logical_replication_workers) and restart.
 archive_mode = 'off'
+max_logical_replication_workers = '0'
 """
 
 
@@ -77,7 +79,7 @@ class PostgresLayout:
     @property
     def notes(self) -> tuple[str, ...]:
         """What comes back otherwise than it was."""
-        lines = ["archiving is switched off in the restored cluster (archive_mode in postgresql.auto.conf)"]
+        lines = ["archiving and subscriptions are switched off in the restored cluster (see postgresql.auto.conf)"]
         if self._facts.is_standby:
             lines.append("the snapshot was taken from a standby; the restored cluster starts as a primary")
         for name, place in self._named_places().items():
@@ -105,7 +107,7 @@ class PostgresLayout:
         return entry.link
 
     def finish(self) -> None:
-        """Switch archiving off, and let ``tablespace_map`` say where the tablespaces are now.
+        """Switch archiving and subscriptions off, and let ``tablespace_map`` say where the tablespaces are now.
 
         A cluster that keeps its configuration elsewhere (Debian: in /etc) gets a minimal one, to start with.
         """

@@ -29,7 +29,7 @@ _AUTO_CONF = "postgresql.auto.conf"
 _TABLESPACE_MAP = "tablespace_map"
 _VERSION = "PG_VERSION"
 _SETTINGS = """
-# Added by holdfast when this directory was restored: it must neither write into the archive of the cluster it came from,
+# Added by holdfast when this directory was restored: it must not write into the archive of the cluster it came from,
 # nor take what is sent to that one's subscriptions. Once this is the cluster to keep, remove these lines (or ALTER
 # SYSTEM RESET archive_mode and max_logical_replication_workers) and restart.
 archive_mode = 'off'

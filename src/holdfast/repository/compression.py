@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from holdfast.storage.base import Buffer
 
-_PROBE_EVERY = 64
+_PROBE_EVERY = 128
 _WORTH = 0.95
 _SHRINKS = 0.97
 _CANDIDATES = (1, 3)

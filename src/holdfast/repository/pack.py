@@ -138,9 +138,11 @@ def parse_header(ref: PackRef, stored: Buffer) -> PackHeader:
     if len(view) < fixed:
         raise DamageError(ref.name, f"truncated to {len(view)} bytes")
     magic, version, kind, epoch, key_length, zero = _HEADER.unpack(view[: _HEADER.size])
-    if (magic, version, kind, zero) != (MAGIC, VERSION, ref.kind.object_type, 0) or len(view) < fixed + key_length:
+    end = fixed + key_length
+    is_ours = (magic, version, kind, zero) == (MAGIC, VERSION, ref.kind.object_type, 0)
+    if not is_ours or end > min(len(view), HEADER_READ_BYTES):  # refused alike, whether the whole pack was read or not
         raise DamageError(ref.name, "its header is damaged or of another type of object")
-    raw = bytes(view[: fixed + key_length])
+    raw = bytes(view[:end])
     salt_end = _HEADER.size + SALT_BYTES
     return PackHeader(raw, epoch, raw[_HEADER.size : salt_end], raw[salt_end:fixed], raw[fixed:])
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import secrets
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -41,7 +40,7 @@ if TYPE_CHECKING:
     from holdfast.repository.repository import Repository
     from holdfast.storage.base import Storage
 
-SEED = os.environ.get("HOLDFAST_TEST_SEED") or secrets.token_hex(4)
+SEED = os.environ.get("HOLDFAST_TEST_SEED", "format-1")
 PARTS = 8
 ENCRYPTED, PLAIN = 2000, 400
 WHOLE = CheckOptions(read_data_percent=100)

@@ -54,8 +54,8 @@ class ContentFetcher:
     def _write_span(self, work: _Work, span: Span, buffer: memoryview) -> None:
         cipher = self._reader.cipher(span.pack)
         fetched = self._reader.fetch(span)
-        first = np.searchsorted(work.wants["row"], span.rows, side="left").tolist()
-        last = np.searchsorted(work.wants["row"], span.rows, side="right").tolist()
+        first = np.searchsorted(work.rows, span.rows, side="left").tolist()
+        last = np.searchsorted(work.rows, span.rows, side="right").tolist()
         for at, (_, chunk, frame, sealed) in enumerate(self._reader.frames(span, fetched)):
             with buffer[: frame.plain] as plain:
                 self._reader.opener.open_into(cipher, frame, chunk, sealed, plain)
@@ -82,6 +82,8 @@ class _Work:
         on_file_done: Callable[[PlannedFile], None],
     ) -> None:
         self.wants, self.on_file_done = wants, on_file_done
+        # Searched for every span: as a field of the wants it would be copied whole each time
+        self.rows = np.ascontiguousarray(wants["row"])
         self._left = left.tolist()
         self._lock = threading.Lock()
 

@@ -31,7 +31,7 @@ COMMANDS: dict[str, Leaf | Branch] = {
     "init": Leaf("holdfast.cli.init:init", "Make the repository that the stack file describes."),
     "backup": Leaf("holdfast.cli.backup:backup", "Back up one service."),
     "snapshots": Leaf("holdfast.cli.snapshots:snapshots", "List the snapshots of a repository."),
-    "restore": Leaf("holdfast.cli.restore:restore", "Restore a service from a snapshot into a new directory."),
+    "restore": Leaf("holdfast.cli.restore:restore", "Restore a service, as of any instant."),
     "demo": Leaf("holdfast.cli.demo:demo", "Back up, destroy, restore and prove a throw-away PostgreSQL."),
     "show": Leaf("holdfast.cli.show:show", "Show all that is known of one snapshot."),
     "ls": Leaf("holdfast.cli.ls:ls", "List what a directory of a snapshot holds."),

@@ -1,108 +1,115 @@
-"""``holdfast restore``: put a service back, into a new directory."""
+"""``holdfast restore``: put a service back: to a directory, in place, or a part of it, at any instant."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import typer
 
-from holdfast.cli import text
 from holdfast.cli.completion import service_names, snapshot_ids
 from holdfast.cli.invocation import Invocation
-from holdfast.errors import UsageError
-
-if TYPE_CHECKING:
-    from holdfast.operations.restore import PreparedRestore
+from holdfast.cli.restoring.asked import AskedRestore, Way
 
 
 def restore(
     ctx: typer.Context,
     service: str = typer.Argument(help="The service, by its name in the stack file.", autocompletion=service_names),
-    target: Path = typer.Option(..., "--target", metavar="DIR", help="The directory to restore to: new or empty."),
+    target: Path | None = typer.Option(
+        None, "--target", metavar="DIR", help="The directory to restore to: new or empty. Without it: in place."
+    ),
+    to: str | None = typer.Option(
+        None,
+        "--to",
+        metavar="TARGET",
+        help="Recover to a time ('2026-11-20 14:03 Europe/Berlin', '10 minutes ago'), an LSN, xid:N, name:X, "
+        "latest or immediate.",
+    ),
+    exclusive: bool = typer.Option(False, "--exclusive", help="Stop just before the target, not just after it."),
+    timeline: str | None = typer.Option(
+        None, "--timeline", metavar="N", help="The timeline to follow: a number, latest (as without it) or current."
+    ),
+    action: str | None = typer.Option(
+        None, "--action", metavar="WHAT", help="What then: promote (as without it), pause or shutdown."
+    ),
     snapshot: str = typer.Option(
-        "latest", "--snapshot", metavar="ID", help="The snapshot, by its first digits.", autocompletion=snapshot_ids
+        "latest",
+        "--snapshot",
+        metavar="ID",
+        help="The snapshot, by its first digits; latest: the newest that suits the target.",
+        autocompletion=snapshot_ids,
     ),
     tablespace: list[str] = typer.Option(
         [], "--tablespace", metavar="NAME=DIR", help="Put a tablespace elsewhere; may be repeated."
     ),
+    database: str | None = typer.Option(None, "--database", metavar="NAME", help="Restore this database only."),
+    table: list[str] = typer.Option(
+        [], "--table", metavar="SCHEMA.NAME", help="Restore this table of --database only; may be repeated."
+    ),
+    into: str | None = typer.Option(
+        None, "--into", metavar="URL", help="Load --database or --table into this running database."
+    ),
+    output: Path | None = typer.Option(
+        None, "--output", metavar="FILE", help="Write --database or --table to this file."
+    ),
+    delta: bool = typer.Option(False, "--delta", help="Bring --target, an older or damaged copy, up to date."),
     resume: bool = typer.Option(False, "--resume", help="Go on with a restore that was broken off in the target."),
+    undo: bool = typer.Option(False, "--undo", help="Put back what was there before the last restore in place."),
+    drop_checkpoint: bool = typer.Option(
+        False, "--drop-checkpoint", help="Delete what was there before the last restore in place."
+    ),
+    yes: bool = typer.Option(False, "--yes", help="Do not ask for the service's name before changing it in place."),
     dry_run: bool = typer.Option(False, "--dry-run", help="Show the plan and stop."),
 ) -> None:
-    """Restore a service from a snapshot into a directory that is new or empty."""
-    from holdfast import clock
-    from holdfast.config.load import find_stack_file, load_stack
-    from holdfast.operations.restore import RestoreRequest, prepare_restore
-    from holdfast.operations.restore import restore as operation
-
-    run = Invocation.of(ctx)
-    stack = load_stack(find_stack_file(run.config))
-    places = dict(_tablespace(words) for words in tablespace)
-    began = clock.monotonic()
-    prepared = prepare_restore(stack, RestoreRequest(service, target, snapshot, run.repository, places, resume))
-    if dry_run:
-        run.output.emit("restore_plan", _plan_message(prepared), lambda: _plan_words(prepared))
-        return
-    run.output.say(_plan_words(prepared))
-    with run.reporter() as reporter:
-        operation(prepared, reporter)
-    seconds = clock.monotonic() - began
-    message = {**_plan_message(prepared), "seconds": round(seconds, 3)}
-    run.output.emit("restored", message, lambda: _done_words(prepared, seconds))
-
-
-def _tablespace(words: str) -> tuple[str, Path]:
-    name, equals, place = words.rpartition("=")
-    if not equals or not name or not place:
-        raise UsageError(f"not a tablespace and its directory: {words!r}", hint="write --tablespace NAME=/absolute/dir")
-    return name, Path(place)
-
-
-def _plan_message(prepared: PreparedRestore) -> dict[str, object]:
-    plan = prepared.plan
-    return {
-        "snapshot": plan.snapshot.id,
-        "service": plan.snapshot.service,
-        "target": str(plan.layout.target),
-        "directories": [str(root) for root in plan.layout.roots],
-        "files": len(plan.files),
-        "size_bytes": plan.size_bytes,
-        "fetched_bytes": plan.fetched_bytes,
-        "packs": plan.packs,
-        "file_systems": [
-            {"path": str(room.path), "needed_bytes": room.needed_bytes, "free_bytes": room.free_bytes}
-            for room in plan.rooms
-        ],
-        "server_version": prepared.facts.version,
-        "binaries": str(prepared.binaries.directory) if prepared.binaries else None,
-        "notes": list(plan.layout.notes),
-    }
-
-
-def _plan_words(prepared: PreparedRestore) -> str:
-    plan, facts = prepared.plan, prepared.facts
-    found = f"found in {prepared.binaries.directory}" if prepared.binaries else "NOT FOUND on this machine"
-    lines = [
-        f"snapshot {plan.snapshot.short_id} of {plan.snapshot.service}, taken {_when(plan.snapshot.started)}",
-        f"  to {plan.layout.target}: {text.size(plan.size_bytes)} in {text.count(len(plan.files), 'file')}",
-        f"  fetching {text.size(plan.fetched_bytes)} from {text.count(plan.packs, 'pack')}",
-        f"  needs PostgreSQL {facts.major} ({found})",
-    ]
-    lines += [f"  {r.path}: {text.size(r.needed_bytes)} of {text.size(r.free_bytes)} free" for r in plan.rooms]
-    return "\n".join([*lines, *(f"  {note}" for note in plan.layout.notes)])
-
-
-def _done_words(prepared: PreparedRestore, seconds: float) -> str:
-    plan = prepared.plan
-    program = prepared.binaries.program("pg_ctl") if prepared.binaries else "pg_ctl"
-    return (
-        f"restored {plan.snapshot.service} to {plan.layout.target}: {text.size(plan.size_bytes)} "
-        f"in {text.duration(seconds)}\n"
-        f"start it as the owner of the directory: {program} -D {plan.layout.target} start"
+    """Restore a service: to a new directory (--target), in place, or a part of it; --to chooses the instant."""
+    asked = AskedRestore(
+        run=Invocation.of(ctx),
+        service=service,
+        target=target,
+        snapshot=snapshot,
+        to=to,
+        exclusive=exclusive,
+        timeline=timeline,
+        action=action,
+        tablespace=tuple(tablespace),
+        resume=resume,
+        dry_run=dry_run,
+        delta=delta,
+        undo=undo,
+        drop_checkpoint=drop_checkpoint,
+        yes=yes,
+        database=database,
+        table=tuple(table),
+        into=into,
+        output=output,
     )
+    asked.require_sense()
+    _carry_out(asked)
 
 
-def _when(stored: str) -> str:
-    from datetime import datetime
+def _carry_out(asked: AskedRestore) -> None:
+    """Call the way of restoring that was asked for; only its module is imported."""
+    match asked.way:
+        case Way.TO_DIRECTORY:
+            from holdfast.cli.restoring.to_directory import restore_to_directory
 
-    return text.instant(datetime.fromisoformat(stored))
+            restore_to_directory(asked)
+        case Way.DELTA:
+            from holdfast.cli.restoring.delta import restore_delta
+
+            restore_delta(asked)
+        case Way.PARTIAL:
+            from holdfast.cli.restoring.partial import restore_part
+
+            restore_part(asked)
+        case Way.IN_PLACE:
+            from holdfast.cli.restoring.in_place import restore_in_place
+
+            restore_in_place(asked)
+        case Way.UNDO:
+            from holdfast.cli.restoring.in_place import undo
+
+            undo(asked)
+        case Way.DROP_CHECKPOINT:
+            from holdfast.cli.restoring.in_place import drop_checkpoint
+
+            drop_checkpoint(asked)

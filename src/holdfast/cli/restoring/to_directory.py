@@ -1,0 +1,105 @@
+"""``holdfast restore --target DIR``: put a service back into a new directory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from holdfast.cli import text
+from holdfast.errors import UsageError
+
+if TYPE_CHECKING:
+    from holdfast.cli.restoring.asked import AskedRestore
+    from holdfast.operations.restore import PreparedRestore
+
+
+def restore_to_directory(asked: AskedRestore) -> None:
+    """Restore into a directory that is new or empty."""
+    from holdfast import clock
+    from holdfast.config.load import find_stack_file, load_stack
+    from holdfast.operations.restore import RestoreRequest, prepare_restore
+    from holdfast.operations.restore import restore as operation
+
+    run = asked.run
+    assert asked.target is not None
+    if asked.to is not None:
+        raise UsageError("recovery to a target is not built yet", hint="leave --to away")
+    stack = load_stack(find_stack_file(run.config))
+    request = RestoreRequest(
+        asked.service, asked.target, asked.snapshot, run.repository, tablespace_places(asked.tablespace), asked.resume
+    )
+    began = clock.monotonic()
+    prepared = prepare_restore(stack, request)
+    if asked.dry_run:
+        run.output.emit("restore_plan", plan_message(prepared), lambda: plan_words(prepared))
+        return
+    run.output.say(plan_words(prepared))
+    with run.reporter() as reporter:
+        operation(prepared, reporter)
+    seconds = clock.monotonic() - began
+    message = {**plan_message(prepared), "seconds": round(seconds, 3)}
+    run.output.emit("restored", message, lambda: _done_words(prepared, seconds))
+
+
+def tablespace_places(options: tuple[str, ...]) -> dict[str, Path]:
+    """Return where tablespaces go, by name, from options ``NAME=DIR``."""
+    return dict(_tablespace(words) for words in options)
+
+
+def _tablespace(words: str) -> tuple[str, Path]:
+    name, equals, place = words.rpartition("=")
+    if not equals or not name or not place:
+        raise UsageError(f"not a tablespace and its directory: {words!r}", hint="write --tablespace NAME=/absolute/dir")
+    return name, Path(place)
+
+
+def plan_message(prepared: PreparedRestore) -> dict[str, object]:
+    """Return the fields of the message ``restore_plan``."""
+    plan = prepared.plan
+    return {
+        "snapshot": plan.snapshot.id,
+        "service": plan.snapshot.service,
+        "target": str(plan.layout.target),
+        "directories": [str(root) for root in plan.layout.roots],
+        "files": len(plan.files),
+        "size_bytes": plan.size_bytes,
+        "fetched_bytes": plan.fetched_bytes,
+        "packs": plan.packs,
+        "file_systems": [
+            {"path": str(room.path), "needed_bytes": room.needed_bytes, "free_bytes": room.free_bytes}
+            for room in plan.rooms
+        ],
+        "server_version": prepared.facts.version,
+        "binaries": str(prepared.binaries.directory) if prepared.binaries else None,
+        "notes": list(plan.layout.notes),
+    }
+
+
+def plan_words(prepared: PreparedRestore) -> str:
+    """Return the plan as people read it."""
+    plan, facts = prepared.plan, prepared.facts
+    found = f"found in {prepared.binaries.directory}" if prepared.binaries else "NOT FOUND on this machine"
+    lines = [
+        f"snapshot {plan.snapshot.short_id} of {plan.snapshot.service}, taken {_when(plan.snapshot.started)}",
+        f"  to {plan.layout.target}: {text.size(plan.size_bytes)} in {text.count(len(plan.files), 'file')}",
+        f"  fetching {text.size(plan.fetched_bytes)} from {text.count(plan.packs, 'pack')}",
+        f"  needs PostgreSQL {facts.major} ({found})",
+    ]
+    lines += [f"  {r.path}: {text.size(r.needed_bytes)} of {text.size(r.free_bytes)} free" for r in plan.rooms]
+    return "\n".join([*lines, *(f"  {note}" for note in plan.layout.notes)])
+
+
+def _done_words(prepared: PreparedRestore, seconds: float) -> str:
+    plan = prepared.plan
+    program = prepared.binaries.program("pg_ctl") if prepared.binaries else "pg_ctl"
+    return (
+        f"restored {plan.snapshot.service} to {plan.layout.target}: {text.size(plan.size_bytes)} "
+        f"in {text.duration(seconds)}\n"
+        f"start it as the owner of the directory: {program} -D {plan.layout.target} start"
+    )
+
+
+def _when(stored: str) -> str:
+    from datetime import datetime
+
+    return text.instant(datetime.fromisoformat(stored))

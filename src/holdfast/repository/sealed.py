@@ -40,6 +40,7 @@ class ObjectType(IntEnum):
     INDEX = ord("I")
     SNAPSHOT = ord("S")
     SESSION = ord("W")
+    WAL = ord("L")
 
 
 def seal_object(keys: Keys, kind: ObjectType, name: str, content: bytes) -> bytes:

@@ -32,6 +32,9 @@ SECTIONS = {
     "S3Config": "repositories.NAME.s3",
     "LimitsConfig": "repositories.NAME.limits",
     "PostgresService": "services.NAME, kind: postgres",
+    "RestoreConfig": "services.NAME.restore",
+    "ServerConfig": "services.NAME.restore.server",
+    "PgCtlConfig": "services.NAME.restore.server.pg_ctl",
     "SecretSource": "In place of a secret",
 }
 

@@ -36,6 +36,21 @@ class CrashPoint(StrEnum):
     RESTORE_SYNCED = "restore.synced"
     RESTORE_CONTROL_RENAMED = "restore.control-renamed"
     RESTORE_FINISHED = "restore.finished"
+    SWAP_STAGED = "swap.staged"
+    SWAP_RECOVERED = "swap.recovered"
+    SWAP_PROVEN = "swap.proven"
+    SWAP_INTENDED = "swap.intended"
+    SWAP_STOPPED = "swap.stopped"
+    SWAP_STEP_DONE = "swap.step-done"
+    SWAP_STARTED = "swap.started"
+    SWAP_CHECKED = "swap.checked"
+    SWAP_RECORDED = "swap.recorded"
+    SWAP_FINISHED = "swap.finished"
+    SWAP_TURNED_BACK = "swap.turned-back"
+    SWAP_STEP_UNDONE = "swap.step-undone"
+    SWAP_PUT_BACK = "swap.put-back"
+    DROP_BEGUN = "drop.begun"
+    DROP_DELETED = "drop.deleted"
 
 
 _NAME, _, _COUNT = os.environ.get("HOLDFAST_CRASH_POINT", "").partition(":")

@@ -142,6 +142,61 @@ class RepositoryConfig(ConfigModel):
         return self
 
 
+class PgCtlConfig(ConfigModel):
+    """A server that ``pg_ctl`` starts and stops, as the owner of its data directory."""
+
+    log: LocalPath
+    """The file that the server's own output goes to (``pg_ctl -l``); the owner of the data directory writes it."""
+    options: str | None = Field(None, min_length=1)
+    """Options for the server (``pg_ctl -o``): ``-c config_file=/etc/postgresql/15/main/postgresql.conf``."""
+
+
+class ServerConfig(ConfigModel):
+    """How the server is stopped and started for a restore in place: exactly one way."""
+
+    systemd: str | None = Field(None, min_length=1)
+    """A systemd unit: ``postgresql@15-main``."""
+    pg_ctl: PgCtlConfig | None = None
+    """By ``pg_ctl`` itself."""
+    stop: list[str] | None = Field(None, min_length=1)
+    """A command with its arguments, each an item of the list; no shell reads it. It goes with ``start``."""
+    start: list[str] | None = Field(None, min_length=1)
+    """The same for starting. It may return before the server takes connections."""
+
+    @model_validator(mode="after")
+    def _check_together(self) -> Self:
+        if (self.stop is None) != (self.start is None):
+            raise mistake("stop and start go together")
+        if sum(way is not None for way in (self.systemd, self.pg_ctl, self.stop)) != 1:
+            raise mistake(
+                "a server is stopped and started in exactly one way: systemd, pg_ctl, or stop and start",
+                hint="most want systemd: UNIT, such as postgresql@15-main",
+            )
+        return self
+
+
+class RestoreConfig(ConfigModel):
+    """How a service is restored in place."""
+
+    server: ServerConfig | None = None
+    """How its server is stopped and started. Needed to restore in place."""
+    checks: dict[str, Annotated[list[str], Field(min_length=1)]] = {}
+    """SQL statements by database. What is restored goes into service only if each succeeds, and the first value of its
+    first row is neither false nor null."""
+    amcheck: bool = True
+    """Let ``pg_amcheck`` look through every table and index before the restored cluster goes into service."""
+    staging: LocalPath | None = None
+    """The directory in which the data directory is staged; unset: the one that the live data directory lies in. It must
+    be on the same file system."""
+    state: LocalPath | None = None
+    """Where the journal and the records of checkpoints and unfinished swaps are; unset:
+    ``/var/lib/holdfast/STACK/SERVICE``."""
+    stop_timeout: Duration = Field(parse_duration("1m"), json_schema_extra={"default": "1m"})
+    """How long the server may take to stop."""
+    start_timeout: Duration = Field(parse_duration("1m"), json_schema_extra={"default": "1m"})
+    """How long it may take until it takes connections."""
+
+
 class PostgresService(ConfigModel):
     """A PostgreSQL cluster."""
 
@@ -159,6 +214,8 @@ class PostgresService(ConfigModel):
     """The directory of this PostgreSQL version's programs; unset: found by version."""
     tags: list[Name] = []
     """Words put on every snapshot of this service."""
+    restore: RestoreConfig = RestoreConfig()
+    """How it is restored in place."""
 
 
 ServiceConfig = PostgresService

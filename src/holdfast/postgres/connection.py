@@ -15,10 +15,12 @@ from psycopg import conninfo as pq_conninfo
 from holdfast.errors import ServerError, ServerUnreachableError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
 Row = tuple[Any, ...]
 Connection = psycopg.Connection[Row]
+Given = dict[str, str | int | None]
+"""What a connection string says, by keyword; may hold a password."""
 
 _DEFAULTS: dict[str, str | int] = {
     "connect_timeout": 10,
@@ -57,23 +59,33 @@ def connect(conninfo: str) -> Connection:
     UsageError when it cannot be parsed, ServerUnreachableError when nobody answers, ServerError when the server
     refuses. The password is in no message.
     """
+    given = parse_conninfo(conninfo)
     try:
-        given = pq_conninfo.conninfo_to_dict(conninfo)
+        connection = psycopg.connect(complete_conninfo(given), autocommit=True)
+    except psycopg.OperationalError as error:
+        raise refusal(str(error), given) from None
+    with translated("preparing the connection"):
+        for setting in _SETTINGS + (_SETTINGS_SINCE_17 if connection.info.server_version >= 170000 else ()):
+            connection.execute(setting)
+    return connection
+
+
+def parse_conninfo(conninfo: str) -> Given:
+    """Return what a connection string says; UsageError, which quotes nothing of it, when it cannot be parsed."""
+    try:
+        return pq_conninfo.conninfo_to_dict(conninfo)
     except psycopg.ProgrammingError:
         # libpq quotes what it could not parse, which may be the password: its message and the cause are withheld
         raise UsageError(
             "the connection string cannot be parsed",
             hint="write it as 'host=/run/postgresql port=5432 user=postgres dbname=postgres' or as a URL",
         ) from None
-    merged: dict[str, Any] = {**_DEFAULTS, **given}
-    try:
-        connection = psycopg.connect(pq_conninfo.make_conninfo(**merged), autocommit=True)
-    except psycopg.OperationalError as error:
-        raise _refusal(error, given) from None
-    with translated("preparing the connection"):
-        for setting in _SETTINGS + (_SETTINGS_SINCE_17 if connection.info.server_version >= 170000 else ()):
-            connection.execute(setting)
-    return connection
+
+
+def complete_conninfo(given: Given, **overrides: str) -> str:
+    """Return the connection string with our defaults beneath what was given, and ``overrides`` above it."""
+    merged: dict[str, Any] = {**_DEFAULTS, **given, **overrides}
+    return pq_conninfo.make_conninfo(**merged)
 
 
 @contextmanager
@@ -91,12 +103,12 @@ def translated(doing: str) -> Iterator[None]:
         raise ServerError(message, hint=hint) from error
 
 
-def _refusal(error: psycopg.OperationalError, given: Mapping[str, str | int | None]) -> ServerError:
-    """Return the error for a connection that did not come about.
+def refusal(words: str, given: Given) -> ServerError:
+    """Return the error for a connection that did not come about, from libpq's words.
 
     libpq hands on the server's own words after "FATAL:"; without them, no server spoke.
     """
-    message = _masked(" ".join(str(error).split()), given)
+    message = _masked(" ".join(words.split()), given)
     if "FATAL:" not in message:
         return ServerUnreachableError(
             f"cannot connect to PostgreSQL: {message}",
@@ -111,7 +123,7 @@ def _refusal(error: psycopg.OperationalError, given: Mapping[str, str | int | No
     )
 
 
-def _masked(message: str, given: Mapping[str, str | int | None]) -> str:
+def _masked(message: str, given: Given) -> str:
     for secret in ("password", "sslpassword"):
         if given.get(secret):
             message = message.replace(str(given[secret]), "***")

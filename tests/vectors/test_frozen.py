@@ -56,7 +56,7 @@ def test_the_check_is_clean(place: Path, unlock: Unlock | None) -> None:
 
 def test_every_construct_of_the_format_occurs() -> None:
     repository = open_frozen(*WAYS["recovery"])
-    index = repository.load_index()
+    index = repository.usable_index()
     names = [info.name for info in repository.storage.list()]
     is_raw = index.stored == index.plain + 16
     assert is_raw.any()
@@ -82,7 +82,7 @@ def test_the_writer_credential_lists_and_does_not_read() -> None:
 def test_trailers_say_what_the_index_says(place: Path, unlock: Unlock | None) -> None:
     repository = open_frozen(place, unlock)
     stored = [read_pack_table(repository.storage, repository.keys, ref) for ref, _ in list_packs(repository.storage)]
-    index = repository.load_index()
+    index = repository.usable_index()
     assert sum(len(pack.table) for pack in stored) == len(index)
     assert {pack.pack for pack in stored} == set(index.packs)
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from holdfast import clock, crashpoint
@@ -178,12 +177,6 @@ class Repository:
         for leaf in reader.read_many([leaf.chunk for leaf in leaves]):
             yield from load_entries(leaf)
 
-    def load_index(self) -> ChunkIndex:
-        """Return all index objects as one table; DamageError where one does not open."""
-        from holdfast.repository.index import INDEX_PREFIX, ChunkIndex
-
-        return ChunkIndex(self._load(INDEX_PREFIX, self._decode_index))
-
     def usable_index(self) -> ChunkIndex:
         """Return what the index says of packs that are there with their length; damaged index objects are left out.
 
@@ -259,9 +252,6 @@ class Repository:
         return self.keys.keyring
 
     # -- immutable objects through the cache
-
-    def _load(self, prefix: str, decode: Callable[[str, bytes], _Decoded]) -> list[_Decoded]:
-        return self._gather(prefix, decode, partial(self._fetch, decode))
 
     def _load_sound(
         self, prefix: str, decode: Callable[[str, bytes], _Decoded]

@@ -12,7 +12,9 @@ from tests.unit.repository.building import OWNER, back_up, data_of, make_reposit
 
 from holdfast.errors import DamageError, KeyRefusedError
 from holdfast.model import new_object_id
+from holdfast.repository.index import INDEX_PREFIX, decode_index
 from holdfast.repository.repository import Repository
+from holdfast.repository.sealed import ObjectType, open_object
 from holdfast.storage.memory import MemoryStorage
 
 PREFIXES = ("keys", "index", "snapshots", "packs/data", "packs/meta")
@@ -57,7 +59,9 @@ def storage_of(objects: Objects) -> MemoryStorage:
 def use_everything(repository: Repository) -> None:
     """Open all that a repository holds, one kind of object after the other, cause of damage first."""
     repository.key_slots()
-    repository.load_index()
+    for info in repository.storage.list(INDEX_PREFIX):
+        stored = repository.storage.get(info.name)
+        decode_index(open_object(repository.keys, ObjectType.INDEX, info.name, stored), info.name)
     reader = repository.reader()
     for number in np.unique(reader.index.pack):
         reader.cipher(reader.index.packs[number])

@@ -59,7 +59,7 @@ def test_cached_objects_are_not_fetched_and_spoilt_copies_are(tmp_path: Path) ->
         repository = reopen(TracedStorage(storage, tally), cache=cache)
         before = tally.snapshot()[Verb.GET].requests
         assert repository.snapshots() == [snapshot]
-        repository.load_index()
+        repository.usable_index()
         return tally.snapshot()[Verb.GET].requests - before
 
     assert fetched() == 2

@@ -264,9 +264,9 @@ def test_cached_copies_do_not_hide_damage(tree: Path, tmp_path: Path) -> None:
     storage = MemoryStorage()
     repository = make_repository(storage, cache=tmp_path / "cache")
     back_up(repository, tree)
-    repository.load_index()
+    repository.usable_index()
     flip(storage, names(storage, "index")[0])
-    assert repository.load_index()  # from the cache
+    assert repository.usable_index()  # from the cache
     assert DamageKind.INDEX in {damage.kind for damage in check(repository).damages}
 
 

@@ -67,13 +67,13 @@ def test_fault_24_the_index_is_rebuilt_whole(tree: Path, make) -> None:
     (tree / "5").write_bytes(b"changed")
     snapshots.append(back_up(repository, tree))
     content = tree_content(tree)
-    before = repository.load_index()
+    before = repository.usable_index()
 
     for info in list(storage.list("index")):
         storage.delete(info.name)
-    assert len(repository.load_index()) == 0
-    assert salvage_packs(storage, repository.keys, repository.load_index()) == len(before.packs) >= 4
-    after = repository.load_index()
+    assert len(repository.usable_index()) == 0
+    assert salvage_packs(storage, repository.keys, repository.usable_index()) == len(before.packs) >= 4
+    after = repository.usable_index()
     assert (len(after), contents(after), packs(after)) == (len(before), contents(before), packs(before))
     assert data_of(read_back(repository, snapshots[1])) == content
     assert check_repository(repository, CheckOptions(read_data_percent=100), Silence()).is_clean
@@ -89,7 +89,7 @@ def test_a_writer_credential_rebuilds_the_index(tree: Path) -> None:
     for info in list(storage.list("index")):
         storage.delete(info.name)
     writer = reopen(storage, credential)
-    salvage_packs(storage, writer.keys, writer.load_index())
+    salvage_packs(storage, writer.keys, writer.usable_index())
     assert data_of(read_back(owner, snapshot)) == tree_content(tree)
 
 
@@ -124,7 +124,7 @@ def test_a_damaged_pack_is_never_indexed_anew(tree: Path) -> None:
         storage.put(ref.name, data, must_not_exist=False)
         with pytest.raises(DamageError, match=ref.name):
             read_pack_table(storage, repository.keys, ref)
-    assert salvage_packs(storage, repository.keys, repository.load_index()) == 0
+    assert salvage_packs(storage, repository.keys, repository.usable_index()) == 0
     snapshot = back_up(repository, tree)
     assert data_of(read_back(repository, snapshot)) == tree_content(tree)
 

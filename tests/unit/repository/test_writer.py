@@ -92,7 +92,7 @@ def test_equal_chunks_of_one_run_are_stored_once() -> None:
         writer.flush()
         assert writer.counts.chunks == 2
     assert len({chunk for group in ids for chunk in group}) == 2
-    assert len(repository.load_index()) == 2
+    assert len(repository.usable_index()) == 2
 
 
 def test_many_threads_put_and_everything_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,7 +112,7 @@ def test_many_threads_put_and_everything_comes_back(monkeypatch: pytest.MonkeyPa
         for thread in threads:
             thread.join()
         writer.flush()
-    index = repository.load_index()
+    index = repository.usable_index()
     assert len(index) == 400
     assert len(index.packs) > 3
     reader = repository.reader()
@@ -193,7 +193,7 @@ def test_a_full_storage_ends_the_run_and_keeps_what_is_there(tree: Path, monkeyp
         back_up(repository, tree, options=WriterOptions(threads=6))
     assert repository.snapshots() == []
     require_clean(repository)
-    assert len(repository.load_index().packs) == 3
+    assert len(repository.usable_index().packs) == 3
     storage.packs_left = 1000
     assert data_of(read_back(repository, back_up(repository, tree))) == tree_content(tree)
 
@@ -225,7 +225,7 @@ def test_fault_26_a_compressor_that_corrupts_is_caught(verifies_all: bool) -> No
         writer.put(ContentClass.FILE, [b"content " * 99])
         with pytest.raises(DamageError, match="does not hold the chunk that it should"):
             writer.flush()
-    assert len(repository.load_index()) == 0
+    assert len(repository.usable_index()) == 0
 
 
 def test_fault_36_one_put_per_pack_not_per_chunk() -> None:

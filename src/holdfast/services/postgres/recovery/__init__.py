@@ -1,0 +1,1 @@
+"""A PostgreSQL server in recovery, under our hands: its settings, its words, its state."""

@@ -118,7 +118,7 @@ def main(arguments: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.FAILED
     except Exception as error:  # noqa: BLE001 - the last line of defence: what nobody understood is a fault of ours
-        return _fail(invocation, _internal_error(invocation, error))
+        return _fail(invocation, internal_error(invocation, error))
     return exit_code
 
 
@@ -160,7 +160,7 @@ def _usage_error(error: typer.TyperException) -> UsageError:
     return UsageError(message[:1].lower() + message[1:], hint=f"try '{path} --help'")
 
 
-def _internal_error(invocation: Invocation, error: Exception) -> HoldfastError:
+def internal_error(invocation: Invocation, error: Exception) -> HoldfastError:
     """Describe a fault of ours; the traceback (never with the values of variables) only when asked for."""
     import traceback
 

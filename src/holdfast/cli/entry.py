@@ -1,0 +1,97 @@
+"""The console script: takes the short way for what PostgreSQL runs once per WAL segment, the full one for the rest.
+
+``wal push``, ``wal fetch`` and ``wal serve`` with ``--settings`` need neither typer nor pydantic nor YAML: those cost
+several times what the work itself costs. A command line that is not exactly of the known form goes the full way, which
+knows every option and every complaint; both ways end in the same operations.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from holdfast.errors import HoldfastError
+
+_MODULES = {
+    "push": "holdfast.operations.wal.push",
+    "fetch": "holdfast.operations.wal.fetch",
+    "serve": "holdfast.operations.wal.serve",
+}
+"""Where each command's ``run_short(service, operands, settings_file)`` is; it raises HoldfastError as operations do."""
+
+
+class ShortCall(NamedTuple):
+    """A command line of the short form; ``operands`` are what follows the service's name.
+
+    A stack file named with ``-c`` is not kept: the settings remember which one they were made from.
+    """
+
+    command: str
+    service: str
+    operands: tuple[str, ...]
+    settings: str
+
+
+def run() -> NoReturn:
+    """Run the command line of this process and end with its exit code."""
+    call = parse_short(sys.argv[1:])
+    if call is None:
+        from holdfast.cli.main import run as run_in_full
+
+        run_in_full()
+    gc.disable()  # a search for cycles while modules are imported costs a tenth of the call; serve turns it on again
+    exit_code = _carry_out(call)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(exit_code)  # all is closed by now; taking the modules apart would cost milliseconds
+
+
+def parse_short(arguments: Sequence[str]) -> ShortCall | None:
+    """Return the call of ``[-c FILE] wal COMMAND SERVICE [OPERAND…] --settings FILE``; None for any other form."""
+    options: dict[str, str] = {}
+    words: list[str] = []
+    rest = iter(arguments)
+    for word in rest:
+        if word in {"-c", "--config", "--settings"}:
+            options[word.lstrip("-")[0]] = next(rest, "")
+        elif word.startswith("-"):
+            return None
+        else:
+            words.append(word)
+    if len(words) < 3 or words[0] != "wal" or words[1] not in _MODULES or not options.get("s"):
+        return None
+    return ShortCall(words[1], words[2], tuple(words[3:]), options["s"])
+
+
+def _carry_out(call: ShortCall) -> int:
+    from holdfast.errors import HoldfastError
+
+    try:
+        _operation(call.command)(call.service, call.operands, call.settings)
+    except HoldfastError as error:
+        return _fail(error)
+    except Exception as error:  # noqa: BLE001 - the last line of defence: what nobody understood is a fault of ours
+        from holdfast.cli.invocation import Invocation
+        from holdfast.cli.main import internal_error
+
+        return _fail(internal_error(Invocation(verbose=1), error))
+    return 0
+
+
+def _operation(command: str) -> Callable[[str, tuple[str, ...], str], None]:
+    from importlib import import_module
+
+    operation: Callable[[str, tuple[str, ...], str], None] = import_module(_MODULES[command]).run_short
+    return operation
+
+
+def _fail(error: HoldfastError) -> int:
+    from holdfast.cli.output import TextOutput
+
+    TextOutput().error(error)
+    return error.exit_code

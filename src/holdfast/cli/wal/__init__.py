@@ -1,0 +1,1 @@
+"""``holdfast wal``: the commands around the continuous archive."""

@@ -1,0 +1,132 @@
+"""What can be recovered: one survey of the archive, and the windows, gaps and proofs that follow from it.
+
+Everything is planned from names, sizes, history files and the positions of snapshots; no segment is opened. Order is by
+position and history alone, never by clock or timeline number.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Protocol
+
+from holdfast.errors import KeyRefusedError, TargetNotReachableError, VerificationError
+from holdfast.wal import gaps, proof, windows
+from holdfast.wal.holdings import Listing, TimelineHoldings, read_listing
+from holdfast.wal.lineage import Lineage, trace_lineage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from holdfast.errors import HoldfastError
+    from holdfast.postgres.lsn import Lsn
+    from holdfast.postgres.timeline import Timeline, TimelineHistory
+    from holdfast.wal.gaps import Gap
+    from holdfast.wal.names import ArchivedFile
+    from holdfast.wal.proof import Proof
+    from holdfast.wal.reach import SnapshotPoint
+    from holdfast.wal.windows import Window
+
+
+class Surveyed(Protocol):
+    """What a survey needs of an archive."""
+
+    def list(self) -> Iterable[ArchivedFile]:
+        """Yield all files, by name."""
+        ...
+
+    def history(self, timeline: Timeline) -> TimelineHistory:
+        """Return the past of a timeline, from its history file."""
+        ...
+
+
+@dataclass(frozen=True)  # without slots: cached properties need a dictionary
+class Coverage:
+    """One survey. ``points`` are the snapshots that can be restored; ``unread`` says which histories did not open."""
+
+    listing: Listing
+    lineage: Lineage
+    points: tuple[SnapshotPoint, ...]
+    unread: Mapping[Timeline, HoldfastError]
+
+    @property
+    def segment_size(self) -> int:
+        """The length of a segment in bytes."""
+        return self.listing.segment_size
+
+    @cached_property
+    def holdings(self) -> Mapping[Timeline, TimelineHoldings]:
+        """What there is of each timeline that is known; of some there may be nothing."""
+        offsets = self.lineage.switch_offsets(self.segment_size)
+        return {each: self.listing.holdings(each, offsets.get(each, {})) for each in sorted(self.lineage.histories)}
+
+    @cached_property
+    def gaps(self) -> tuple[Gap, ...]:
+        """Every hole, by timeline and position."""
+        return tuple(gaps.find_gaps(self.lineage, self.holdings, self.points))
+
+    @cached_property
+    def windows(self) -> tuple[Window, ...]:
+        """Every window of recoverability, by the timeline that recovery ends on, and position."""
+        return tuple(windows.find_windows(self.lineage, self.holdings, self.points, self.segment_size))
+
+    @property
+    def missing_histories(self) -> tuple[Timeline, ...]:
+        """The timelines whose history file the archive lacks: recovery onto them must be given the file."""
+        return tuple(sorted(self.lineage.missing))
+
+    def prove(self, point: SnapshotPoint, target: Lsn | None, timeline: Timeline) -> Proof:
+        """Prove that recovery from a snapshot gets to a position (None: as far as there is WAL) on a timeline.
+
+        Raises TargetNotReachableError with the usable windows.
+        """
+        history = self.lineage.history(timeline)
+        try:
+            return proof.prove(point, target, history, self.holdings, self.segment_size)
+        except TargetNotReachableError as error:
+            raise proof.explained(error, self.windows) from None
+
+
+def survey(
+    archive: Surveyed,
+    points: Sequence[SnapshotPoint],
+    segment_size: int,
+    local_histories: Mapping[Timeline, TimelineHistory] | None = None,
+) -> Coverage:
+    """List an archive once, read the histories that it needs, and return what can be recovered.
+
+    ``local_histories`` serve where a writer's key opens none of the archive's. A history that does not open otherwise
+    is in ``unread``, and its timeline stands alone.
+    """
+    listing = read_listing(archive.list(), segment_size)
+    read, unread = _read_histories(archive, listing, local_histories or {})
+    known = listing.timelines | {point.timeline for point in points}
+    return Coverage(listing, trace_lineage(read, listing.histories, known), tuple(points), unread)
+
+
+def _read_histories(
+    archive: Surveyed, listing: Listing, local: Mapping[Timeline, TimelineHistory]
+) -> tuple[dict[Timeline, TimelineHistory], dict[Timeline, HoldfastError]]:
+    """Read histories from the newest timeline down; one that a descendant has told of already is not read."""
+    read: dict[Timeline, TimelineHistory] = {}
+    unread: dict[Timeline, HoldfastError] = {}
+    told: set[Timeline] = set()
+    for timeline in sorted(listing.histories, reverse=True):
+        if timeline in told:
+            continue
+        try:
+            read[timeline] = _read_history(archive, timeline, local)
+        except (KeyRefusedError, VerificationError) as error:
+            unread[timeline] = error
+        else:
+            told.update(entry.timeline for entry in read[timeline].entries)
+    return read, unread
+
+
+def _read_history(archive: Surveyed, timeline: Timeline, local: Mapping[Timeline, TimelineHistory]) -> TimelineHistory:
+    try:
+        return archive.history(timeline)
+    except KeyRefusedError:
+        if timeline not in local:
+            raise
+        return local[timeline]

@@ -89,6 +89,8 @@ def _postgres(facts: PostgresFacts) -> Iterator[Line]:
     yield "timeline", str(facts.timeline)
     yield "start LSN", facts.start_lsn
     yield "stop LSN", f"{facts.stop_lsn} (recovery from it must reach this)"
+    if facts.stop_time:
+        yield "stop time", f"{text.instant(datetime.fromisoformat(facts.stop_time))} (by the server's clock)"
     yield "WAL inside", f"{', '.join(facts.wal_segments)} (wal_level {facts.wal_level})"
     segment = text.size(facts.wal_segment_size)
     yield "shape", f"blocks of {text.size(facts.block_size)}, WAL segments of {segment}, encoding {facts.encoding}"

@@ -19,6 +19,7 @@ from holdfast.postgres.connection import Connection, connect, translated
 from holdfast.postgres.lsn import Lsn
 
 if TYPE_CHECKING:
+    from datetime import datetime
     from types import TracebackType
 
     from holdfast.postgres.facts import ServerFacts, Tablespace
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
 _START = "SELECT pg_backup_start(label => %(label)s, fast => %(fast)s)::text"
 _START_14 = "SELECT pg_start_backup(label => %(label)s, fast => %(fast)s, exclusive => false)::text"
 _STOP_COLUMNS = """
-SELECT lsn::text, convert_to(labelfile, getdatabaseencoding()), convert_to(spcmapfile, getdatabaseencoding()) FROM
+SELECT lsn::text, convert_to(labelfile, getdatabaseencoding()), convert_to(spcmapfile, getdatabaseencoding()),
+       clock_timestamp() FROM
 """
 _STOP = _STOP_COLUMNS + "pg_backup_stop(wait_for_archive => false)"
 _STOP_14 = _STOP_COLUMNS + "pg_stop_backup(exclusive => false, wait_for_archive => false)"
@@ -43,12 +45,14 @@ _LOSE = "SELECT pg_drop_replication_slot(%(name)s)"
 class BackupEnd:
     """What the server gives at the end of a backup; the two files' bytes belong into the restored data directory.
 
-    ``lsn`` is exclusive: WAL is needed up to it. ``tablespace_map`` is empty without tablespaces elsewhere.
+    ``lsn`` is exclusive: WAL is needed up to it. ``tablespace_map`` is empty without tablespaces elsewhere. ``time`` is
+    the server's (aware), just after it.
     """
 
     lsn: Lsn
     label: bytes
     tablespace_map: bytes
+    time: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,8 +139,8 @@ class Server:
         ServerError when no backup is under way here, or a standby was promoted meanwhile.
         """
         with translated("ending the backup"):
-            lsn, label, tablespace_map = facts.one_row(self._connection, _STOP if self.major >= 15 else _STOP_14)
-        return BackupEnd(Lsn.parse(lsn), bytes(label), bytes(tablespace_map))
+            lsn, label, tablespace_map, time = facts.one_row(self._connection, _STOP if self.major >= 15 else _STOP_14)
+        return BackupEnd(Lsn.parse(lsn), bytes(label), bytes(tablespace_map), time)
 
     def hold_wal(self) -> WalHold:
         """Keep the server from recycling WAL: a temporary slot that reserves from the last checkpoint's redo position.

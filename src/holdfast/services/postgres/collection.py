@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from datetime import UTC
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -152,6 +153,7 @@ def _snapshot_facts(
         timeline=int(facts.timeline),
         start_lsn=str(start),
         stop_lsn=str(end.lsn),
+        stop_time=end.time.astimezone(UTC).isoformat(),
         is_standby=facts.is_standby,
         block_size=facts.block_size,
         wal_segment_size=facts.wal_segment_size,

@@ -27,7 +27,10 @@ class CorruptPage(msgspec.Struct, frozen=True):
 
 
 class PostgresFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """The facts of one snapshot. LSNs as PostgreSQL writes them; WAL from ``start_lsn`` to ``stop_lsn`` is inside."""
+    """The facts of one snapshot. LSNs as PostgreSQL writes them; WAL from ``start_lsn`` to ``stop_lsn`` is inside.
+
+    ``stop_time``: the server's clock when the backup had stopped (ISO 8601, UTC); empty in snapshots of older versions.
+    """
 
     version: str
     major: int
@@ -42,6 +45,7 @@ class PostgresFacts(msgspec.Struct, frozen=True, kw_only=True):
     data_directory: str
     wal_level: str
     encoding: str
+    stop_time: str = ""
     tablespaces: tuple[TablespaceFact, ...] = ()
     databases: tuple[str, ...] = ()
     recovery_settings: dict[str, str] = {}

@@ -1,0 +1,172 @@
+"""A connection in physical replication mode: what the server is, its slots, its timelines, and the WAL as it flows.
+
+psycopg's own connections cannot stream WAL, so this speaks through ``psycopg.pq``, its face of libpq. Only the
+REPLICATION privilege is needed, and no database is connected to (manual, section 55.4).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+import psycopg
+from psycopg import pq
+
+from holdfast.errors import ServerError, ServerUnreachableError, UsageError
+from holdfast.postgres.connection import complete_conninfo, parse_conninfo
+from holdfast.postgres.location import require_supported
+from holdfast.postgres.lsn import Lsn
+from holdfast.postgres.replication_refusals import SlotMissingError, command_refusal, connection_refusal
+from holdfast.postgres.replication_stream import WalStream
+from holdfast.postgres.segment import require_segment_size
+from holdfast.postgres.timeline import Timeline
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from psycopg.pq.abc import PGconn, PGresult
+
+_SLOT_NAME = re.compile(r"[a-z0-9_]{1,63}")  # ReplicationSlotValidateName in src/backend/replication/slot.c
+_SIZE = re.compile(r"([0-9]+)(MB|GB)")
+_UNITS = {"MB": 1 << 20, "GB": 1 << 30}
+_READ_SLOT_SINCE = 150000
+
+
+@dataclass(frozen=True, slots=True)
+class SystemIdentity:
+    """What IDENTIFY_SYSTEM says: whose WAL it is, on which timeline, and how far it is flushed."""
+
+    system_identifier: str
+    timeline: Timeline
+    flushed: Lsn
+
+
+@dataclass(frozen=True, slots=True)
+class SlotPosition:
+    """The WAL that a slot holds: all from ``restart`` on, which lies on ``timeline``."""
+
+    restart: Lsn
+    timeline: Timeline
+
+
+class ReplicationConnection:
+    """One replication connection. Not for several threads at once."""
+
+    def __init__(self, connection: PGconn) -> None:
+        """Use an open connection; ``ReplicationConnection.connect`` makes one."""
+        self._connection = connection
+
+    @classmethod
+    def connect(cls, conninfo: str, application_name: str) -> Self:
+        """Connect. ServerUnreachableError when nobody answers, ServerError when the server refuses, with what to do.
+
+        ``application_name`` is what ``synchronous_standby_names`` may list.
+        """
+        given = parse_conninfo(conninfo)
+        complete = complete_conninfo(given, application_name=application_name, replication="true")
+        connection = pq.PGconn.connect(complete.encode())
+        if connection.status != pq.ConnStatus.OK:
+            words = connection.get_error_message()
+            user = connection.user.decode(errors="replace") if connection.user else None
+            connection.finish()
+            raise connection_refusal(words, {**given, "user": given.get("user") or user})
+        require_supported(connection.server_version // 10000)
+        return cls(connection)
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the connection."""
+        self.close()
+
+    def close(self) -> None:
+        """End the connection. A slot stays where it is."""
+        self._connection.finish()
+
+    def identify(self) -> SystemIdentity:
+        """Return whose WAL this is and how far it is flushed."""
+        row = self._one_row("identifying the system", "IDENTIFY_SYSTEM")
+        return SystemIdentity(row[0], Timeline(int(row[1])), Lsn.parse(row[2]))
+
+    def setting(self, name: str) -> str:
+        """Return a setting of the server that every role may see."""
+        return self._one_row(f"asking for {name}", f"SHOW {name}")[0]
+
+    def segment_size(self) -> int:
+        """Return the size of a WAL segment in bytes."""
+        shown = self.setting("wal_segment_size")
+        match = _SIZE.fullmatch(shown)
+        if match is None:
+            raise ServerError(f"the server names a WAL segment size that cannot be read: {shown!r}")
+        return require_segment_size(int(match[1]) * _UNITS[match[2]])
+
+    def slot_position(self, slot: str) -> SlotPosition | None:
+        """Return what a physical slot holds; None when it holds nothing, or the server (14) cannot tell.
+
+        SlotMissingError when there is no such slot, ServerError when it is a logical one.
+        """
+        if self._connection.server_version < _READ_SLOT_SINCE:
+            return None
+        name = require_slot_name(slot)
+        kind, restart, timeline = self._one_row("reading the slot", f"READ_REPLICATION_SLOT {name}")
+        if not kind:
+            raise SlotMissingError(
+                f"the server has no replication slot {slot}", hint="make it: holdfast wal receive SERVICE --create-slot"
+            )
+        return SlotPosition(Lsn.parse(restart), Timeline(int(timeline))) if restart else None
+
+    def create_slot(self, slot: str) -> None:
+        """Make a physical slot that holds WAL from now on; ServerError when there is one of this name, or no room."""
+        self._run(f"making the slot {slot}", f"CREATE_REPLICATION_SLOT {require_slot_name(slot)} PHYSICAL RESERVE_WAL")
+
+    def drop_slot(self, slot: str) -> None:
+        """Drop a slot: the server may recycle what it held. SlotMissingError, SlotBusyError."""
+        self._run(f"dropping the slot {slot}", f"DROP_REPLICATION_SLOT {require_slot_name(slot)}")
+
+    def timeline_history(self, timeline: Timeline) -> tuple[str, bytes]:
+        """Return file name and content of a timeline's history; timeline 1 has none."""
+        result = self._run(f"fetching the history of timeline {timeline}", f"TIMELINE_HISTORY {timeline:d}")
+        name, content = result.get_value(0, 0), result.get_value(0, 1)
+        if name is None or content is None:
+            raise ServerError(f"the server gave no history of timeline {timeline}")
+        return name.decode(), content
+
+    def stream(self, slot: str, start: Lsn, timeline: Timeline) -> WalStream:
+        """Begin to receive WAL from ``start`` on a timeline, through a slot.
+
+        SlotMissingError, SlotBusyError, SlotInvalidError; ServerError when ``start`` is not in the server's history.
+        That the WAL is gone shows while it is read. The connection is the stream's until it has ended.
+        """
+        command = f"START_REPLICATION SLOT {require_slot_name(slot)} PHYSICAL {start} TIMELINE {timeline:d}"
+        self._run("starting to stream", command)
+        return WalStream(self._connection)
+
+    def _one_row(self, doing: str, command: str) -> list[str]:
+        result = self._run(doing, command)
+        if result.ntuples != 1:
+            raise ServerError(f"{doing}: the server gave no answer where it must", hint="look at its log")
+        return [(result.get_value(0, column) or b"").decode() for column in range(result.nfields)]
+
+    def _run(self, doing: str, command: str) -> PGresult:
+        try:
+            result = self._connection.exec_(command.encode())
+        except psycopg.Error as error:
+            raise ServerUnreachableError(f"{doing}: {error}", hint="the connection was lost; try again") from error
+        expected = (pq.ExecStatus.TUPLES_OK, pq.ExecStatus.COMMAND_OK, pq.ExecStatus.COPY_BOTH)
+        if result.status not in expected:
+            raise command_refusal(doing, result)
+        return result
+
+
+def require_slot_name(slot: str) -> str:
+    """Return a slot's name as replication commands take it, or raise UsageError."""
+    if not _SLOT_NAME.fullmatch(slot):
+        raise UsageError(
+            f"not the name of a replication slot: {slot!r}", hint="lower-case letters, digits and _, 63 at most"
+        )
+    return f'"{slot}"'

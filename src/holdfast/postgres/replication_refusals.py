@@ -1,0 +1,100 @@
+"""What a server may say against replication, and what to do about each: most of it is one line of configuration."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from psycopg.pq import DiagnosticField
+
+from holdfast.errors import BusyError, HoldfastError, ServerError, ServerUnreachableError
+from holdfast.postgres.connection import refusal
+
+if TYPE_CHECKING:
+    from psycopg.pq.abc import PGresult
+
+    from holdfast.postgres.connection import Given
+
+# src/backend/libpq/auth.c: "no pg_hba.conf entry for replication connection from host \"%s\", user \"%s\", %s"
+_NO_ENTRY = re.compile(r'no pg_hba\.conf entry for replication connection from host "([^"]*)", user "([^"]*)"')
+_NO_PRIVILEGE = ("must be superuser or replication role", "permission denied to start WAL sender")
+_NO_SENDER = "max_wal_senders"
+_SENDERS_HINT = "raise max_wal_senders and restart the server, or end a standby, receiver or backup that is not needed"
+
+
+class WalRemovedError(ServerError):
+    """The server no longer has the WAL that was asked for."""
+
+
+class SlotMissingError(ServerError):
+    """There is no replication slot of this name."""
+
+
+class SlotInvalidError(ServerError):
+    """The slot exists and holds no WAL: it fell too far behind, or never held any."""
+
+
+class SlotBusyError(BusyError):
+    """Somebody else streams from the slot."""
+
+
+_STOPPING_HINT = "the server stops, starts or recovers; try again"
+_BY_STATE: dict[str, tuple[type[HoldfastError], str]] = {
+    # undefined_file, said of a segment that "has already been removed" (src/backend/replication/walsender.c)
+    "58P01": (WalRemovedError, "take a new base backup: WAL that nobody has any more cannot be recovered through"),
+    "42704": (SlotMissingError, "make it: holdfast wal receive SERVICE --create-slot"),  # undefined_object
+    # object_in_use, said of a slot that "is active for PID …" (src/backend/replication/slot.c)
+    "55006": (SlotBusyError, "end the other receiver or standby, or give this one a slot of its own (wal: slot:)"),
+    # object_not_in_prerequisite_state, said of a slot that "has been invalidated" (slot.c)
+    "55000": (SlotInvalidError, "holdfast wal receive SERVICE --create-slot makes it anew"),
+    # configuration_limit_exceeded, as "all replication slots are in use" (slot.c)
+    "53400": (ServerError, "drop a slot that is not used, or raise max_replication_slots"),
+    "42501": (ServerError, "as a superuser: ALTER ROLE … REPLICATION"),  # insufficient_privilege
+    "57P01": (ServerUnreachableError, _STOPPING_HINT),  # admin_shutdown
+    "57P02": (ServerUnreachableError, _STOPPING_HINT),  # crash_shutdown
+    "57P03": (ServerUnreachableError, _STOPPING_HINT),  # cannot_connect_now
+}
+
+
+def connection_refusal(words: str, given: Given) -> ServerError:
+    """Return the error for a replication connection that did not come about, with the line that would allow it."""
+    error = refusal(words, given)
+    if isinstance(error, ServerUnreachableError):
+        return error
+    entry = _NO_ENTRY.search(words)
+    if entry:
+        return ServerError(error.message, hint=_entry_hint(entry[1], entry[2]))
+    if any(sign in words for sign in _NO_PRIVILEGE):
+        user = str(given.get("user") or "the role").replace('"', '""')
+        return ServerError(error.message, hint=f'as a superuser: ALTER ROLE "{user}" REPLICATION')
+    if _NO_SENDER in words:
+        return ServerError(f"the server has no WAL sender left: {error.message}", hint=_SENDERS_HINT)
+    return error
+
+
+def command_refusal(doing: str, result: PGresult) -> HoldfastError:
+    """Return the error for a replication command, or a stream, that the server ended with an error."""
+    state, words = _field(result, DiagnosticField.SQLSTATE), _field(result, DiagnosticField.MESSAGE_PRIMARY)
+    detail, hint = _field(result, DiagnosticField.MESSAGE_DETAIL), _field(result, DiagnosticField.MESSAGE_HINT)
+    if not state:  # libpq's own words: no server spoke
+        lost = " ".join(result.error_message.decode(errors="replace").split())
+        return ServerUnreachableError(f"{doing}: {lost}", hint="look at the server's log, then try again")
+    message = f"{doing}: {words}{f' ({detail})' if detail else ''}"
+    if state == "55000" and "slot" not in words:
+        return ServerError(message, hint=hint or None)
+    kind, our_hint = _BY_STATE.get(state, (ServerError, None))
+    return kind(message, hint=our_hint or hint or None)
+
+
+def _field(result: PGresult, which: DiagnosticField) -> str:
+    return (result.error_field(which) or b"").decode(errors="replace")
+
+
+def _entry_hint(host: str, user: str) -> str:
+    """Return the line for pg_hba.conf; "replication" is a keyword there, which "all" does not cover."""
+    quoted = f'"{user}"'
+    if host == "[local]":
+        line = f"local  replication  {quoted}  peer"
+    else:
+        line = f"host  replication  {quoted}  {host}/{128 if ':' in host else 32}  scram-sha-256"
+    return f"add to pg_hba.conf and reload the server (SELECT pg_reload_conf()): {line}"

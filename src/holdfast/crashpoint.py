@@ -36,6 +36,10 @@ class CrashPoint(StrEnum):
     RESTORE_SYNCED = "restore.synced"
     RESTORE_CONTROL_RENAMED = "restore.control-renamed"
     RESTORE_FINISHED = "restore.finished"
+    DELTA_CONTROL_ASIDE = "delta.control-aside"
+    DELTA_TREE_CLEARED = "delta.tree-cleared"
+    DELTA_CONTENT_WRITTEN = "delta.content-written"
+    DELTA_CONTROL_NAMED = "delta.control-named"
     SWAP_STAGED = "swap.staged"
     SWAP_RECOVERED = "swap.recovered"
     SWAP_PROVEN = "swap.proven"
@@ -51,6 +55,10 @@ class CrashPoint(StrEnum):
     SWAP_PUT_BACK = "swap.put-back"
     DROP_BEGUN = "drop.begun"
     DROP_DELETED = "drop.deleted"
+    FETCH_RECEIVED = "fetch.received"
+    FETCH_WRITTEN = "fetch.written"
+    FETCH_READY = "fetch.ready"
+    FETCH_ANSWERING = "fetch.answering"
 
 
 _NAME, _, _COUNT = os.environ.get("HOLDFAST_CRASH_POINT", "").partition(":")

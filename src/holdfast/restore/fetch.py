@@ -6,7 +6,7 @@ import mmap
 import threading
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -24,12 +24,35 @@ if TYPE_CHECKING:
     from holdfast.restore.plan import PlannedFile, RestorePlan
 
 
+class Destination(Protocol):
+    """The files that content goes to, by their number in the plan; used by many threads."""
+
+    def write(self, number: int, offset: int, data: memoryview, *, is_aligned: bool) -> None:
+        """Write ``data`` at a file's offset, whole. ``is_aligned``: the buffer starts at a multiple of ALIGNMENT."""
+        ...
+
+    def close(self, number: int) -> None:
+        """Close a file that is written whole."""
+        ...
+
+    def close_all(self) -> None:
+        """Close everything."""
+        ...
+
+
 class ContentFetcher:
     """Writes the content of a plan's files; every chunk is authenticated before a byte of it is written."""
 
-    def __init__(self, plan: RestorePlan, reader: ChunkReader, reporter: Reporter, threads: int) -> None:
+    def __init__(
+        self,
+        plan: RestorePlan,
+        reader: ChunkReader,
+        reporter: Reporter,
+        threads: int,
+        files: Destination | None = None,
+    ) -> None:
         self._plan, self._reader, self._reporter, self._threads = plan, reader, reporter, threads
-        self._files = OpenFiles(plan.files)
+        self._files = files or OpenFiles(plan.files)
 
     def fetch(self, wants: np.ndarray, on_file_done: Callable[[PlannedFile], None]) -> None:
         """Write all ``wants`` (WANT_DTYPE, by row); ``on_file_done`` is called once for each file when it is whole."""

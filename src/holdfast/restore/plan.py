@@ -107,7 +107,7 @@ def require_room(plan: RestorePlan) -> None:
 def require_vacant(roots: Iterable[Path]) -> None:
     """Raise UsageError when a directory to fill holds anything, or is part of a cluster already (FAULTS 29)."""
     roots = list(roots)
-    _require_apart(roots)
+    require_apart(roots)
     for number, root in enumerate(roots):
         _require_reachable(root)
         if (root / "postmaster.pid").exists():
@@ -124,7 +124,7 @@ def require_vacant(roots: Iterable[Path]) -> None:
                 raise UsageError(f"{root} lies inside the repository {above}", hint="restore to a place outside it")
 
 
-def _require_apart(roots: list[Path]) -> None:
+def require_apart(roots: list[Path]) -> None:
     """Raise UsageError when one directory would be filled twice."""
     for number, root in enumerate(roots):
         for other in roots[:number]:
@@ -164,7 +164,7 @@ def _wants(entries: list[Entry], reader: ChunkReader) -> np.ndarray:
 
 def _rooms(files: Iterable[PlannedFile], roots: Iterable[Path]) -> tuple[Room, ...]:
     """Return the file systems that the files go to, each with what it must take."""
-    existing = {root: _existing(root) for root in roots}
+    existing = {root: nearest_existing(root) for root in roots}
     needed: dict[int, int] = {}
     place: dict[int, Path] = {}
     by_depth = sorted(existing, key=lambda root: -len(root.parts))
@@ -176,6 +176,6 @@ def _rooms(files: Iterable[PlannedFile], roots: Iterable[Path]) -> tuple[Room, .
     return tuple(Room(place[device], count, shutil.disk_usage(place[device]).free) for device, count in needed.items())
 
 
-def _existing(path: Path) -> Path:
+def nearest_existing(path: Path) -> Path:
     """Return the path itself or the nearest directory above it that exists."""
     return next(above for above in (path, *path.parents) if above.exists())

@@ -83,7 +83,7 @@ def run_restore(
         reporter.warning(f"snapshot {plan.snapshot.short_id} is incomplete; missing: {plan.snapshot.warnings[0]}")
     final = plan
     plan = replace(plan, files=tuple(replace(file, path=written_path(layout, file)) for file in plan.files))
-    with _translated(layout):
+    with translated(layout):
         for root in layout.roots:
             root.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_marker(layout.target, marker)
@@ -144,7 +144,7 @@ def _give_last_its_name(plan: RestorePlan, final: RestorePlan) -> None:
 
 
 @contextmanager
-def _translated(layout: Layout) -> Iterator[None]:
+def translated(layout: Layout) -> Iterator[None]:
     """Turn the operating system's refusals into ours; what is on disk stays, to be resumed."""
     import errno
 

@@ -1,0 +1,225 @@
+"""Comparing a copy with a snapshot: what is on disk is hashed, and only what proves to be the chunk it should be stays.
+
+Sizes and times are not believed: a torn, lost or misdirected write changes neither. A chunk is proven in one of two
+ways. In its *natural place* the whole chunk lies in one run of a file, be all of it wanted there or only parts. *In
+pieces* it lies scattered over files, as small files share chunks; then the pieces must cover the chunk. What cannot be
+proven is taken to differ; when it is fetched, only the blocks that really do are written.
+"""
+
+from __future__ import annotations
+
+import errno
+import mmap
+import os
+import stat
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from holdfast.repository.crew import Crew
+from holdfast.repository.frames import CHUNK_LIMIT_BYTES
+from holdfast.repository.pack import PackKind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from holdfast.progress import Reporter
+    from holdfast.repository.keys import Keys
+    from holdfast.repository.reader import ChunkReader
+    from holdfast.restore.plan import RestorePlan
+
+_JOB_BYTES = 16 << 20
+_ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EIO, errno.ENXIO}
+"""Not there, something else than a file, or not to be read any more: it will be written anew."""
+
+
+class _Run(NamedTuple):
+    """A part of a file, by the file's number."""
+
+    file: int
+    offset: int
+    length: int
+
+
+class _Candidate(NamedTuple):
+    """Runs that may be a chunk, back to back; ``wants`` are the positions of the wants that it would prove."""
+
+    chunk: bytes
+    runs: list[_Run]
+    wants: np.ndarray
+
+
+def differing_wants(plan: RestorePlan, reader: ChunkReader, keys: Keys, reporter: Reporter, threads: int) -> np.ndarray:
+    """Return the part of the plan's wants that is not proven to be on disk."""
+    is_proven = np.zeros(len(plan.wants), dtype=bool)
+    comparison = _Comparison(plan, keys, reporter, is_proven)
+    for candidates in (_in_natural_places, _in_pieces):
+        jobs = candidates(plan.wants, np.flatnonzero(~is_proven), reader)
+        Crew("compare", threads, comparison.worker).work_off(jobs)
+    return plan.wants[~is_proven]
+
+
+def open_copy(path: Path) -> int | None:
+    """Return a descriptor of a file of the copy that may be kept; None where there is none.
+
+    A file with a second name is not one: it may belong to another cluster (``cp -al``, ``pg_upgrade --link``).
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno in _ABSENT:
+            return None
+        raise
+    status = os.fstat(descriptor)
+    if stat.S_ISREG(status.st_mode) and status.st_nlink == 1:
+        return descriptor
+    os.close(descriptor)
+    return None
+
+
+class _Comparison:
+    """Hashes candidates in several threads; each marks wants of its own, so there is nothing to lock."""
+
+    def __init__(self, plan: RestorePlan, keys: Keys, reporter: Reporter, is_proven: np.ndarray) -> None:
+        self._plan, self._reporter, self._is_proven = plan, reporter, is_proven
+        self._chunk_id = partial(keys.chunk_id, PackKind.DATA)
+
+    @contextmanager
+    def worker(self) -> Iterator[Callable[[list[_Candidate]], None]]:
+        with mmap.mmap(-1, CHUNK_LIMIT_BYTES) as area, memoryview(area) as buffer, _Descriptors(self._plan) as files:
+
+            def compare(job: list[_Candidate]) -> None:
+                for candidate in job:
+                    self._compare(candidate, files, buffer)
+
+            yield compare
+
+    def _compare(self, candidate: _Candidate, files: _Descriptors, buffer: memoryview) -> None:
+        filled = 0
+        for run in candidate.runs:
+            with buffer[filled : filled + run.length] as part:
+                if not files.fill(run, part):
+                    return
+            filled += run.length
+        with buffer[:filled] as content:
+            if self._chunk_id(content) == candidate.chunk:
+                self._is_proven[candidate.wants] = True
+                self._reporter.advance(int(self._plan.wants["length"][candidate.wants].sum()))
+
+
+class _Descriptors:
+    """The file that one thread read last, kept open: what it reads next is mostly of the same."""
+
+    def __init__(self, plan: RestorePlan) -> None:
+        self._files = plan.files
+        self._number = self._descriptor = -1
+
+    def __enter__(self) -> _Descriptors:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._close()
+
+    def fill(self, run: _Run, part: memoryview) -> bool:
+        """Fill a buffer from a file; whether there was as much."""
+        if run.file != self._number:
+            self._close()
+            opened = open_copy(self._files[run.file].path)
+            self._number, self._descriptor = run.file, -1 if opened is None else opened
+        if self._descriptor < 0:
+            return False
+        filled = 0
+        try:
+            while filled < run.length:
+                count = os.preadv(self._descriptor, [part[filled:]], run.offset + filled)
+                if not count:
+                    return False
+                filled += count
+        except OSError as error:
+            if error.errno == errno.EIO:
+                return False
+            raise
+        return True
+
+    def _close(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+        self._number = self._descriptor = -1
+
+
+def _in_natural_places(wants: np.ndarray, open_: np.ndarray, reader: ChunkReader) -> Iterator[list[_Candidate]]:
+    """Yield jobs: each chunk as one run of a file, in the order of files and offsets."""
+    wanted = wants[open_]
+    base = wanted["file_offset"].astype(np.int64) - wanted["chunk_offset"].astype(np.int64)
+    plain = reader.index.plain[wanted["row"]].astype(np.int64)
+    order = np.lexsort((wanted["row"], base, wanted["file"]))
+    order = order[base[order] >= 0]
+    keys = np.stack((wanted["file"][order].astype(np.int64), base[order], wanted["row"][order]), axis=1)
+    groups = _groups(keys)
+    ids = reader.index.ids_at(keys[groups[:-1], 2])
+    candidates = (
+        _Candidate(
+            ids[number].tobytes(),
+            [_Run(int(keys[first, 0]), int(keys[first, 1]), int(plain[order[first]]))],
+            open_[order[first:after]],
+        )
+        for number, (first, after) in enumerate(zip(groups[:-1].tolist(), groups[1:].tolist(), strict=True))
+    )
+    return _jobs(candidates)
+
+
+def _in_pieces(wants: np.ndarray, open_: np.ndarray, reader: ChunkReader) -> Iterator[list[_Candidate]]:
+    """Yield jobs: each chunk as the pieces of it that are wanted, where these cover it.
+
+    A chunk that is wanted several times over has as many sets of pieces: the nth of each piece, by the file's number.
+    """
+    wanted = wants[open_]
+    order = np.lexsort((wanted["file_offset"], wanted["file"], wanted["chunk_offset"], wanted["row"]))
+    same_piece = _groups(np.stack((wanted["row"][order], wanted["chunk_offset"][order].astype(np.int64)), axis=1))
+    nth = np.arange(len(order)) - np.repeat(same_piece[:-1], np.diff(same_piece))
+    by_nth = np.lexsort((wanted["chunk_offset"][order], nth, wanted["row"][order]))
+    by_set, nth = order[by_nth], nth[by_nth]
+    groups = _groups(np.stack((wanted["row"][by_set], nth), axis=1))
+    ids = reader.index.ids_at(wanted["row"][by_set[groups[:-1]]])
+    candidates = (
+        _Candidate(
+            ids[number].tobytes(),
+            [_Run(*run) for run in wanted[pieces][["file", "file_offset", "length"]].tolist()],
+            open_[pieces],
+        )
+        for number, pieces in enumerate(np.split(by_set, groups[1:-1]) if len(by_set) else [])
+        if _covers(wanted[pieces], int(reader.index.plain[wanted["row"][pieces[0]]]))
+    )
+    return _jobs(candidates)
+
+
+def _covers(pieces: np.ndarray, plain: int) -> bool:
+    """Whether pieces, by their offset in the chunk, make up the whole of it."""
+    ends = pieces["chunk_offset"].astype(np.int64) + pieces["length"]
+    return bool(
+        pieces["chunk_offset"][0] == 0 and ends[-1] == plain and (pieces["chunk_offset"][1:] == ends[:-1]).all()
+    )
+
+
+def _groups(keys: np.ndarray) -> np.ndarray:
+    """Return where equal rows begin, and the end: n + 1 positions for n groups of sorted keys."""
+    if not len(keys):
+        return np.zeros(1, dtype=np.int64)
+    return np.concatenate(([0], np.flatnonzero((keys[1:] != keys[:-1]).any(axis=1)) + 1, [len(keys)]))
+
+
+def _jobs(candidates: Iterator[_Candidate]) -> Iterator[list[_Candidate]]:
+    """Gather candidates: a thread should read on where it is."""
+    job: list[_Candidate] = []
+    size = 0
+    for candidate in candidates:
+        job.append(candidate)
+        size += sum(run.length for run in candidate.runs)
+        if size >= _JOB_BYTES:
+            yield job
+            job, size = [], 0
+    if job:
+        yield job

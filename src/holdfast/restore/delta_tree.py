@@ -1,0 +1,88 @@
+"""The tree of a copy: what is in the way of the snapshot's files, or not in the snapshot at all, is taken away.
+
+Nothing is followed out of the directories that are restored: a link is removed as a link, and a file that has other
+names (``cp -al``, ``pg_upgrade --link``) loses this one. Only directories that the service says may be links elsewhere
+(``pg_wal``) are kept as such, and then cleared like the others.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from typing import TYPE_CHECKING
+
+from holdfast.repository.manifest import EntryKind
+from holdfast.restore.marker import MARKER_NAME
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+    from pathlib import Path
+
+    from holdfast.restore.plan import RestorePlan
+
+_MADE_BY_THE_FILE_SYSTEM = "lost+found"
+
+
+def linked_directories(plan: RestorePlan, may_be_links: Collection[bytes]) -> list[Path]:
+    """Return the directories of the plan that are links to directories in the copy, and may be."""
+    return [
+        path for entry, path in plan.directories if entry.path in may_be_links and path.is_symlink() and path.is_dir()
+    ]
+
+
+def surplus(plan: RestorePlan, kept: Collection[Path], may_be_links: Collection[bytes]) -> list[Path]:
+    """Return what the copy has and the snapshot has not: the highest of what goes together; ``kept`` stays."""
+    expected = {os.fspath(path) for _, path in (*plan.directories, *plan.links)}
+    expected.update(os.fspath(file.path) for file in plan.files)
+    expected.update(os.fspath(path) for path in (*kept, plan.layout.target / MARKER_NAME))
+    for root in plan.layout.roots:
+        expected.update(os.fspath(path) for path in (root, *root.parents))
+    tops = [*plan.layout.roots, *linked_directories(plan, may_be_links)]
+    return [path for top in tops for path in _unexpected(top, expected)]
+
+
+def _unexpected(directory: Path, expected: Collection[str]) -> Iterator[Path]:
+    """Yield what is not expected below a directory; a link is not entered, another file system is left alone."""
+    if not directory.is_dir():
+        return
+    for path in sorted(directory.iterdir()):
+        is_directory = path.is_dir() and not path.is_symlink()
+        if os.fspath(path) in expected:
+            if is_directory:
+                yield from _unexpected(path, expected)
+        elif not os.path.ismount(path) and path.name != _MADE_BY_THE_FILE_SYSTEM:
+            yield path
+
+
+def remove(path: Path) -> None:
+    """Remove a file, a link, or a directory with all that is in it."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+
+
+def clear_the_way(plan: RestorePlan, may_be_links: Collection[bytes]) -> None:
+    """Remove what stands where the snapshot has something of another kind."""
+    kept = set(linked_directories(plan, may_be_links))
+    for _, path in sorted(plan.directories, key=lambda placed: len(placed[1].parts)):
+        if path not in kept and path not in plan.layout.roots and _is_other(path, stat.S_IFDIR):
+            path.unlink()
+    for entry, path in plan.links:
+        target = os.fsdecode(plan.layout.link(entry))
+        is_right = entry.kind is EntryKind.SYMLINK and path.is_symlink() and os.readlink(path) == target
+        if os.path.lexists(path) and not is_right:
+            remove(path)
+    for file in plan.files:
+        if _is_other(file.path, stat.S_IFREG):
+            remove(file.path)
+
+
+def _is_other(path: Path, kind: int) -> bool:
+    """Whether something is there that is not of this kind, or that is a file with other names."""
+    try:
+        status = os.lstat(path)
+    except FileNotFoundError:
+        return False
+    return stat.S_IFMT(status.st_mode) != kind or (kind == stat.S_IFREG and status.st_nlink > 1)

@@ -1,0 +1,96 @@
+"""An older or damaged copy of a cluster, before anything in it is rewritten: is it at rest, and of this cluster?
+
+A half-done delta restore has its control file set aside, so that no server starts; it is recognised by that one, or by
+the marker of the restore.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from holdfast.errors import HoldfastError, UsageError, VerificationError
+from holdfast.postgres.control import CONTROL_PATH, parse_control_file
+from holdfast.postgres.running import require_stopped, servers_using
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from holdfast.services.postgres.facts import PostgresFacts
+
+_OTHER_PLACE = "to restore to a new directory, leave --delta away"
+MAY_BE_LINKS = frozenset({b"pg_wal"})
+"""Directories of a cluster that may be links to directories elsewhere (``initdb --waldir``)."""
+
+
+def require_copy(target: Path, facts: PostgresFacts, set_aside: Path, marked: str | None) -> None:
+    """Raise UsageError unless ``target`` is a stopped data directory of the snapshot's cluster.
+
+    ``set_aside`` is where a half-done restore left the control file; ``marked`` the system identifier that the marker
+    of a restore in the directory tells, if there is one.
+    """
+    if not target.is_dir():
+        raise UsageError(
+            f"{target} does not exist" if not target.exists() else f"{target} is not a directory", hint=_OTHER_PLACE
+        )
+    require_stopped(target)
+    found = _system_identifier(target / os.fsdecode(CONTROL_PATH), set_aside) or marked
+    if found is None:
+        is_cluster = (target / "PG_VERSION").exists() or (target / "global").is_dir()
+        raise UsageError(
+            f"{target} has no control file that tells which cluster it is a copy of"
+            if is_cluster
+            else f"{target} is not a data directory",
+            hint=_OTHER_PLACE,
+        )
+    if found != facts.system_identifier:
+        raise UsageError(
+            f"{target} belongs to another cluster (system identifier {found}) than the snapshot "
+            f"(system identifier {facts.system_identifier})",
+            hint="name the copy of this cluster, or restore to a new directory",
+        )
+
+
+def places_of_copy(target: Path, facts: PostgresFacts, asked: Mapping[str, Path]) -> dict[str, Path]:
+    """Return where the copy's tablespaces are, by name: where its links lead, or where the operator says.
+
+    A copy made with ``cp -a`` has links to the tablespaces of the cluster that it was copied from: raise UsageError for
+    one that leads to where the snapshot's cluster has it, unless the copy is that cluster, or the operator says so.
+    """
+    is_the_cluster = os.path.realpath(target) == os.path.realpath(facts.data_directory)
+    places = dict(asked)
+    for tablespace in facts.tablespaces:
+        if tablespace.is_in_place or tablespace.name in asked:
+            continue
+        link = target / "pg_tblspc" / str(tablespace.oid)
+        place = link.resolve() if link.is_symlink() else None
+        if not is_the_cluster and (place is None or os.fspath(place) == os.path.realpath(tablespace.location)):
+            raise UsageError(
+                f"tablespace {tablespace.name} of the copy is where the cluster itself has it: {tablespace.location}",
+                hint=f"give the copy its own: --tablespace {tablespace.name}=/absolute/dir",
+            )
+        if place is not None:
+            places[tablespace.name] = place
+    return places
+
+
+def require_unused(target: Path, places: Mapping[str, Path]) -> None:
+    """Raise UsageError when a running server of this machine has one of the directories as a tablespace."""
+    for name, place in places.items():
+        others = [root for root in servers_using(place) if root != target]
+        if others:
+            raise UsageError(
+                f"tablespace {name}: {place} is in use by the running server of {others[0]}",
+                hint=f"give the copy its own: --tablespace {name}=/absolute/dir",
+            )
+
+
+def _system_identifier(*candidates: Path) -> str | None:
+    """Return what the first control file that can be read tells; None when none can."""
+    for path in candidates:
+        try:
+            return str(parse_control_file(path.read_bytes()).system_identifier)
+        except (OSError, VerificationError, HoldfastError):
+            continue
+    return None

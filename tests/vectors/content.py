@@ -46,3 +46,12 @@ OTHERS = [
     _entry(b"pipe", EntryKind.FIFO),
 ]
 """Entries without content."""
+
+
+_SYSTEM = "wal/7123456789012345678"
+WAL: dict[str, bytes] = {
+    f"{_SYSTEM}/00000001/000000010000000000000001": _TEXT + bytes((4 << 20) - len(_TEXT)) + _NOISE,
+    f"{_SYSTEM}/00000001/000000010000000000000002.piece-00000000-00002000": _NOISE[:8192],
+    f"{_SYSTEM}/00000002/00000002.history": b"1\t0/2000000\tno recovery target specified\n",
+}
+"""The WAL archive, by object name."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 from tests.unit.repository.building import NO_CACHE, commit, entry_of
-from tests.vectors.content import OTHERS, PASSPHRASE, RECOVERY, SNAPSHOTS, WRITER_SECRET, XATTRS
+from tests.vectors.content import OTHERS, PASSPHRASE, RECOVERY, SNAPSHOTS, WAL, WRITER_SECRET, XATTRS
 
 from holdfast.progress import Silence
 from holdfast.repository import chunker, manifest, packer, tasks
@@ -26,6 +26,7 @@ from holdfast.repository.keys import SlotKind
 from holdfast.repository.pipeline import Pipeline
 from holdfast.repository.repository import Identity, Passphrase, init_repository, init_unencrypted, open_repository
 from holdfast.repository.sources import FileSource, NoInspection
+from holdfast.repository.walfile import SealOptions, seal_wal_file
 from holdfast.repository.writer import WriterOptions
 from holdfast.storage.files import FilesStorage
 
@@ -68,6 +69,13 @@ def fill(repository: Repository) -> None:
             commit(repository, writer, capture, tags=(tag,))
 
 
+def fill_archive(repository: Repository) -> None:
+    """Store the WAL archive."""
+    options = SealOptions(1, 1, "2026-11-21T11:00:00.000+00:00", "host")
+    for name, content in WAL.items():
+        repository.storage.put(name, seal_wal_file(repository.keys, name, content, options))
+
+
 def main(target: Path) -> None:
     """Make both."""
     make_pieces_small()
@@ -76,10 +84,14 @@ def main(target: Path) -> None:
     owner = Identity(parse_identity(RECOVERY))
     slots = [(Passphrase(PASSPHRASE), "people"), (owner, "paper"), (Identity(WRITER_SECRET, SlotKind.WRITER), "host")]
     init_repository(sealed, slots)
-    fill(open_repository(sealed, owner, cache))
+    repository = open_repository(sealed, owner, cache)
+    fill(repository)
+    fill_archive(repository)
     plain = FilesStorage(str(target / "format-1-unencrypted"))
     init_unencrypted(plain)
-    fill(open_repository(plain, None, cache))
+    repository = open_repository(plain, None, cache)
+    fill(repository)
+    fill_archive(repository)
 
 
 if __name__ == "__main__":

@@ -142,6 +142,30 @@ class Repository:
         assert content[:32] == blake3(pack[:start]).digest()
         return {row[0]: (name, *row[1:]) for row in struct.iter_unpack("<32sIII", content[32:])}
 
+    def wal_files(self) -> dict[str, bytes]:
+        """Every file of the WAL archive, by object name."""
+        paths = sorted(path for path in (self._root / "wal").rglob("*") if path.is_file())
+        return {name: self._wal_file(name) for name in (str(path.relative_to(self._root)) for path in paths)}
+
+    def _wal_file(self, name: str) -> bytes:
+        data = (self._root / name).read_bytes()
+        assert data[:10] == b"holdfast\x01L"
+        key_length, stamp_length = struct.unpack_from("<HH", data, 12)
+        context, at = self._context(name, data[16:48]), 80 + key_length
+        sealed = (0, data[at : at + stamp_length], data[:at])
+        digest, length, frames, stored_digest, _, _ = msgspec.msgpack.decode(
+            self._open_metadata("wal stamp", context, sealed)
+        )
+        at += stamp_length
+        assert blake3(data[at:]).digest() == stored_digest
+        content = b""
+        for stored in frames:
+            frame = self._open_frame(name, data, key_length, (at, data[at : at + stored], b"L" + digest))
+            content += frame if len(frame) == min(4 << 20, length - len(content)) else unzstd(frame)
+            at += stored
+        assert (len(content), blake3(content, key=self._chunk_id_key["data"]).digest()) == (length, digest)
+        return content
+
     def _open_frame(self, name: str, pack: bytes, key_length: int, frame: tuple[int, bytes, bytes]) -> bytes:
         context, commitment = self._context(name, pack[16:48]), pack[48:80]
         if name.startswith("packs/meta/"):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tests.unit.repository.building import NO_CACHE, data_of, read_back
 from tests.vectors import stranger
-from tests.vectors.content import OTHERS, PASSPHRASE, RECOVERY, SNAPSHOTS, WRITER_SECRET, XATTRS
+from tests.vectors.content import OTHERS, PASSPHRASE, RECOVERY, SNAPSHOTS, WAL, WRITER_SECRET, XATTRS
 
 from holdfast.errors import KeyRefusedError
 from holdfast.progress import Silence
@@ -19,6 +19,7 @@ from holdfast.repository.keys import SlotKind
 from holdfast.repository.manifest import EntryKind
 from holdfast.repository.repository import Identity, Passphrase, Repository, Unlock, open_repository
 from holdfast.repository.salvage import list_packs, read_pack_table
+from holdfast.repository.walfile import WAL_PREFIX, open_wal_file
 from holdfast.storage.files import FilesStorage
 
 HERE = Path(__file__).parent
@@ -46,6 +47,13 @@ def test_every_snapshot_gives_back_what_it_was_made_of(place: Path, unlock: Unlo
         assert [entry for entry in entries if entry.kind is not EntryKind.FILE] == OTHERS
         assert all(entry.xattrs == XATTRS for entry in entries if entry.kind is EntryKind.FILE)
         assert snapshot.is_encrypted == (unlock is not None)
+
+
+@every_way
+def test_the_archive_gives_back_what_it_was_made_of(place: Path, unlock: Unlock | None) -> None:
+    repository = open_frozen(place, unlock)
+    names = [info.name for info in repository.storage.list(WAL_PREFIX)]
+    assert {name: open_wal_file(repository.keys, name, repository.storage.get(name), 1) for name in names} == WAL
 
 
 @every_way
@@ -104,6 +112,7 @@ def test_a_stranger_reads_the_same_from_the_page_alone(make: partial[stranger.Re
         for snapshot in repository.snapshots()
     }
     assert found == SNAPSHOTS
+    assert repository.wal_files() == WAL
     packs = {place[0] for place in repository.places.values()}
     tables = [repository.trailer(name) for name in packs]
     assert {chunk: place for table in tables for chunk, place in table.items()} == repository.places

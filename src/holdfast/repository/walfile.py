@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from holdfast.repository.keys import Keys
     from holdfast.storage.base import Buffer
 
+WAL_PREFIX = "wal"
 STAMP_READ_BYTES = 8192
 """One read of this length gets header and stamp of any WAL file up to the largest segment (1 GiB)."""
 FRAME_BYTES = 4 << 20

@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING
 
 from holdfast.errors import VerificationError
 from holdfast.postgres.timeline import Timeline
+from holdfast.repository.walfile import WAL_PREFIX
 
 if TYPE_CHECKING:
     from datetime import datetime
-
-WAL_PREFIX = "wal"
 
 _SEGMENT_DIGITS = 24
 _SYSTEM_IDENTIFIER = re.compile(r"[1-9][0-9]{0,19}")

@@ -21,14 +21,15 @@ from holdfast.errors import DamageError, KeyRefusedError, TransientStorageError,
 from holdfast.model import new_object_id
 from holdfast.progress import Silence
 from holdfast.repository import packer
-from holdfast.repository.check.packs import choose_packs
 from holdfast.repository.check.report import FILES_SHOWN, CheckReport, Damage, DamageKind
 from holdfast.repository.check.run import CheckOptions, check_repository
+from holdfast.repository.check.sample import choose
 from holdfast.repository.compression import ContentClass
 from holdfast.repository.keys import SlotKind
 from holdfast.repository.manifest import EXTENT_DTYPE, Entry, EntryKind
 from holdfast.repository.repository import Identity, Repository
 from holdfast.repository.sources import Capture
+from holdfast.repository.walfile import SealOptions, seal_wal_file
 from holdfast.repository.writer import WriterOptions
 from holdfast.storage.memory import MemoryStorage
 from holdfast.storage.trace import Tally, TracedStorage, Verb
@@ -379,19 +380,36 @@ days = st.dates(date(2020, 1, 1), date(2100, 1, 1))
 
 @given(ids=pack_ids, percent=st.sampled_from([1, 5, 7, 10, 33, 50, 99]), day=days)
 def test_daily_samples_see_every_pack(ids: list[str], percent: int, day: date) -> None:
-    samples = [choose_packs(ids, percent, day + timedelta(days=number)) for number in range(-(-100 // percent) + 1)]
+    samples = [choose(ids, percent, day + timedelta(days=number)) for number in range(-(-100 // percent) + 1)]
     assert set().union(*samples) == set(ids)
     assert all(sample for sample in samples) == bool(ids)
-    assert samples[0] == choose_packs(reversed(ids), percent, day)
+    assert samples[0] == choose(reversed(ids), percent, day)
 
 
 def test_a_sample_is_about_as_large_as_asked_for() -> None:
     chance = random.Random(2)
     ids = [chance.randbytes(16).hex() for _ in range(20_000)]
     day = date(2026, 11, 21)
-    sizes = [len(choose_packs(ids, 10, day + timedelta(days=number))) for number in range(20)]
+    sizes = [len(choose(ids, 10, day + timedelta(days=number))) for number in range(20)]
     assert all(1800 <= size <= 2200 for size in sizes)
-    assert choose_packs(ids, 100, day) == set(ids)
-    assert choose_packs(ids, 0, day) == set()
-    firsts = [choose_packs(ids, 10, day + timedelta(days=number)) for number in range(10)]
+    assert choose(ids, 100, day) == set(ids)
+    assert choose(ids, 0, day) == set()
+    firsts = [choose(ids, 10, day + timedelta(days=number)) for number in range(10)]
     assert not any(one & two for one, two in pairwise(firsts))
+
+
+WAL_NAME = "wal/7123456789012345678/00000001/000000010000000000000001"
+
+
+@pytest.mark.parametrize("options", [PACKS, DATA])
+def test_a_damaged_wal_file_is_found_when_it_is_read(
+    repository: Repository, storage: MemoryStorage, options: CheckOptions
+) -> None:
+    content = bytes(range(256)) * 100
+    storage.put(WAL_NAME, seal_wal_file(repository.keys, WAL_NAME, content, SealOptions(1, 1, "now", "host")))
+    assert check(repository, options).is_clean
+    assert any("WAL archive (1" in line for line in check(repository, options).proven)
+    flip(storage, WAL_NAME)
+    (damage,) = check(repository, options).damages
+    assert (damage.object_name, damage.kind) == (WAL_NAME, DamageKind.WAL_FILE)
+    assert any("1 of 1 WAL files were not read" in line for line in check(repository).not_proven)

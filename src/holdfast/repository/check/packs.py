@@ -1,8 +1,4 @@
-"""Reads packs: compares their bytes with the digest in the index, or opens them down to every chunk id.
-
-A sample is the part of the packs whose ids lie in today's window. The window moves on by its own width every day, so
-daily checks of 10 percent have seen every pack after ten days, without a memory of what was seen.
-"""
+"""Reads packs: compares their bytes with the digest in the index, or opens them down to every chunk id."""
 
 from __future__ import annotations
 
@@ -21,9 +17,6 @@ from holdfast.repository.frames import FrameOpener
 from holdfast.repository.pack import TABLE_DTYPE, open_frame_cipher, open_trailer, parse_header
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from datetime import date
-
     from holdfast.progress import Reporter
     from holdfast.repository.check.chunks import ChunkVerdicts
     from holdfast.repository.check.report import Findings
@@ -34,9 +27,6 @@ if TYPE_CHECKING:
 
 READING_AT_ONCE = min(4, os.cpu_count() or 1)
 """Packs in memory at the same time: 32 MiB each, rarely 64."""
-
-_ID_SPACE = 1 << 128
-_UNIX_EPOCH_ORDINAL = 719163
 
 
 @dataclass(frozen=True)
@@ -65,18 +55,6 @@ class ReadCounts:
     size_bytes: int = 0
     opened_packs: int = 0
     chunks: int = 0
-
-
-def choose_packs(ids: Iterable[str], percent: int, today: date) -> set[str]:
-    """Return the pack ids in today's window of ``percent``; at least one, where there is one."""
-    every = sorted(ids)
-    if percent >= 100 or not every:
-        return set(every) if percent else set()
-    width = _ID_SPACE * percent // 100
-    start = (today.toordinal() - _UNIX_EPOCH_ORDINAL) * width % _ID_SPACE
-    distances = {pack_id: (int(pack_id, 16) - start) % _ID_SPACE for pack_id in every}
-    chosen = {pack_id for pack_id, distance in distances.items() if distance < width}
-    return chosen or {min(every, key=distances.__getitem__)} if percent else set()
 
 
 class PackChecker:

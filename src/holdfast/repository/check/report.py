@@ -23,6 +23,7 @@ class DamageKind(StrEnum):
     PACK_ALTERED = "pack-altered"
     CHUNK_MISSING = "chunk-missing"
     MANIFEST = "manifest"
+    WAL_FILE = "wal-file"
 
 
 _NEXT = {
@@ -48,6 +49,10 @@ _NEXT = {
         "holdfast backup SERVICE --rehash   (finds packs that no index names, stores again what the service still has)"
     ),
     DamageKind.MANIFEST: "holdfast backup SERVICE --rehash   (a new snapshot does not build on this one)",
+    DamageKind.WAL_FILE: (
+        "replace {name} from another copy of the repository; without one: "
+        "holdfast backup SERVICE   (no recovery gets past this file from an older snapshot)"
+    ),
 }
 
 

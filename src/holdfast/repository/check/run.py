@@ -15,8 +15,10 @@ from holdfast.errors import KeyRefusedError, UsageError
 from holdfast.repository.check.chunks import ChunkVerdicts
 from holdfast.repository.check.manifests import ManifestWalk, WalkCounts
 from holdfast.repository.check.objects import ObjectChecker, SoundObjects
-from holdfast.repository.check.packs import PackChecker, PackJob, ReadCounts, choose_packs
+from holdfast.repository.check.packs import PackChecker, PackJob, ReadCounts
 from holdfast.repository.check.report import CheckReport, Damage, Findings
+from holdfast.repository.check.sample import choose
+from holdfast.repository.check.walfiles import WalChecker, WalCounts
 from holdfast.repository.reader import ChunkReader
 
 if TYPE_CHECKING:
@@ -52,10 +54,13 @@ def check_repository(repository: Repository, options: CheckOptions, reporter: Re
     if jobs:
         packs.check(jobs)
 
+    wal = WalChecker(storage, keys, findings, reporter)
+    wal.check(options.read_packs_percent, options.read_data_percent, clock.now().date())
+
     walk = ManifestWalk(ChunkReader(storage, keys, verdicts.index), verdicts, findings, reporter)
     walk.walk(objects.snapshots)
 
-    return _report(_Examined(objects, verdicts, walk, packs.counts, options), findings.damages())
+    return _report(_Examined(objects, verdicts, walk, packs.counts, wal.counts, options), findings.damages())
 
 
 def _require_possible(repository: Repository, options: CheckOptions) -> None:
@@ -74,8 +79,8 @@ def _plan_reading(verdicts: ChunkVerdicts, options: CheckOptions) -> list[PackJo
         return []
     ids = {pack.ref.id for pack in verdicts.index.packs}
     today = clock.now().date()
-    opened = choose_packs(ids, options.read_data_percent, today)
-    compared = choose_packs(ids, options.read_packs_percent, today) | opened
+    opened = choose(ids, options.read_data_percent, today)
+    compared = choose(ids, options.read_packs_percent, today) | opened
     return [
         PackJob(number, pack, rows, pack.ref.id in opened)
         for number, rows in verdicts.rows_by_pack()
@@ -89,6 +94,7 @@ class _Examined:
     verdicts: ChunkVerdicts
     walk: ManifestWalk
     read: ReadCounts
+    wal: WalCounts
     options: CheckOptions
 
     @property
@@ -125,6 +131,9 @@ def _proven(examined: _Examined, damages: tuple[Damage, ...]) -> list[str]:
         lines.append(
             f"opened{besides}: packs ({read.opened_packs:,}), whose chunks ({read.chunks:,}) are what their ids say"
         )
+    if examined.wal.read:
+        opened = f", opened: {examined.wal.opened:,}" if examined.wal.opened else ""
+        lines.append(f"read{besides}: files of the WAL archive ({examined.wal.read:,}{opened})")
     return lines
 
 
@@ -140,7 +149,11 @@ def _not_proven(examined: _Examined) -> list[str]:
         lines.append(
             f"the content of {total - read.opened_packs} of {total} packs was not opened{chosen} (--read-data)"
         )
+    if examined.wal.read < examined.wal.files:
+        lines.append(f"the bytes of {examined.wal.files - examined.wal.read} of {examined.wal.files} WAL files were not read")
     lines.append("that no snapshot was removed: a check knows only those that are there")
+    if examined.wal.files:
+        lines.append("that no WAL is missing: 'holdfast wal status' shows the windows and the gaps")
     lines.append("that a service starts from a snapshot: only a restore shows that")
     return lines
 

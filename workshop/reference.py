@@ -33,6 +33,7 @@ SECTIONS = {
     "LimitsConfig": "repositories.NAME.limits",
     "PostgresService": "services.NAME, kind: postgres",
     "RestoreConfig": "services.NAME.restore",
+    "WalConfig": "services.NAME.wal",
     "ServerConfig": "services.NAME.restore.server",
     "PgCtlConfig": "services.NAME.restore.server.pg_ctl",
     "SecretSource": "In place of a secret",

@@ -18,7 +18,7 @@ from pydantic import (
 )
 
 from holdfast.config.base import ConfigModel, LocalPath, Name, mistake, resolve_beside_file
-from holdfast.config.quantities import Duration, Rate, parse_duration
+from holdfast.config.quantities import Duration, Rate, Size, parse_duration, parse_size
 from holdfast.config.secrets import SecretField
 
 if TYPE_CHECKING:
@@ -197,6 +197,19 @@ class RestoreConfig(ConfigModel):
     """How long it may take until it takes connections."""
 
 
+class WalConfig(ConfigModel):
+    """How a service's WAL is shipped; ``holdfast wal setup`` puts it into effect."""
+
+    spool: LocalPath | None = None
+    """The directory that the server's account and Holdfast share while WAL is shipped; unset:
+    ``/var/spool/holdfast/STACK/SERVICE``."""
+    queue_limit: Size = Field(parse_size("16GiB"), json_schema_extra={"default": "16GiB"})
+    """How much WAL may wait to be archived before the queue counts as full."""
+    when_full: Literal["keep", "drop"] = "keep"
+    """What becomes of WAL that cannot be archived while the queue is full: ``keep`` leaves it in pg_wal and raises the
+    alarm; ``drop`` gives it up, oldest first, and records the gap: no recovery across it without a new backup."""
+
+
 class PostgresService(ConfigModel):
     """A PostgreSQL cluster."""
 
@@ -216,6 +229,8 @@ class PostgresService(ConfigModel):
     """Words put on every snapshot of this service."""
     restore: RestoreConfig = RestoreConfig()
     """How it is restored in place."""
+    wal: WalConfig = WalConfig()
+    """How its WAL is shipped."""
 
 
 ServiceConfig = PostgresService

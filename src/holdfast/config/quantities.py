@@ -87,12 +87,15 @@ def _duration(value: object) -> object:
     return value
 
 
-Rate = Annotated[
+Size = Annotated[
     int,
     BeforeValidator(_size),
     PlainSerializer(write_size),
     WithJsonSchema({"type": "string", "pattern": _SIZE_PATTERN, "examples": ["20MiB"]}),
 ]
+"""Bytes."""
+
+Rate = Size
 """Bytes per second."""
 
 Duration = Annotated[

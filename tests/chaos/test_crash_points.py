@@ -9,8 +9,8 @@ from holdfast.crashpoint import CrashPoint
 
 INIT = [CrashPoint.INIT_SLOT_STORED]
 RESTORE = [point for point in CrashPoint if point.value.startswith("restore.")]
-ELSEWHERE = [point for point in CrashPoint if point.value.startswith(("swap.", "drop.", "delta."))]
-"""Visited in tests/integration/in_place and tests/integration/delta."""
+ELSEWHERE = [point for point in CrashPoint if point.value.startswith(("swap.", "drop.", "delta.", "push.", "serve."))]
+"""Visited in tests/integration/in_place, tests/integration/delta and tests/integration/wal_push."""
 BACKUP = [point for point in CrashPoint if point not in {*INIT, *RESTORE, *ELSEWHERE}]
 NOTHING_STORED = {
     CrashPoint.SESSION_OPENED,

@@ -1,0 +1,79 @@
+"""The memory of a segment while it is received: written once from its start to its end, read while it still grows.
+
+An ordinary segment lies in anonymous memory. A large one (up to 1 GiB) lies in an unnamed file of the spool, so that
+the kernel can write it out and memory stays small; the file is gone as soon as nobody uses it, also after a kill.
+"""
+
+from __future__ import annotations
+
+import errno
+import mmap
+import os
+import tempfile
+from typing import TYPE_CHECKING
+
+from holdfast.errors import NoSpaceError, StorageError, VerificationError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from holdfast.postgres.lsn import Lsn
+    from holdfast.postgres.segment import Segment
+
+IN_MEMORY_LIMIT_BYTES = 64 << 20
+
+
+class SegmentBuffer:
+    """A segment as far as it has come in. One thread appends; what lies before ``received`` never changes."""
+
+    def __init__(self, segment: Segment, spool: Path) -> None:
+        """Make room for the whole segment. NoSpaceError, StorageError where the spool cannot hold a large one."""
+        self.segment = segment
+        self.received = 0
+        self._is_on_disk = segment.size_bytes > IN_MEMORY_LIMIT_BYTES
+        self._memory = _in_spool(segment.size_bytes, spool) if self._is_on_disk else mmap.mmap(-1, segment.size_bytes)
+        self._view = memoryview(self._memory)
+
+    @property
+    def position(self) -> Lsn:
+        """The position just after the last byte that has come in."""
+        return self.segment.start + self.received
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the segment is whole."""
+        return self.received == self.segment.size_bytes
+
+    def append(self, position: Lsn, data: memoryview) -> memoryview:
+        """Take the bytes that belong into this segment, return the rest; VerificationError where they do not follow."""
+        if position != self.position:
+            raise VerificationError(
+                f"the server sent WAL from {position}, and {self.position} was to come",
+                hint="this is a fault of the server or of holdfast: please report it",
+            )
+        count = min(len(data), self.segment.size_bytes - self.received)
+        self._view[self.received : self.received + count] = data[:count]
+        self.received += count
+        return data[count:]
+
+    def part(self, begin: int, end: int) -> memoryview:
+        """Return bytes that have come in."""
+        return self._view[begin:end]
+
+    def let_go(self) -> None:
+        """Let the kernel take back the memory of what lies in a file; its content stays."""
+        if self._is_on_disk:
+            self._memory.madvise(mmap.MADV_DONTNEED)
+
+
+def _in_spool(size_bytes: int, spool: Path) -> mmap.mmap:
+    try:
+        with tempfile.TemporaryFile(dir=spool, prefix="receive-") as file:
+            os.posix_fallocate(file.fileno(), 0, size_bytes)  # a full disk shows here, and not as SIGBUS later
+            return mmap.mmap(file.fileno(), size_bytes)
+    except OSError as error:
+        kind = NoSpaceError if error.errno in {errno.ENOSPC, errno.EDQUOT} else StorageError
+        reason = (error.strerror or "unknown error").lower()
+        raise kind(
+            f"no room for a segment of {size_bytes} bytes in {spool}: {reason}", hint="see 'wal: spool:' of the service"
+        ) from error

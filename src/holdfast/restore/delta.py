@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 
 from holdfast import crashpoint
@@ -145,6 +146,7 @@ def run_delta(delta: DeltaPlan, difference: Difference, options: DeltaOptions, r
     plan, layout = delta.whole, delta.whole.layout
     repository = delta.repository
     marker = new_marker(plan.snapshot, layout, repository.storage.url, repository.config.id)
+    marker = msgspec.structs.replace(marker, is_delta=True)
     with translated(layout):
         _set_control_aside(layout, options)
         write_marker(layout.target, marker)

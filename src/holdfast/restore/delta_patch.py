@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import threading
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,13 +24,6 @@ BLOCK_BYTES = 4096
 _WHOLE_FROM = 0.5
 """From this part of differing blocks on a piece is written in one go: long writes bypass the page cache."""
 _ZEROS_BYTES = 1 << 20
-
-
-@dataclass
-class Rewritten:
-    """What was written so far; shared by the threads."""
-
-    bytes: int = 0
 
 
 class Patches:

@@ -25,7 +25,7 @@ UNFINISHED_MARKER_NAME = MARKER_NAME + ".new"
 class RestoreMarker(msgspec.Struct, frozen=True, kw_only=True):
     """Which snapshot was restored from where into which directories.
 
-    Times are ISO 8601 in UTC; ``finished`` is empty until it is.
+    Times are ISO 8601 in UTC; ``finished`` is empty until it is. ``is_delta``: it was restored over an earlier copy.
     """
 
     snapshot: str
@@ -38,6 +38,7 @@ class RestoreMarker(msgspec.Struct, frozen=True, kw_only=True):
     directories: tuple[str, ...]
     finished: str = ""
     facts: dict[str, object] = {}
+    is_delta: bool = False
 
 
 def new_marker(snapshot: Snapshot, layout: Layout, repository_url: str, repository_id: str) -> RestoreMarker:
@@ -75,6 +76,14 @@ def finish_marker(target: Path, marker: RestoreMarker) -> None:
     write_marker(target, msgspec.structs.replace(marker, finished=clock.now().isoformat(timespec="seconds")))
 
 
+def marked_facts(target: Path) -> dict[str, object]:
+    """Return the facts of the snapshot that was, or was being, restored to a directory; none when nobody knows."""
+    try:
+        return msgspec.json.decode((target / MARKER_NAME).read_bytes(), type=RestoreMarker).facts
+    except (OSError, msgspec.MsgspecError):
+        return {}
+
+
 def require_resumable(layout: Layout, snapshot: Snapshot) -> None:
     """Raise UsageError unless the target holds a broken-off restore of this very snapshot to these very directories."""
     target = layout.target
@@ -86,6 +95,8 @@ def require_resumable(layout: Layout, snapshot: Snapshot) -> None:
         ) from None
     if marker.finished:
         raise UsageError(f"the restore in {target} is whole already", hint="nothing is left to do")
+    if marker.is_delta:
+        raise UsageError(f"{target} holds a broken-off delta restore", hint="run it again with --delta: it goes on")
     if marker.snapshot != snapshot.id:
         raise UsageError(
             f"{target} holds a broken-off restore of another snapshot ({marker.snapshot[:8]})",

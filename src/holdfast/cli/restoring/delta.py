@@ -4,12 +4,97 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from holdfast.cli import text
 from holdfast.errors import UsageError
 
 if TYPE_CHECKING:
     from holdfast.cli.restoring.asked import AskedRestore
+    from holdfast.operations.restore_delta import PreparedDelta
+    from holdfast.restore.delta import DeltaResult, Difference
 
 
 def restore_delta(asked: AskedRestore) -> None:
-    """Refuse: this way of restoring is being built."""
-    raise UsageError("a delta restore is not built yet", hint="restore to a new directory: --target DIR")
+    """Compare the copy with the snapshot, say what differs, and rewrite that; a dry run stops after the comparison."""
+    from holdfast import clock
+    from holdfast.cli.restoring.to_directory import tablespace_places
+    from holdfast.config.load import find_stack_file, load_stack
+    from holdfast.operations.restore_delta import DeltaRequest, compare, prepared_delta, rewrite
+
+    run = asked.run
+    assert asked.target is not None
+    if asked.to is not None:
+        raise UsageError(
+            "--to does not go with --delta", hint="bring the copy to a snapshot, or restore to a directory"
+        )
+    stack = load_stack(find_stack_file(run.config))
+    places = tablespace_places(asked.tablespace)
+    request = DeltaRequest(asked.service, asked.target, asked.snapshot, run.repository, places)
+    began = clock.monotonic()
+    with prepared_delta(stack, request) as prepared:
+        run.output.say(_plan_words(prepared))
+        with run.reporter() as reporter:
+            difference = compare(prepared, reporter)
+        if asked.dry_run:
+            message = _plan_message(prepared, difference)
+            run.output.emit("delta_plan", message, lambda: _difference_words(prepared, difference))
+            return
+        run.output.say(_difference_words(prepared, difference))
+        with run.reporter() as reporter:
+            result = rewrite(prepared, difference, reporter)
+    seconds = clock.monotonic() - began
+    message = {**_plan_message(prepared, difference), **_result_message(result), "seconds": round(seconds, 3)}
+    run.output.emit("delta_restored", message, lambda: _done_words(prepared, result, seconds))
+
+
+def _plan_message(prepared: PreparedDelta, difference: Difference) -> dict[str, object]:
+    plan = prepared.delta.whole
+    return {
+        "snapshot": plan.snapshot.id,
+        "service": plan.snapshot.service,
+        "target": str(plan.layout.target),
+        "directories": [str(root) for root in plan.layout.roots],
+        "files": len(plan.files),
+        "size_bytes": plan.size_bytes,
+        "differing_files": difference.files,
+        "differing_bytes": difference.differing_bytes,
+        "fetched_bytes": difference.fetched_bytes,
+        "surplus": [str(path) for path in difference.surplus],
+        "server_version": prepared.facts.version,
+        "notes": list(plan.layout.notes),
+    }
+
+
+def _result_message(result: DeltaResult) -> dict[str, object]:
+    return {"rewritten_bytes": result.rewritten_bytes, "removed": result.removed}
+
+
+def _plan_words(prepared: PreparedDelta) -> str:
+    from datetime import datetime
+
+    plan = prepared.delta.whole
+    taken = text.instant(datetime.fromisoformat(plan.snapshot.started))
+    lines = [
+        f"snapshot {plan.snapshot.short_id} of {plan.snapshot.service}, taken {taken}",
+        f"  over the copy in {plan.layout.target}: {text.size(plan.size_bytes)} to compare "
+        f"in {text.count(len(plan.files), 'file')}",
+    ]
+    return "\n".join([*lines, *(f"  {note}" for note in plan.layout.notes)])
+
+
+def _difference_words(prepared: PreparedDelta, difference: Difference) -> str:
+    plan = prepared.delta.whole
+    share = 100 * difference.differing_bytes / plan.size_bytes if plan.size_bytes else 0.0
+    return (
+        f"  differs: at most {text.size(difference.differing_bytes)} ({share:.1f} %) "
+        f"in {text.count(difference.files, 'file')}, {text.size(difference.fetched_bytes)} to fetch; "
+        f"{text.count(len(difference.surplus), 'path')} to remove"
+    )
+
+
+def _done_words(prepared: PreparedDelta, result: DeltaResult, seconds: float) -> str:
+    plan = prepared.delta.whole
+    return (
+        f"restored {plan.snapshot.service} to {plan.layout.target}: {text.size(result.rewritten_bytes)} "
+        f"of {text.size(plan.size_bytes)} rewritten, {text.count(result.removed, 'path')} removed, "
+        f"in {text.duration(seconds)}"
+    )

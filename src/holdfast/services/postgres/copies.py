@@ -7,19 +7,21 @@ the marker of the restore.
 from __future__ import annotations
 
 import os
+import re
 from typing import TYPE_CHECKING
 
-from holdfast.errors import HoldfastError, UsageError, VerificationError
+from holdfast.errors import HoldfastError, UsageError
 from holdfast.postgres.control import CONTROL_PATH, parse_control_file
 from holdfast.postgres.running import require_stopped, servers_using
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from holdfast.services.postgres.facts import PostgresFacts
 
 _OTHER_PLACE = "to restore to a new directory, leave --delta away"
+_IN_TABLESPACE_DIRECTORY = re.compile(r"PG_[0-9]+_[0-9]+|lost\+found")
 MAY_BE_LINKS = frozenset({b"pg_wal"})
 """Directories of a cluster that may be links to directories elsewhere (``initdb --waldir``)."""
 
@@ -75,15 +77,33 @@ def places_of_copy(target: Path, facts: PostgresFacts, asked: Mapping[str, Path]
     return places
 
 
-def require_unused(target: Path, places: Mapping[str, Path]) -> None:
-    """Raise UsageError when a running server of this machine has one of the directories as a tablespace."""
+def require_tablespaces(target: Path, roots: Sequence[Path], places: Mapping[str, Path]) -> list[Path]:
+    """Return the directories of ``roots`` that the copy does not have yet, having proven the others to be tablespaces.
+
+    Raises UsageError for a place that holds something else, or that a running server of this machine uses: all that
+    is not in the snapshot would be removed there.
+    """
     for name, place in places.items():
+        strangers = [each.name for each in _listed(place) if not _IN_TABLESPACE_DIRECTORY.fullmatch(each.name)]
+        if strangers:
+            raise UsageError(
+                f"tablespace {name}: {place} is none, it holds {strangers[0]}", hint=_give_it_another(name)
+            )
         others = [root for root in servers_using(place) if root != target]
         if others:
             raise UsageError(
                 f"tablespace {name}: {place} is in use by the running server of {others[0]}",
-                hint=f"give the copy its own: --tablespace {name}=/absolute/dir",
+                hint=_give_it_another(name),
             )
+    return [root for root in roots if root != target and root not in places.values()]
+
+
+def _listed(directory: Path) -> list[Path]:
+    return sorted(directory.iterdir()) if directory.is_dir() else []
+
+
+def _give_it_another(name: str) -> str:
+    return f"give it another directory: --tablespace {name}=/absolute/dir"
 
 
 def _system_identifier(*candidates: Path) -> str | None:
@@ -91,6 +111,6 @@ def _system_identifier(*candidates: Path) -> str | None:
     for path in candidates:
         try:
             return str(parse_control_file(path.read_bytes()).system_identifier)
-        except (OSError, VerificationError, HoldfastError):
+        except (OSError, HoldfastError):  # gone, damaged, or of a version that nobody knows
             continue
     return None

@@ -104,6 +104,16 @@ class LocalCluster:
         ServerError, with the end of the server's log, when it gives up; ServerUnreachableError after ``timeout_s``
         seconds, and then it is stopped.
         """
+        self.launch()
+        try:
+            self._wait_until_ready(clock.monotonic() + timeout_s)
+        except BaseException:
+            self._end(StopMode.IMMEDIATE, timeout_s=10)
+            self._remove_private()
+            raise
+
+    def launch(self) -> None:
+        """Start the server and return at once: for whoever has more to watch than ``is_ready``."""
         self._private = self._private or self._make_private()
         with (self._private / "log").open("ab") as log:
             self._process = subprocess.Popen(
@@ -116,12 +126,6 @@ class LocalCluster:
                 start_new_session=True,  # Ctrl-C is for us to handle: the server is stopped in order
                 **self._account.child_identity(),
             )
-        try:
-            self._wait_until_ready(clock.monotonic() + timeout_s)
-        except BaseException:
-            self._end(StopMode.IMMEDIATE, timeout_s=10)
-            self._remove_private()
-            raise
 
     def stop(self, mode: StopMode = StopMode.FAST, *, timeout_s: float = 60) -> None:
         """Stop the server. ServerError when it did not end within ``timeout_s`` seconds: it is killed then."""
@@ -136,6 +140,12 @@ class LocalCluster:
         """Stop in order and start again."""
         self.stop()
         self.start()
+
+    def leave_running(self) -> None:
+        """Let the server outlive this object, and this process: it keeps its socket and its log."""
+        if self._process is not None:
+            self._process.returncode = 0  # it is not waited for: our end makes it init's child
+        self._process = self._private = None
 
     def close(self) -> None:
         """Stop at any price, and remove the private directory. The data directory stays."""
@@ -175,8 +185,17 @@ class LocalCluster:
             command += ["-c", f"{name}={value}"]
         return command
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether the server takes connections, be they only read-only ones."""
+        # postmaster.pid: our pid in line 1, the state in line 8 (src/include/utils/pidfile.h), as pg_ctl reads them
+        lines = _text(self.data_directory / "postmaster.pid").splitlines()
+        return (
+            len(lines) > _READY_LINE and lines[0] == str(self.pid or "") and lines[_READY_LINE].strip() in _READY_WORDS
+        )
+
     def _wait_until_ready(self, deadline: float) -> None:
-        while not self._is_ready():
+        while not self.is_ready:
             if not self.is_running:
                 raise ServerError(
                     f"the server in {self.data_directory} did not start",
@@ -190,13 +209,6 @@ class LocalCluster:
                     details=self._log_tail(),
                 )
             clock.sleep(_POLL_S)
-
-    def _is_ready(self) -> bool:
-        # postmaster.pid: our pid in line 1, the state in line 8 (src/include/utils/pidfile.h), as pg_ctl reads them
-        lines = _text(self.data_directory / "postmaster.pid").splitlines()
-        return (
-            len(lines) > _READY_LINE and lines[0] == str(self.pid or "") and lines[_READY_LINE].strip() in _READY_WORDS
-        )
 
     def _end(self, mode: StopMode, *, timeout_s: float) -> bool:
         """End the server; whether it ended in the way that was asked for."""

@@ -1,0 +1,184 @@
+"""A restored cluster in recovery, run by us on a private socket until it halts: at its target, or for want of WAL."""
+
+from __future__ import annotations
+
+import os
+import stat
+from enum import Enum
+from typing import TYPE_CHECKING, Self
+
+from holdfast import clock
+from holdfast.errors import ServerError, ServerUnreachableError
+from holdfast.postgres.account import server_account
+from holdfast.postgres.local import LocalCluster, StopMode
+from holdfast.services.postgres.recovery import words
+from holdfast.services.postgres.recovery.state import Observer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+    from types import TracebackType
+
+    from holdfast.postgres.binaries import Binaries
+    from holdfast.postgres.timeline import Timeline
+    from holdfast.services.postgres.recovery.settings import RecoverySettings
+    from holdfast.services.postgres.recovery.state import ReplayState, WrittenState
+
+_SIGNAL = "standby.signal"
+_OTHER_SIGNAL = "recovery.signal"
+_POLL_S = 0.1
+_STOP_TIMEOUT_S = 600
+_PROMOTE_TIMEOUT_S = 600
+_TRUSTED_LOOKS = 2
+
+
+class Halt(Enum):
+    """Why a recovering server rests."""
+
+    AT_TARGET = "it halted at its target"
+    NO_MORE_WAL = "it replayed all the WAL there is"
+    ENDED_ITSELF = "it ended recovery by itself"
+
+
+class SettingsTooLowError(ServerError):
+    """The origin raised settings after the snapshot; ``needed`` are their values."""
+
+    def __init__(self, needed: dict[str, str]) -> None:
+        super().__init__(f"recovery needs {', '.join(f'{name} = {value}' for name, value in needed.items())}")
+        self.needed = needed
+
+
+class RecoveringServer:
+    """The server of one recovery. As a context manager it is stopped at the end, unless it was told to stay.
+
+    ``roles``: names under which somebody may exist in the cluster, to ask for its superuser. Not for several threads.
+    """
+
+    def __init__(
+        self, binaries: Binaries, data_directory: Path, settings: RecoverySettings, roles: Sequence[str]
+    ) -> None:
+        self._cluster = LocalCluster(binaries, data_directory, settings=settings.for_major(binaries.major))
+        self._data_directory = data_directory
+        self._roles = roles
+        self._observer: Observer | None = None
+
+    def __enter__(self) -> Self:
+        """Begin recovery."""
+        _write_signal(self._data_directory)
+        self._cluster.launch()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop the server, and remove its socket."""
+        self._disconnect()
+        self._cluster.close()
+
+    @property
+    def stopping_line(self) -> str:
+        """The server's own line on why it halted at the target, empty if it did not."""
+        return words.stopping_line(self._cluster.log())
+
+    @property
+    def telling_lines(self) -> tuple[str, ...]:
+        """The end of the server's log, without what is ordinary."""
+        return words.telling_lines(self._cluster.log())
+
+    def conninfo(self, *, user: str | None = None, dbname: str | None = None) -> str:
+        """Return the connection string: as the superuser, to a database that exists, where nothing else is given."""
+        return self._cluster.conninfo(user=user or self._ask.role, dbname=dbname or self._ask.database)
+
+    def wait(self, watch: Callable[[ReplayState], None]) -> tuple[Halt, ReplayState]:
+        """Wait until the server rests; ``watch`` is called with what is seen on the way.
+
+        Raises SettingsTooLowError, and ServerError with the server's last words when it gives up.
+        """
+        looks_alike, before = 0, None
+        while True:
+            state = self._look()
+            if state is None:
+                clock.sleep(_POLL_S)
+                continue
+            watch(state)
+            if not state.is_in_recovery:
+                return Halt.ENDED_ITSELF, state
+            if state.is_paused:
+                self._require_settings()
+                return Halt.AT_TARGET, state
+            looks_alike = looks_alike + 1 if state.lacks_wal and state == before else 0
+            if looks_alike >= _TRUSTED_LOOKS:
+                return Halt.NO_MORE_WAL, state
+            before = state
+            clock.sleep(_POLL_S)
+
+    def write_down(self) -> WrittenState:
+        """Return what the control file says, brought up to date; only after a halt, in recovery."""
+        return self._ask.write_down()
+
+    def pause(self) -> None:
+        """Have replay rest for good."""
+        self._ask.pause()
+
+    def promote(self) -> Timeline:
+        """End recovery, wait until the server writes, and return its new timeline."""
+        return self._ask.promote(_PROMOTE_TIMEOUT_S)
+
+    def stop(self) -> None:
+        """Stop the server in order."""
+        self._disconnect()
+        self._cluster.stop(StopMode.FAST, timeout_s=_STOP_TIMEOUT_S)
+
+    def leave_running(self) -> None:
+        """Let the server run on after us."""
+        self._disconnect()
+        self._cluster.leave_running()
+
+    @property
+    def _ask(self) -> Observer:
+        if self._observer is None:
+            self._observer = Observer.connect(self._cluster.conninfo, self._roles)
+        return self._observer
+
+    def _disconnect(self) -> None:
+        if self._observer is not None:
+            self._observer.close()
+            self._observer = None
+
+    def _look(self) -> ReplayState | None:
+        """Return what is seen, None while nobody may connect yet."""
+        if not self._cluster.is_running:
+            raise self._gave_up()
+        if not self._cluster.is_ready:
+            return None
+        try:
+            return self._ask.look()
+        except ServerUnreachableError:
+            self._disconnect()
+            return None
+
+    def _require_settings(self) -> None:
+        """Raise when it is for settings that the server rests: it says so, and it is not at its target then."""
+        needed = words.settings_too_low(self._cluster.log())
+        if needed and not self.stopping_line:
+            raise SettingsTooLowError(needed)
+
+    def _gave_up(self) -> ServerError:
+        log = self._cluster.log()
+        if needed := words.settings_too_low(log):
+            return SettingsTooLowError(needed)
+        return ServerError(
+            f"the server gave up recovery: {words.ending_words(log) or 'it ended without a word'}",
+            hint="the lines above are the end of its log",
+            details=words.telling_lines(log),
+        )
+
+
+def _write_signal(data_directory: Path) -> None:
+    """Say that the cluster is to stay in recovery; the file belongs to whom the directory does."""
+    path = data_directory / _SIGNAL
+    (data_directory / _OTHER_SIGNAL).unlink(missing_ok=True)
+    path.touch()
+    path.chmod(stat.S_IMODE(data_directory.stat().st_mode) & 0o640)
+    if os.geteuid() == 0:
+        server_account(data_directory).take_over(path)

@@ -26,7 +26,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RestoreRequest:
-    """What a user asks for; ``tablespaces`` maps names to directories."""
+    """What a user asks for; ``tablespaces`` maps names to directories.
+
+    ``tablespace_part`` is a directory within that of each tablespace, into which its content goes: a restore that is
+    staged for later puts it beside what is in service there.
+    """
 
     service: str
     target: Path
@@ -34,6 +38,7 @@ class RestoreRequest:
     repository: str | None = None
     tablespaces: Mapping[str, Path] = field(default_factory=dict)
     resumes: bool = False
+    tablespace_part: str = ""
 
 
 @dataclass(frozen=True)
@@ -64,7 +69,7 @@ def prepare_restore(stack: Stack, request: RestoreRequest) -> PreparedRestore:
     survey = repository.survey_snapshots().of(stack.stack, request.service)
     snapshot = survey.choose_restorable(request.snapshot)
     facts = from_facts(snapshot.facts, snapshot.object_name)
-    layout = PostgresLayout(facts, request.target, request.tablespaces)
+    layout = PostgresLayout(facts, request.target, request.tablespaces, request.tablespace_part)
     options = RestoreOptions(request.resumes, config.threads or RestoreOptions.threads)
     plan, reader = plan_restore(repository, snapshot, layout, options)
     extra = [path] if (path := _configured_binaries(stack, request.service)) else []

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from holdfast import __version__, clock
-from holdfast.errors import UsageError
+from holdfast.errors import HoldfastError, UsageError
 from holdfast.restore.durable import sync_directory
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ class RestoreMarker(msgspec.Struct, frozen=True, kw_only=True):
     started: str
     directories: tuple[str, ...]
     finished: str = ""
+    adopted: str = ""
     facts: dict[str, object] = {}
     is_delta: bool = False
 
@@ -74,6 +75,15 @@ def write_marker(target: Path, marker: RestoreMarker) -> None:
 def finish_marker(target: Path, marker: RestoreMarker) -> None:
     """Say that the restore is whole."""
     write_marker(target, msgspec.structs.replace(marker, finished=clock.now().isoformat(timespec="seconds")))
+
+
+def adopt_marker(target: Path) -> None:
+    """Say that the restored cluster takes the place of its origin. HoldfastError when it has no marker."""
+    try:
+        marker = msgspec.json.decode((target / MARKER_NAME).read_bytes(), type=RestoreMarker)
+    except (OSError, msgspec.MsgspecError) as error:
+        raise HoldfastError(f"{target / MARKER_NAME} cannot be read ({error})") from error
+    write_marker(target, msgspec.structs.replace(marker, adopted=clock.now().isoformat(timespec="seconds")))
 
 
 def marked_facts(target: Path) -> dict[str, object]:

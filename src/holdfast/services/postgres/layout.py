@@ -28,7 +28,7 @@ _CONFIGURATION = "postgresql.conf"
 _AUTO_CONF = "postgresql.auto.conf"
 _TABLESPACE_MAP = "tablespace_map"
 _VERSION = "PG_VERSION"
-_SETTINGS = """
+RESTORED_SETTINGS = """
 # Added by holdfast when this directory was restored: it must not write into the archive of the cluster it came from,
 # nor take what is sent to that one's subscriptions. Once this is the cluster to keep, remove these lines (or ALTER
 # SYSTEM RESET archive_mode and max_logical_replication_workers) and restart.
@@ -37,17 +37,20 @@ max_logical_replication_workers = '0'
 """
 
 
+MADE_BY_US = "# Made by holdfast when this directory was restored"
+"""How a configuration file begins that the snapshot lacked, because the cluster kept its own elsewhere."""
+
 _MINIMAL_CONFIGURATION = {
-    _CONFIGURATION: """\
-# Made by holdfast when this directory was restored: the cluster that it came from kept its configuration elsewhere.
+    _CONFIGURATION: f"""\
+{MADE_BY_US}: the cluster that it came from kept its configuration elsewhere.
 # Copies of those files lie in holdfast-configuration; put the settings that you want here. All others are PostgreSQL's
 # defaults, but for those below, with which recovery is sure to succeed; shared_preload_libraries may be needed, too.
 """,
-    "pg_hba.conf": """\
-# Made by holdfast when this directory was restored: only accounts of this machine may connect, under their own names.
+    "pg_hba.conf": f"""\
+{MADE_BY_US}: only accounts of this machine may connect, under their own names.
 local all all peer
 """,
-    "pg_ident.conf": "# Made by holdfast when this directory was restored.\n",
+    "pg_ident.conf": f"{MADE_BY_US}.\n",
     _AUTO_CONF: "",
 }
 
@@ -58,12 +61,17 @@ allow_in_place_tablespaces = 'on'
 
 
 class PostgresLayout:
-    """Maps the entries of one snapshot to paths. ``tablespaces``: by name, where else they go."""
+    """Maps the entries of one snapshot to paths.
 
-    def __init__(self, facts: PostgresFacts, target: Path, tablespaces: Mapping[str, Path]) -> None:
+    ``tablespaces``: by name, where else they go; ``part``: a directory within each of theirs that takes the content.
+    """
+
+    def __init__(self, facts: PostgresFacts, target: Path, tablespaces: Mapping[str, Path], part: str = "") -> None:
         self.target = target
         self._facts = facts
-        self._places = _tablespace_places(facts, tablespaces)
+        self.homes = _tablespace_places(facts, tablespaces)
+        """Where tablespaces outside the data directory belong, by number."""
+        self._places = {oid: home / part for oid, home in self.homes.items()}
         self._known = {tablespace.oid for tablespace in facts.tablespaces}
 
     @property
@@ -115,7 +123,7 @@ class PostgresLayout:
             if not (self.target / name).exists():
                 self._add_file(name, content + (self._recovery_settings() if name == _CONFIGURATION else ""))
         with (self.target / _AUTO_CONF).open("a", encoding="utf-8") as file:
-            file.write(_SETTINGS)
+            file.write(RESTORED_SETTINGS)
             if any(tablespace.is_in_place for tablespace in self._facts.tablespaces):
                 file.write(_IN_PLACE_SETTINGS)
         path = self.target / _TABLESPACE_MAP

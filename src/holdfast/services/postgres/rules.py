@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _WAL_DIRECTORY = b"pg_wal"
+_OURS = b"holdfast-"
 CONTROL = b"global/pg_control"
 
 
@@ -30,6 +31,10 @@ class DataDirectoryRules:
             return excluded | {name for name in names if name not in {b"archive_status", b"summaries"}}
         if directory.startswith(_WAL_DIRECTORY + b"/"):
             return frozenset(names)
+        if (
+            directory in self._tablespaces
+        ):  # what a restore in place staged, or keeps as a checkpoint, is not the server's
+            return excluded | {name for name in names if name.startswith(_OURS)}
         return excluded
 
     def is_entered(self, link: bytes) -> bool:

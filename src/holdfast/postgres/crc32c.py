@@ -19,12 +19,13 @@ def _table() -> tuple[int, ...]:
     return tuple(entries)
 
 
-_TABLE = _table()
+TABLE = _table()
+"""What a byte does to the sum; for those who sum many things at once."""
 
 
 def crc32c(data: bytes) -> int:
     """Return the CRC-32C of ``data``: an unsigned number of 32 bits."""
     value = 0xFFFFFFFF
     for byte in data:
-        value = value >> 8 ^ _TABLE[(value ^ byte) & 0xFF]
+        value = value >> 8 ^ TABLE[(value ^ byte) & 0xFF]
     return value ^ 0xFFFFFFFF

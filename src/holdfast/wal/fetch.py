@@ -1,0 +1,126 @@
+"""One file of the archive, as recovery asks for it: proven before it is handed over, or proven not to be there.
+
+"Not there" ends a recovery, so it is only said after a listing that shows the archive itself to be there, that has no
+beginning of the segment (pieces, or the ``.partial`` of a promotion) and no later segment: what lies before one that
+is there is a hole, and recovery must not take a hole for the end.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from holdfast import crashpoint
+from holdfast.crashpoint import CrashPoint
+from holdfast.errors import DamageError, NotFoundError, StorageError, TransientStorageError, VerificationError
+from holdfast.postgres.segment import partial_name
+from holdfast.postgres.timeline import parse_history
+from holdfast.wal.beginning import read_beginning
+from holdfast.wal.names import WalFileKind, kind_of, object_name, timeline_of
+from holdfast.wal.restore_command import Verdict
+from holdfast.wal.validate import require_wal_file
+
+if TYPE_CHECKING:
+    from holdfast.postgres.segment import Segment
+    from holdfast.storage.base import Buffer
+    from holdfast.wal.archive import WalArchive
+    from holdfast.wal.names import ArchivedFile
+    from holdfast.wal.route import Route
+
+_LOOKS = 5
+_LONG_HEADER_BYTES = 40
+"""``SizeOfXLogLongPHD``: a segment of which there is less tells nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """What the archive has under a name. ``length_bytes`` is the part of ``content`` that is WAL, not padding."""
+
+    verdict: Verdict
+    content: Buffer = b""
+    length_bytes: int = 0
+    reason: str = ""
+
+
+class WalSource:
+    """The archive of one cluster for one recovery. May be used from several threads."""
+
+    def __init__(self, archive: WalArchive, route: Route) -> None:
+        self._archive, self._route = archive, route
+
+    def fetch(self, name: str) -> Fetched:
+        """Return the file, or the beginning of a segment, padded with zeros, or that there is neither.
+
+        Raises DamageError, KeyRefusedError, StorageError: whatever must not look like "not there".
+        """
+        for _ in range(_LOOKS):
+            try:
+                return self._look(name)
+            except NotFoundError:  # a piece, listed but gone: its segment became whole meanwhile
+                continue
+        raise TransientStorageError(f"what the archive holds of {name} changes faster than it can be read")
+
+    def _look(self, name: str) -> Fetched:
+        kind = kind_of(name)
+        try:
+            content = self.whole(name)
+        except NotFoundError:
+            return self._missing_segment(name) if kind is WalFileKind.SEGMENT else self._absent(self._listed(name))
+        if kind is WalFileKind.HISTORY:
+            self._route.learn(parse_history(timeline_of(name), content.decode()))
+        return Fetched(Verdict.READY, content, len(content))
+
+    def whole(self, name: str) -> bytearray:
+        """Return a file that is whole in the archive and is what its name says; NotFoundError, DamageError."""
+        content = self._archive.get(name)
+        self._require(name, content)
+        if kind_of(name) is WalFileKind.SEGMENT:
+            self._cut_off(self._route.segment(name), content)
+        crashpoint.reach(CrashPoint.FETCH_RECEIVED)
+        return content
+
+    def _missing_segment(self, name: str) -> Fetched:
+        segment, listed = self._route.segment(name), self._listed(name)
+        if (part := self._beginning(segment, listed)) is not None:
+            return part
+        later = next((file.name for file in listed if file.kind is WalFileKind.SEGMENT and file.name > name), None)
+        if later is None:
+            return self._absent(listed)
+        reason = (
+            f"the archive has {later}, but not {name}: recovery would end in a gap; recover to before {segment.start}"
+        )
+        return Fetched(Verdict.GAP, reason=reason)
+
+    def _beginning(self, segment: Segment, listed: tuple[ArchivedFile, ...]) -> Fetched | None:
+        beginning = read_beginning(self._archive, segment, listed)
+        if beginning is None or beginning.length_bytes < _LONG_HEADER_BYTES:
+            return None
+        self._require(partial_name(segment), beginning.content)
+        length = min(beginning.length_bytes, self._cut_off(segment, beginning.content))
+        return Fetched(Verdict.PART, beginning.content, length)
+
+    def _require(self, name: str, content: bytearray) -> None:
+        identifier = self._archive.system_identifier
+        try:
+            require_wal_file(name, content, identifier, self._route.segment_size)
+        except VerificationError as error:
+            raise DamageError(object_name(identifier, name), f"the archive opens it, but {error.message}") from error
+
+    def _cut_off(self, segment: Segment, content: bytearray) -> int:
+        """Blank what follows the end of the segment's timeline on this route; return where that is."""
+        own_bytes = self._route.own_bytes(segment)
+        content[own_bytes:] = bytes(len(content) - own_bytes)
+        return own_bytes
+
+    def _listed(self, name: str) -> tuple[ArchivedFile, ...]:
+        return tuple(self._archive.list(timeline_of(name)))
+
+    def _absent(self, listed: tuple[ArchivedFile, ...]) -> Fetched:
+        """Say that it is not there, where at least something is: an archive that lost everything is no archive."""
+        if not listed and next(self._archive.list(), None) is None:
+            identifier = self._archive.system_identifier
+            raise StorageError(
+                f"the repository holds no WAL of the cluster with the system identifier {identifier}",
+                hint="is it the right repository, and the right service? 'holdfast wal status' shows what there is",
+            )
+        return Fetched(Verdict.ABSENT)

@@ -1,0 +1,275 @@
+"""The directory in which WAL is handed to a recovering server, from the side of the process that supplies it.
+
+It holds the script that ``restore_command`` sources, two FIFOs for questions and answers, and the files that lie ready.
+Best it lies within the server's ``pg_wal``: taking a file is a rename then. Elsewhere ``mv`` copies, which is no less
+safe, as PostgreSQL believes a file only when the command ended with 0.
+
+The supplying process may be root's, and the directory belongs to the server's account in the end: so it is filled
+before it is given away, everything in it is reached from its descriptor, and no link is ever followed.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import select
+import shutil
+import threading
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+from holdfast import crashpoint
+from holdfast.crashpoint import CrashPoint
+from holdfast.errors import BusyError, NoSpaceError, StorageError
+from holdfast.wal.restore_command import ANSWER, ASK, PART_SUFFIX, READY, SCRIPT_NAME, TURN, script
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+    from types import TracebackType
+
+    from holdfast.postgres.account import Account
+    from holdfast.storage.base import Buffer
+    from holdfast.wal.restore_command import Verdict
+
+PID_NAME = "pid"
+"""Holds the process id of the supplier."""
+
+_TEMPORARY_SIGN = "~"
+_READ_BYTES = 65536
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+# Both ways: no end of the FIFO is ever missing, whatever scripts come and go.
+_FIFO = os.O_RDWR | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One line of a script: a question, or the note that a ready file was taken. ``asker`` is a process id."""
+
+    is_question: bool
+    asker: str
+    name: str
+
+
+class Handover:
+    """The directory, locked as long as this object is open; ``close`` removes it. ``account`` is the server's.
+
+    ``serve`` is for one thread, ``answer`` for what it calls; the rest is for any thread.
+    """
+
+    def __init__(self, spool: Path, account: Account) -> None:
+        """Make the directory, or take over what a killed process left; BusyError when another one supplies there."""
+        self._spool, self._account = spool, account
+        self._directory = _locked_directory(spool)
+        self._lock, self._is_closed, self._is_serving = threading.Lock(), False, False
+        self._descriptors: list[int] = []
+        self._is_furnished = False
+        try:
+            self._furnish()
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close."""
+        self.close()
+
+    @property
+    def is_in_place(self) -> bool:
+        """Whether the directory still has its path: a data directory may be deleted at any time."""
+        with self._lock:
+            return not self._is_closed and self._has_its_path()
+
+    def publish(self, name: str, content: Buffer) -> None:
+        """Lay a file ready, in one step; NoSpaceError, StorageError. After ``close`` nothing happens."""
+        directory = self._ready_directory()
+        if directory is None:
+            return
+        temporary = _TEMPORARY_SIGN + name
+        try:
+            _write_file(directory, temporary, content, self._account)
+            crashpoint.reach(CrashPoint.FETCH_WRITTEN)
+            os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
+        except OSError as error:
+            _remove(temporary, directory)
+            raise _unwritable(self._spool, error) from error
+        finally:
+            os.close(directory)
+        crashpoint.reach(CrashPoint.FETCH_READY)
+
+    def publish_part(self, name: str, content: Buffer) -> None:
+        """Lay a segment ready for one question only: it may have grown when it is asked for again."""
+        self.publish(name + PART_SUFFIX, content)
+
+    def withdraw(self, name: str) -> None:
+        """Remove a file that was laid ready, unless it was taken."""
+        if (directory := self._ready_directory()) is not None:
+            _remove(name, directory)
+            os.close(directory)
+
+    def holds(self, name: str) -> bool:
+        """Whether a file lies ready."""
+        return (self._spool / READY / name).exists()
+
+    def serve(self, act: Callable[[Request], None]) -> None:
+        """Call ``act`` with what scripts write, as it comes, until ``close``."""
+        with self._lock:
+            if self._is_closed:
+                return
+            self._is_serving = True
+        try:
+            unread = b""
+            while self._hung_up not in (readable := select.select([self._asked, self._hung_up], [], [])[0]):
+                assert readable
+                *lines, unread = (unread + os.read(self._asked, _READ_BYTES)).split(b"\n")
+                for line in lines:
+                    match line.decode("ascii", "replace").split():
+                        case ["ask" | "took" as verb, asker, name]:
+                            act(Request(verb == "ask", asker, name))
+        finally:
+            self._end_serving()
+
+    def answer(self, request: Request, verdict: Verdict, words: str = "") -> None:
+        """Tell the script that asked."""
+        crashpoint.reach(CrashPoint.FETCH_ANSWERING)
+        os.write(self._answers, f"{request.asker} {verdict} {' '.join(words.split())}\n".encode())
+
+    def close(self) -> None:
+        """Let those who wait go, end ``serve``, and remove the directory. An action of ``serve`` is not waited for."""
+        with self._lock:
+            if self._is_closed:
+                return
+            self._is_closed = True
+            if self._is_furnished:
+                self._let_go()
+            if self._has_its_path():
+                leaving = self._spool.with_name(f"{self._spool.name}.{os.getpid()}")
+                with suppress(OSError):  # the data directory may be being deleted in this moment
+                    os.rename(self._spool, leaving)  # in one step: whoever comes now begins anew
+                    shutil.rmtree(leaving)
+            os.close(self._directory)
+            if not self._is_serving:
+                self._release()
+
+    def _end_serving(self) -> None:
+        with self._lock:
+            self._is_serving = False
+            if self._is_closed:
+                self._release()
+
+    def _let_go(self) -> None:
+        """Put /dev/null in the place of the FIFOs: they have no writer then, and a late answer goes nowhere."""
+        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        for descriptor in (self._asked, self._answers):
+            os.dup2(null, descriptor, inheritable=False)
+        os.close(null)
+        os.write(self._hangs_up, b"!")
+
+    def _release(self) -> None:
+        for descriptor in self._descriptors:
+            os.close(descriptor)
+        self._descriptors = []
+
+    def _has_its_path(self) -> bool:
+        try:
+            return os.path.samestat(os.stat(self._spool), os.fstat(self._directory))
+        except OSError:
+            return False
+
+    def _furnish(self) -> None:
+        """Fill the empty directory. The script comes last: it is the sign that somebody answers."""
+        own = self._directory
+        os.mkdir(READY, 0o700, dir_fd=own)
+        for fifo in (ASK, ANSWER):
+            os.mkfifo(fifo, 0o600, dir_fd=own)
+        self._hung_up, self._hangs_up = map(self._kept, os.pipe2(os.O_CLOEXEC))
+        self._ready = self._kept(os.open(READY, _DIRECTORY, dir_fd=own))
+        self._asked = self._kept(os.open(ASK, _FIFO, dir_fd=own))
+        self._answers = self._kept(os.open(ANSWER, _FIFO, dir_fd=own))
+        for name in (READY, ASK, ANSWER):
+            os.chown(name, self._account.uid, self._account.gid, dir_fd=own, follow_symlinks=False)
+        _write_file(own, TURN, b"", self._account)
+        _write_file(own, PID_NAME, b"%d\n" % os.getpid(), self._account)
+        _write_file(own, SCRIPT_NAME, script(self._spool).encode(), self._account)
+        os.fchown(own, self._account.uid, self._account.gid)
+        self._is_furnished = True
+
+    def _kept(self, descriptor: int) -> int:
+        self._descriptors.append(descriptor)
+        return descriptor
+
+    def _ready_directory(self) -> int | None:
+        """Return a descriptor of the caller's own, which ``close`` cannot pull away; None after it."""
+        with self._lock:
+            return None if self._is_closed else os.dup(self._ready)
+
+
+def _locked_directory(spool: Path) -> int:
+    """Return a descriptor of the directory, emptied and ours alone, locked as long as it is open."""
+    while True:
+        try:
+            spool.mkdir(mode=0o700, exist_ok=True)
+            descriptor = os.open(spool, _DIRECTORY)
+        except OSError as error:
+            if error.errno == errno.ENOENT and spool.parent.exists():
+                continue  # it was removed in this moment, by its former owner
+            raise _unwritable(spool, error) from error
+        if _lock(spool, descriptor):
+            os.fchown(descriptor, os.geteuid(), os.getegid())
+            os.fchmod(descriptor, 0o700)
+            _empty(descriptor)
+            return descriptor
+        os.close(descriptor)
+
+
+def _lock(spool: Path, descriptor: int) -> bool:
+    """Lock the directory; whether it still has its path then. BusyError when another process has it locked."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return os.path.samestat(os.stat(spool), os.fstat(descriptor))
+    except BlockingIOError:
+        os.close(descriptor)
+        raise BusyError(
+            f"another process supplies WAL in {spool}", hint=f"its process id is in {spool / PID_NAME}"
+        ) from None
+    except FileNotFoundError:
+        return False
+
+
+def _empty(directory: int) -> None:
+    for name in os.listdir(directory):
+        try:
+            os.unlink(name, dir_fd=directory)
+        except IsADirectoryError:
+            shutil.rmtree(name, dir_fd=directory)
+
+
+def _write_file(directory: int, name: str, content: Buffer, account: Account) -> None:
+    _remove(name, directory)
+    descriptor = os.open(name, _NEW_FILE, 0o600, dir_fd=directory)
+    try:
+        view = memoryview(content)
+        while view:
+            view = view[os.write(descriptor, view) :]
+        os.fchown(descriptor, account.uid, account.gid)
+    finally:
+        os.close(descriptor)
+
+
+def _remove(name: str, directory: int) -> None:
+    with suppress(FileNotFoundError):
+        os.unlink(name, dir_fd=directory)
+
+
+def _unwritable(spool: Path, error: OSError) -> StorageError:
+    kind = NoSpaceError if error.errno in {errno.ENOSPC, errno.EDQUOT} else StorageError
+    return kind(f"cannot write into {spool}: {(error.strerror or 'unknown error').lower()}")

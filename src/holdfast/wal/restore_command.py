@@ -1,0 +1,113 @@
+"""The ``restore_command``: a piece of shell that takes ready WAL by ``mv``, and asks the supplying process else.
+
+PostgreSQL's shell sources the script. A file that lies ``ready`` is taken at the price of one fork; else the script
+asks through one FIFO and waits for a line in the other. That wait cannot outlive the answering process: the script
+opens the FIFO both ways (which never blocks), then for reading alone, and lets the writing end go, so the kernel ends
+the wait as soon as the last writer, the answering process, is gone in whatever way.
+
+What it ends with (``RestoreArchivedFile`` in ``src/backend/access/transam/xlogarchive.c``): 0, the file is in its
+place; 1, it is not in the archive, and recovery ends or goes on with another timeline; above 125, recovery must stop.
+A shell that cannot go on ends with 2, which PostgreSQL takes for "not there": so a trap is set before the script is
+read, and only its deliberate ends lift it.
+"""
+
+from __future__ import annotations
+
+import shlex
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+STOP_EXIT = 126
+"""Ends recovery. Not 127 (the shell's "not found"), so that a log tells the two apart; nor above 128: signals."""
+NOT_THERE_EXIT = 79
+"""What our own command ends with for "not there" when it is asked to: a Python that cannot even start ends with 1."""
+
+SCRIPT_NAME = "fetch"
+ASK, ANSWER, TURN, READY = "ask", "answer", "turn", "ready"
+"""Beside the script: the FIFO of questions, that of answers, the lock of those who ask, the directory of files."""
+PART_SUFFIX = ".part"
+
+_TRAP = f'trap "exit {STOP_EXIT}" 0; set -- "%f" "%p"; '
+
+# $1 is %f, $2 is %p. "own" is the server's copy of a segment in pg_wal, of which it may have more than the archive: a
+# restored file would take its place. Falls through when nobody answers, so that the sourcing line can go on.
+_SCRIPT = """\
+spool=@SPOOL@
+own="${2%/*}/$1"
+if [ -f "$spool/ready/$1" ] && mv -f -- "$spool/ready/$1" "$2" 2>/dev/null; then
+    [ -p "$spool/ask" ] && echo "took $$ $1" 1<>"$spool/ask"
+    trap - 0; exit 0
+fi
+verdict=
+if [ -p "$spool/answer" ] && command exec 9>>"$spool/turn" && flock 9 \\
+    && command exec 3<>"$spool/answer" 4<"$spool/answer" 3>&- && [ -p "$spool/ask" ]; then
+    echo "ask $$ $1" 1<>"$spool/ask"
+    while read -r asker verdict words <&4 && [ "$asker" != "$$" ]; do verdict=; done
+fi
+case $verdict in
+ready)
+    mv -f -- "$spool/ready/$1" "$2" && trap - 0 && exit 0
+    exit 126 ;;
+part)
+    if [ -f "$own" ] && cmp -s -n "$words" -- "$own" "$spool/ready/$1.part"; then trap - 0; exit 1; fi
+    mv -f -- "$spool/ready/$1.part" "$2" && trap - 0 && exit 0
+    exit 126 ;;
+absent)
+    trap - 0; exit 1 ;;
+gap)
+    if [ -f "$own" ] || [ -f standby.signal ]; then trap - 0; exit 1; fi
+    echo "holdfast: $words" >&2
+    exit 126 ;;
+stop)
+    echo "holdfast: $words" >&2
+    exit 126 ;;
+esac
+command exec 4<&- 9>&-
+"""
+
+
+class Verdict(StrEnum):
+    """What the script is told about the file it asked for."""
+
+    READY = "ready"
+    PART = "part"
+    ABSENT = "absent"
+    GAP = "gap"
+    STOP = "stop"
+
+
+def script(spool: Path) -> str:
+    """Return the script that takes from ``spool``."""
+    return _SCRIPT.replace("@SPOOL@", shlex.quote(str(spool)))
+
+
+def supplied_command(spool: Path) -> str:
+    """Return the ``restore_command`` of a server whose WAL is handed over in ``spool`` and nowhere else."""
+    return f"{_TRAP}. {_escaped(shlex.quote(str(spool / SCRIPT_NAME)))}"
+
+
+def shared_command(spool: Path, program: Sequence[str]) -> str:
+    """Return a ``restore_command`` that takes from ``spool``, and runs ``program`` while nobody hands over there.
+
+    The program is given ``%f`` and ``%p``; it ends with 0, with NOT_THERE_EXIT, or with anything else to stop recovery.
+    """
+    source = _escaped(shlex.quote(str(spool / SCRIPT_NAME)))
+    run = _escaped(shlex.join(program))
+    return (
+        f'{_TRAP}test -f {source} && command . {source}; {run} "%f" "%p"; '
+        f"case $? in 0) trap - 0; exit 0;; {NOT_THERE_EXIT}) trap - 0; exit 1;; esac"
+    )
+
+
+def taking_arguments(spool: Path, name: str, path: str) -> list[str]:
+    """Return the command line of a shell that takes one file from ``spool``, as ``supplied_command`` does."""
+    return ["/bin/sh", "-c", f'trap "exit {STOP_EXIT}" 0; . "$0"', str(spool / SCRIPT_NAME), name, path]
+
+
+def _escaped(text: str) -> str:
+    """Return shell text with PostgreSQL's own escape character doubled."""
+    return text.replace("%", "%%")

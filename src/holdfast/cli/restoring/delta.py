@@ -73,12 +73,13 @@ def _plan_words(prepared: PreparedDelta) -> str:
 
     plan = prepared.delta.whole
     taken = text.instant(datetime.fromisoformat(plan.snapshot.started))
+    extent = f"{text.size(plan.size_bytes)} in {text.count(len(plan.files), 'file')}"
     lines = [
         f"snapshot {plan.snapshot.short_id} of {plan.snapshot.service}, taken {taken}",
-        f"  over the copy in {plan.layout.target}: {text.size(plan.size_bytes)} to compare "
-        f"in {text.count(len(plan.files), 'file')}",
+        f"  over the copy in {plan.layout.target}: {extent} to compare",
+        *(f"  {note}" for note in plan.layout.notes),
     ]
-    return "\n".join([*lines, *(f"  {note}" for note in plan.layout.notes)])
+    return "\n".join(lines)
 
 
 def _difference_words(prepared: PreparedDelta, difference: Difference) -> str:

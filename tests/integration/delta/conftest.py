@@ -1,0 +1,69 @@
+"""Fixtures of delta restores: a cluster with something of everything, a snapshot of it, and copies that went astray."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.integration.backup_restore.clusters import make_place, sql
+from tests.integration.backup_restore.stack import StackDirectory
+from tests.integration.delta.copies import content
+from tests.servers.postgres import ClusterFactory, make_shared_directory, postgres_binaries
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.integration.delta.copies import Content
+
+    from holdfast.postgres.local import LocalCluster
+
+
+@pytest.fixture(scope="module")
+def source() -> Iterator[LocalCluster]:
+    """A running cluster with a table in a tablespace, one that does not compress, and a hole in a file."""
+    factory = ClusterFactory(make_shared_directory())
+    try:
+        cluster = factory(postgres_binaries(15), settings={"autovacuum": "off"})
+        place = make_place(factory.directory, "place")
+        sql(
+            cluster,
+            "CREATE EXTENSION pgcrypto",
+            f"CREATE TABLESPACE elsewhere LOCATION '{place}'",
+            "CREATE TABLE item AS SELECT i AS id, gen_random_bytes(400) AS b FROM generate_series(1, 20000) AS i",
+            "CREATE INDEX ON item (id)",
+            "CREATE TABLE far TABLESPACE elsewhere AS SELECT i AS id FROM generate_series(1, 50000) AS i",
+            "CHECKPOINT",
+        )
+        with (cluster.data_directory / "sparse").open("wb") as file:
+            file.write(b"begin" + bytes(8192))
+            file.seek(3 << 20)
+            file.write(b"end")
+        yield cluster
+    finally:
+        factory.close()
+        shutil.rmtree(factory.directory)
+
+
+@pytest.fixture(scope="module")
+def stack(source: LocalCluster, tmp_path_factory: pytest.TempPathFactory) -> StackDirectory:
+    """A repository with one snapshot."""
+    stack = StackDirectory(tmp_path_factory.mktemp("delta"), {"db": source.conninfo()})
+    stack.succeed("init")
+    stack.backup()
+    return stack
+
+
+@pytest.fixture
+def copy(stack: StackDirectory, shared_directory: Path) -> Path:
+    """A restored copy, with its tablespace beside it."""
+    target = shared_directory / "copy"
+    stack.succeed("restore", "db", "--target", target, "--tablespace", f"elsewhere={shared_directory / 'far'}")
+    return target
+
+
+@pytest.fixture
+def wanted(copy: Path) -> Content:
+    """What the snapshot is, to the byte: the copy itself, before anything is done to it."""
+    return content(copy)

@@ -1,0 +1,129 @@
+"""What a delta restore refuses, and leaves to the byte as it was."""
+
+import fcntl
+import os
+import subprocess
+
+import pytest
+from tests.integration.backup_restore.clusters import start_restored
+from tests.integration.backup_restore.stack import finish
+from tests.integration.delta.copies import largest
+from tests.servers.postgres import postgres_binaries
+
+
+def refused(stack, target, *options, code=2):
+    run = stack.run("restore", "db", "--target", target, "--delta", *options)
+    assert run.code == code, str(run)
+    assert run.error["hint"]
+    return run.error["message"]
+
+
+def test_a_running_cluster_is_refused(stack, source, copy, make_cluster):
+    assert "running server" in refused(stack, source.data_directory)
+    cluster = start_restored(make_cluster, source, copy)
+    assert f"running server (process {cluster.pid})" in refused(stack, copy)
+    linked = copy.with_name("linked")
+    linked.symlink_to(copy)
+    assert "running server" in refused(stack, linked)
+
+
+def test_a_server_whose_first_process_was_killed_is_refused_while_its_others_live(stack, copy, make_cluster, source):
+    """The lock names a process that is gone, but its children are still attached to the shared memory."""
+    cluster = start_restored(make_cluster, source, copy)
+    children = [int(each) for each in _children(cluster.pid)]
+    for child in children:
+        os.kill(child, 19)  # SIGSTOP: else they end by themselves at once
+    try:
+        os.kill(cluster.pid, 9)
+        cluster.close()
+        assert "still attached" in refused(stack, copy)
+    finally:
+        for child in children:
+            os.kill(child, 18)
+
+
+def _children(pid):
+    with open(f"/proc/{pid}/task/{pid}/children") as file:
+        return file.read().split()
+
+
+def test_another_cluster_is_refused(stack, make_cluster):
+    other = make_cluster(postgres_binaries(15), "other")
+    other.stop()
+    assert "another cluster" in refused(stack, other.data_directory)
+
+
+def test_what_is_no_data_directory_is_refused(stack, shared_directory, copy):
+    (shared_directory / "empty").mkdir()
+    (shared_directory / "file").touch()
+    assert "not a data directory" in refused(stack, shared_directory / "empty")
+    assert "not a directory" in refused(stack, shared_directory / "file")
+    assert "does not exist" in refused(stack, shared_directory / "nothing")
+    assert "not an absolute path" in refused(stack, "relative")
+    (copy / "global" / "pg_control").write_bytes(bytes(8192))
+    (copy / "holdfast-restore.json").unlink()
+    before = {path: path.stat().st_mtime_ns for path in copy.rglob("*")}
+    assert "no control file that tells" in refused(stack, copy)
+    assert {path: path.stat().st_mtime_ns for path in copy.rglob("*")} == before
+
+
+def test_a_copy_with_the_tablespaces_of_the_cluster_itself_is_refused(stack, source, copy):
+    """As ``cp -a`` leaves it: the link leads to where the cluster that was copied has its own."""
+    place = source.data_directory.parent / "place"
+    link = next((copy / "pg_tblspc").iterdir())
+    link.unlink()
+    link.symlink_to(place)
+    before = sorted(place.rglob("*"))
+    assert "where the cluster itself has it" in refused(stack, copy)
+    assert "in use by the running server" in refused(stack, copy, "--tablespace", f"elsewhere={place}")
+    assert sorted(place.rglob("*")) == before
+
+
+def test_a_tablespace_that_is_none_is_refused(stack, copy, shared_directory):
+    home = shared_directory / "home"
+    home.mkdir()
+    (home / "letters").touch()
+    assert "is none, it holds letters" in refused(stack, copy, "--tablespace", f"elsewhere={home}")
+    assert (home / "letters").exists()
+
+
+def test_two_at_once_are_refused(stack, copy):
+    descriptor = os.open(copy, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    assert "another restore is at work" in refused(stack, copy, code=11)
+    os.close(descriptor)
+
+
+def test_no_space_is_told_before_anything_is_changed(stack, copy):
+    """On a file system of 24 MiB, in a mount namespace of the child's own, to which a smaller copy is taken."""
+    largest(copy / "base").unlink()
+    mount = copy.with_name("mount")
+    mount.mkdir()
+    script = (
+        'mount -t tmpfs -o size=36m none "$0" && cp -a "$1" "$0/copy"; find "$0/copy" -printf "%p %T@\\n" >"$0.1"; '
+        'shift; "$@"; code=$?; find "$0/copy" -printf "%p %T@\\n" >"$0.2"; exit $code'
+    )
+    unshare = ["unshare", "-m", *([] if os.geteuid() == 0 else ["-Ur"]), "sh", "-c", script, mount, copy]
+    child = subprocess.Popen(
+        [*unshare, *stack.command("--json", "restore", "db", "--target", mount / "copy", "--delta")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=stack.environment,
+    )
+    run = finish(child)
+    assert (run.code, run.error["error"]) == (1, "NoSpaceError"), str(run)
+    assert "the copy grows by" in run.error["message"]
+    assert mount.with_name("mount.1").read_text() == mount.with_name("mount.2").read_text() != ""
+
+
+@pytest.mark.parametrize("resumed", [False, True])
+def test_resume_is_not_for_a_broken_off_delta(stack, copy, resumed):
+    run = stack.run("restore", "db", "--target", copy, "--delta", HOLDFAST_CRASH_POINT="delta.tree-cleared")
+    assert run.code == -9
+    far = next((copy / "pg_tblspc").iterdir()).resolve()
+    run = stack.run(
+        "restore", "db", "--target", copy, "--tablespace", f"elsewhere={far}", *(["--resume"] if resumed else [])
+    )
+    assert run.code == 2
+    assert ("run it again with --delta" in run.error["hint"]) == resumed

@@ -84,7 +84,7 @@ class _Search:
         first, last = self._first_expected(held), self._last_expected(held, branches)
         if first is None or last is None:
             return
-        for begin, end in held.runs.missing(first, last):
+        for begin, end in held.complete_runs.missing(first, last):
             yield Gap(held.segment(begin), held.segment(end), self._seen(held, end, branches), self._splits(held, end))
 
     def _first_expected(self, held: TimelineHoldings) -> int | None:
@@ -101,7 +101,7 @@ class _Search:
         """Return the last segment that must be whole: a child's first segment holds the rest of its parent's last."""
         candidates = [branch.lsn // held.segment_size - 1 for branch in branches]
         if held.last is not None:
-            candidates.append(held.last if held.last in held.runs else held.last - 1)
+            candidates.append(held.last if held.last in held.complete_runs else held.last - 1)
         return max(candidates, default=None)
 
     def _is_alive(self, timeline: Timeline) -> bool:

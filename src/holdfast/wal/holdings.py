@@ -79,6 +79,15 @@ class TimelineHoldings:
         return max([*self._numbers[-1:], *self.parts], default=None)
 
     @property
+    def complete_runs(self) -> Runs:
+        """The runs, with the segments among them of which the pieces are all there."""
+        runs = self.runs
+        for number, part in self.parts.items():
+            if part.length_bytes == self.segment_size:
+                runs = runs.joined(number, number)
+        return runs
+
+    @property
     def first(self) -> int | None:
         """The oldest number of which anything is there."""
         return min([*self._numbers[:1], *self.parts], default=None)

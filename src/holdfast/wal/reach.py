@@ -87,21 +87,21 @@ class Path:
     def steps(self, point: SnapshotPoint) -> Iterator[Step]:
         """Yield what follows one another without a hole, from the segment of the snapshot's stop on."""
         number = point.stop // self.segment_size
-        while True:
-            at = self._owner(number)
-            end = self._runs(at, point).end_of_run(number)
-            if end is None:
+        while step := self._run_from(number, point) or self._longest_part(number, point):
+            yield step
+            number = step.last + 1
+            if self.end_of(step) < number * self.segment_size:
                 break
-            last = min(end, self._last_owned(at))
-            yield Step(self._entries[at].timeline, number, last)
-            number = last + 1
-        part = self._longest_part(number, point)
-        if part is not None:
-            yield part
 
     def end_of(self, step: Step) -> Lsn:
         """Return the position just after a step."""
         return step.end if step.end is not None else Lsn((step.last + 1) * self.segment_size)
+
+    def _run_from(self, number: int, point: SnapshotPoint) -> Step | None:
+        """Return the whole segments that recovery reads from a number on, as far as they are of one timeline."""
+        at = self._owner(number)
+        end = self._runs(at, point).end_of_run(number)
+        return None if end is None else Step(self._entries[at].timeline, number, min(end, self._last_owned(at)))
 
     def _archived(self, step: Step) -> datetime | None:
         return self._holdings[step.timeline].archived_at(step.last) if step.timeline in self._holdings else None

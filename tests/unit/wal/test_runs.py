@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -34,7 +36,7 @@ def test_the_end_of_a_run_is_the_last_without_a_hole(numbers, start):
 def test_what_is_missing_is_the_complement(numbers, first, last):
     holes = list(Runs.of(sorted(numbers)).missing(first, last))
     assert {n for begin, end in holes for n in range(begin, end + 1)} == set(range(first, last + 1)) - numbers
-    assert all(begin > end + 1 for (_, end), (begin, _) in zip(holes, holes[1:], strict=False))
+    assert all(begin > end + 1 for (_, end), (begin, _) in itertools.pairwise(holes))
 
 
 @given(NUMBERS, st.integers(0, 60), st.integers(0, 20))

@@ -64,6 +64,12 @@ class CrashPoint(StrEnum):
     FETCH_WRITTEN = "fetch.written"
     FETCH_READY = "fetch.ready"
     FETCH_ANSWERING = "fetch.answering"
+    RECEIVE_SLOT_MADE = "receive.slot-made"
+    RECEIVE_HISTORY_STORED = "receive.history-stored"
+    RECEIVE_RECEIVED = "receive.received"
+    RECEIVE_PIECE_STORED = "receive.piece-stored"
+    RECEIVE_SEGMENT_STORED = "receive.segment-stored"
+    RECEIVE_PIECE_DELETED = "receive.piece-deleted"
 
 
 _NAME, _, _COUNT = os.environ.get("HOLDFAST_CRASH_POINT", "").partition(":")

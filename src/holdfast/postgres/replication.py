@@ -105,12 +105,17 @@ class ReplicationConnection:
             raise ServerError(f"the server names a WAL segment size that cannot be read: {shown!r}")
         return require_segment_size(int(match[1]) * _UNITS[match[2]])
 
+    @property
+    def tells_slot_position(self) -> bool:
+        """Whether the server says what a slot holds: 15 and later do."""
+        return self._connection.server_version >= _READ_SLOT_SINCE
+
     def slot_position(self, slot: str) -> SlotPosition | None:
         """Return what a physical slot holds; None when it holds nothing, or the server (14) cannot tell.
 
         SlotMissingError when there is no such slot, ServerError when it is a logical one.
         """
-        if self._connection.server_version < _READ_SLOT_SINCE:
+        if not self.tells_slot_position:
             return None
         name = require_slot_name(slot)
         kind, restart, timeline = self._one_row("reading the slot", f"READ_REPLICATION_SLOT {name}")

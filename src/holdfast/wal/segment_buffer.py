@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from holdfast.postgres.lsn import Lsn
     from holdfast.postgres.segment import Segment
 
-IN_MEMORY_LIMIT_BYTES = 64 << 20
+IN_MEMORY_LIMIT_BYTES = 32 << 20
 
 
 class SegmentBuffer:

@@ -1,0 +1,125 @@
+"""What the receiver tells of itself to ``wal status``: one small file in the spool, replaced as a whole."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from holdfast import clock
+from holdfast.errors import StorageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+STATE_NAME = "receive.json"
+_WRITTEN_EVERY_S = 1.0
+_GAPS_KEPT = 20
+_MODE = 0o640
+
+
+class Activity(StrEnum):
+    """What the receiver was doing when it last wrote its state."""
+
+    STREAMING = "streaming"
+    WAITING = "waiting"
+    """It lost the server or the repository, and tries again."""
+    ENDED = "ended"
+
+
+class LostWal(msgspec.Struct, frozen=True):
+    """WAL that the server no longer had: segments ``first`` to ``last``, both included; noticed at ``seen``."""
+
+    first: str
+    last: str
+    seen: str
+
+
+class ReceiveState(msgspec.Struct, kw_only=True):
+    """The receiver at one moment. Positions as PostgreSQL writes them, instants ISO 8601 in UTC; None: not known yet.
+
+    ``stored_lsn`` is durable in the repository; ``server_lsn`` is how far the server said that it had flushed.
+    """
+
+    service: str
+    slot: str
+    pid: int
+    activity: Activity = Activity.WAITING
+    system_identifier: str | None = None
+    timeline: int | None = None
+    received_lsn: str | None = None
+    stored_lsn: str | None = None
+    server_lsn: str | None = None
+    is_synchronous: bool = False
+    last_message: str | None = None
+    last_stored: str | None = None
+    last_error: str | None = None
+    last_error_at: str | None = None
+    lost_wal: list[LostWal] = []
+    written: str = ""
+
+
+class StateFile:
+    """The state and its file. What was lost is carried over from run to run: only a new base backup mends it."""
+
+    def __init__(self, spool: Path, service: str, slot: str) -> None:
+        """Take over what the last run left. StorageError when the spool cannot be written."""
+        self._path = os.path.join(spool, STATE_NAME)
+        before = read_state(spool)
+        self.state = ReceiveState(service=service, slot=slot, pid=os.getpid())
+        if before is not None:
+            self.state.system_identifier = before.system_identifier
+            self.state.stored_lsn, self.state.timeline = before.stored_lsn, before.timeline
+            self.state.lost_wal = before.lost_wal
+        self._due_at = float("-inf")
+        self.write()
+
+    def fail(self, message: str) -> None:
+        """Note what went wrong."""
+        self.state.last_error, self.state.last_error_at = message, now_text()
+        self.state.activity = Activity.WAITING
+        self.write()
+
+    def lose(self, first: str, last: str) -> None:
+        """Note WAL that nobody has any more."""
+        self.state.lost_wal = [*self.state.lost_wal, LostWal(first, last, now_text())][-_GAPS_KEPT:]
+        self.write()
+
+    def write_sometimes(self) -> None:
+        """Write the state unless it was written within the last second."""
+        if clock.monotonic() >= self._due_at:
+            self.write()
+
+    def write(self) -> None:
+        """Write the state; StorageError when the spool cannot be written."""
+        self._due_at = clock.monotonic() + _WRITTEN_EVERY_S
+        self.state.written = now_text()
+        temporary = f"{self._path}.new"
+        try:
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, _MODE)
+            try:
+                os.write(descriptor, msgspec.json.encode(self.state) + b"\n")
+            finally:
+                os.close(descriptor)
+            os.replace(temporary, self._path)
+        except OSError as error:
+            reason = (error.strerror or "unknown error").lower()
+            raise StorageError(
+                f"cannot write {self._path}: {reason}",
+                hint="see 'wal: spool:' of the service: this account must own it",
+            ) from error
+
+
+def read_state(spool: Path) -> ReceiveState | None:
+    """Return what a receiver last wrote; None when there is nothing, or nothing that can be read."""
+    with suppress(OSError, msgspec.MsgspecError), open(os.path.join(spool, STATE_NAME), "rb") as file:
+        return msgspec.json.decode(file.read(), type=ReceiveState)
+    return None
+
+
+def now_text() -> str:
+    """Return the present instant as the state writes it."""
+    return clock.now().isoformat(timespec="milliseconds")

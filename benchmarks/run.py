@@ -11,11 +11,12 @@ from pathlib import Path
 
 from benchmarks import cluster as bench_cluster
 from benchmarks.command_line import measure_command_line
+from benchmarks.delta import measure_delta
 from benchmarks.local_files import measure_local
 from benchmarks.object_store import measure_object_store
 from benchmarks.peers import versions
 
-PARTS = {"local": measure_local, "s3": measure_object_store, "cli": measure_command_line}
+PARTS = {"local": measure_local, "s3": measure_object_store, "cli": measure_command_line, "delta": measure_delta}
 
 
 def main() -> None:

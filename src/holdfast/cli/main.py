@@ -41,6 +41,13 @@ COMMANDS: dict[str, Leaf | Branch] = {
     "stats": Leaf("holdfast.cli.stats:stats", "Measure what the backups hold and what they cost."),
     "check": Leaf("holdfast.cli.check:check", "Check that everything is there and is what was stored."),
     "doctor": Leaf("holdfast.cli.doctor:doctor", "Check everything that a backup and a restore will need."),
+    "wal": Branch(
+        "Archive every WAL segment, and find it again.",
+        {
+            "setup": Leaf("holdfast.cli.wal.setup:setup", "Make archiving ready, and print the server's settings."),
+            "push": Leaf("holdfast.cli.wal.push:push", "Store one WAL file: what archive_command runs."),
+        },
+    ),
     "key": Branch(
         "Say who can open the repository.",
         {

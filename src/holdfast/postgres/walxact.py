@@ -98,6 +98,18 @@ class TransactionEnds:
         """Return how many there are."""
         return len(self.xids)
 
+    def where(self, chosen: NDArray[np.bool_]) -> TransactionEnds:
+        """Return those rows for which ``chosen`` is true."""
+        kept = np.cumsum(chosen) - 1
+        return TransactionEnds(
+            self.xids[chosen],
+            self.are_commits[chosen],
+            self.times_us[chosen],
+            self.starts[chosen],
+            self.ends[chosen],
+            {int(kept[row]): ids for row, ids in self.subtransactions.items() if chosen[row]},
+        )
+
     def row(self, number: int, timeline: Timeline) -> TransactionEnd:
         """Return one of them; the records do not say on which timeline they are."""
         return TransactionEnd(

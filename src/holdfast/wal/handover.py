@@ -132,7 +132,7 @@ class Handover:
                 assert readable
                 *lines, unread = (unread + os.read(self._asked, _READ_BYTES)).split(b"\n")
                 for line in lines:
-                    match line.decode("ascii", "replace").split():
+                    match line.decode("ascii", "replace").split(" ", 2):
                         case ["ask" | "took" as verb, asker, name]:
                             act(Request(verb == "ask", asker, name))
         finally:

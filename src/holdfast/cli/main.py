@@ -46,6 +46,7 @@ COMMANDS: dict[str, Leaf | Branch] = {
         {
             "setup": Leaf("holdfast.cli.wal.setup:setup", "Make archiving ready, and print the server's settings."),
             "push": Leaf("holdfast.cli.wal.push:push", "Store one WAL file: what archive_command runs."),
+            "receive": Leaf("holdfast.cli.wal.receive:receive", "Receive WAL from the server as it is written."),
         },
     ),
     "key": Branch(

@@ -8,10 +8,7 @@ proven is taken to differ; when it is fetched, only the blocks that really do ar
 
 from __future__ import annotations
 
-import errno
 import mmap
-import os
-import stat
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
@@ -21,10 +18,10 @@ import numpy as np
 from holdfast.repository.crew import Crew
 from holdfast.repository.frames import CHUNK_LIMIT_BYTES
 from holdfast.repository.pack import PackKind
+from holdfast.restore.delta_read import CopyReader, Run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from holdfast.progress import Reporter
     from holdfast.repository.keys import Keys
@@ -32,23 +29,13 @@ if TYPE_CHECKING:
     from holdfast.restore.plan import RestorePlan
 
 _JOB_BYTES = 16 << 20
-_ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EIO, errno.ENXIO}
-"""Not there, something else than a file, or not to be read any more: it will be written anew."""
-
-
-class _Run(NamedTuple):
-    """A part of a file, by the file's number."""
-
-    file: int
-    offset: int
-    length: int
 
 
 class _Candidate(NamedTuple):
     """Runs that may be a chunk, back to back; ``wants`` are the positions of the wants that it would prove."""
 
     chunk: bytes
-    runs: list[_Run]
+    runs: list[Run]
     wants: np.ndarray
 
 
@@ -62,24 +49,6 @@ def differing_wants(plan: RestorePlan, reader: ChunkReader, keys: Keys, reporter
     return plan.wants[~is_proven]
 
 
-def open_copy(path: Path) -> int | None:
-    """Return a descriptor of a file of the copy that may be kept; None where there is none.
-
-    A file with a second name is not one: it may belong to another cluster (``cp -al``, ``pg_upgrade --link``).
-    """
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError as error:
-        if error.errno in _ABSENT:
-            return None
-        raise
-    status = os.fstat(descriptor)
-    if stat.S_ISREG(status.st_mode) and status.st_nlink == 1:
-        return descriptor
-    os.close(descriptor)
-    return None
-
-
 class _Comparison:
     """Hashes candidates in several threads; each marks wants of its own, so there is nothing to lock."""
 
@@ -89,7 +58,7 @@ class _Comparison:
 
     @contextmanager
     def worker(self) -> Iterator[Callable[[list[_Candidate]], None]]:
-        with mmap.mmap(-1, CHUNK_LIMIT_BYTES) as area, memoryview(area) as buffer, _Descriptors(self._plan) as files:
+        with mmap.mmap(-1, CHUNK_LIMIT_BYTES) as area, memoryview(area) as buffer, CopyReader(self._plan) as files:
 
             def compare(job: list[_Candidate]) -> None:
                 for candidate in job:
@@ -97,57 +66,11 @@ class _Comparison:
 
             yield compare
 
-    def _compare(self, candidate: _Candidate, files: _Descriptors, buffer: memoryview) -> None:
-        filled = 0
-        for run in candidate.runs:
-            with buffer[filled : filled + run.length] as part:
-                if not files.fill(run, part):
-                    return
-            filled += run.length
-        with buffer[:filled] as content:
-            if self._chunk_id(content) == candidate.chunk:
+    def _compare(self, candidate: _Candidate, files: CopyReader, buffer: memoryview) -> None:
+        with files.content(candidate.runs, buffer) as content:
+            if content is not None and self._chunk_id(content) == candidate.chunk:
                 self._is_proven[candidate.wants] = True
-                self._reporter.advance(int(self._plan.wants["length"][candidate.wants].sum()))
-
-
-class _Descriptors:
-    """The file that one thread read last, kept open: what it reads next is mostly of the same."""
-
-    def __init__(self, plan: RestorePlan) -> None:
-        self._files = plan.files
-        self._number = self._descriptor = -1
-
-    def __enter__(self) -> _Descriptors:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._close()
-
-    def fill(self, run: _Run, part: memoryview) -> bool:
-        """Fill a buffer from a file; whether there was as much."""
-        if run.file != self._number:
-            self._close()
-            opened = open_copy(self._files[run.file].path)
-            self._number, self._descriptor = run.file, -1 if opened is None else opened
-        if self._descriptor < 0:
-            return False
-        filled = 0
-        try:
-            while filled < run.length:
-                count = os.preadv(self._descriptor, [part[filled:]], run.offset + filled)
-                if not count:
-                    return False
-                filled += count
-        except OSError as error:
-            if error.errno == errno.EIO:
-                return False
-            raise
-        return True
-
-    def _close(self) -> None:
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-        self._number = self._descriptor = -1
+        self._reporter.advance(int(self._plan.wants["length"][candidate.wants].sum()))
 
 
 def _in_natural_places(wants: np.ndarray, open_: np.ndarray, reader: ChunkReader) -> Iterator[list[_Candidate]]:
@@ -163,7 +86,7 @@ def _in_natural_places(wants: np.ndarray, open_: np.ndarray, reader: ChunkReader
     candidates = (
         _Candidate(
             ids[number].tobytes(),
-            [_Run(int(keys[first, 0]), int(keys[first, 1]), int(plain[order[first]]))],
+            [Run(int(keys[first, 0]), int(keys[first, 1]), int(plain[order[first]]))],
             open_[order[first:after]],
         )
         for number, (first, after) in enumerate(zip(groups[:-1].tolist(), groups[1:].tolist(), strict=True))
@@ -187,7 +110,7 @@ def _in_pieces(wants: np.ndarray, open_: np.ndarray, reader: ChunkReader) -> Ite
     candidates = (
         _Candidate(
             ids[number].tobytes(),
-            [_Run(*run) for run in wanted[pieces][["file", "file_offset", "length"]].tolist()],
+            [Run(*run) for run in wanted[pieces][["file", "file_offset", "length"]].tolist()],
             open_[pieces],
         )
         for number, pieces in enumerate(np.split(by_set, groups[1:-1]) if len(by_set) else [])

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from holdfast.restore.delta_compare import open_copy
+from holdfast.restore.delta_read import open_copy
 from holdfast.restore.tree import finish_path, open_to_write
 from holdfast.restore.writing import OpenFiles
 
@@ -100,10 +100,8 @@ def _between(extents: np.ndarray, size: int) -> Iterator[tuple[int, int]]:
 
 def _differing_runs(data: memoryview, present: bytes) -> list[tuple[int, int]]:
     """Return where ``data`` differs from what is there, in runs of blocks; all of it when most differs."""
-    if data == present:
-        return []
     if len(present) < len(data) or len(data) % BLOCK_BYTES:
-        return [(0, len(data))]
+        return [] if bytes(data) == present else [(0, len(data))]
     wanted, found = (np.frombuffer(each, dtype=np.uint64).reshape(-1, BLOCK_BYTES // 8) for each in (data, present))
     differs = (wanted != found).any(axis=1)
     if differs.mean() >= _WHOLE_FROM:

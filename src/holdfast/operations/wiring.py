@@ -32,7 +32,7 @@ def open_stack_repository(stack: Stack, asked: str | None = None, service: str |
 
 def make_storage(config: RepositoryConfig) -> Storage:
     """Return the storage of a repository, in all its wrappers."""
-    return open_storage(config.url, _storage_options(config))
+    return open_storage(config.url, storage_options(config))
 
 
 def make_cache(repository_id: str) -> ObjectCache:
@@ -80,7 +80,8 @@ def connection_string(config: PostgresConfig) -> str:
     return make_conninfo(config.connection, password=config.password.read().reveal())
 
 
-def _storage_options(config: RepositoryConfig) -> StorageOptions:
+def storage_options(config: RepositoryConfig) -> StorageOptions:
+    """Return how a repository's location is reached; secrets are read now."""
     s3 = config.s3
     if s3 is None:
         return StorageOptions(

@@ -1,0 +1,38 @@
+"""``holdfast wal push``: what ``archive_command`` runs. ``cli.entry`` has a shorter way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from holdfast.cli.completion import service_names
+from holdfast.cli.invocation import Invocation
+
+
+def push(
+    ctx: typer.Context,
+    service: str = typer.Argument(help="The service, by its name in the stack file.", autocompletion=service_names),
+    path: str = typer.Argument(help="The WAL file, as PostgreSQL gives it: %p."),
+    settings: Path | None = typer.Option(
+        None, "--settings", metavar="FILE", help="The compiled settings that 'holdfast wal setup' wrote into the spool."
+    ),
+) -> None:
+    """Store one WAL file of a service in its archive; done only when it is durable there."""
+    from holdfast.config.load import find_stack_file, load_stack
+    from holdfast.operations.wal.compilation import settings_path
+    from holdfast.operations.wal.push import push as operation
+
+    run = Invocation.of(ctx)
+    place = settings or settings_path(load_stack(find_stack_file(run.config)), service)
+    result = operation(service, path, str(place))
+    for warning in result.warnings:
+        run.output.say(f"warning: {warning}")
+    message = {
+        "file": result.shipped.name if result.shipped else None,
+        "outcome": result.shipped.outcome.value if result.shipped else "given up",
+        "size_bytes": result.shipped.size_bytes if result.shipped else 0,
+        "ahead": result.ahead,
+        "warnings": list(result.warnings),
+    }
+    run.output.emit("wal_pushed", message, lambda: f"{message['file']}: {message['outcome']}")

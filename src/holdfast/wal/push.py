@@ -1,0 +1,132 @@
+"""The direct push: the file that ``archive_command`` asks for, and a bounded batch of those that will follow."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from holdfast.errors import HoldfastError, NoRepositoryError, ServerError, StorageError
+from holdfast.postgres.segment import is_segment_name
+from holdfast.wal.ahead import Batch, threads_for, within
+from holdfast.wal.ownership import require_own
+from holdfast.wal.queue import Standing, StateFile, queue_of, unanswered_files
+from holdfast.wal.ready import wal_directory
+from holdfast.wal.settings import WalSettings, WhenFull
+from holdfast.wal.ship import Shipped, Shipper
+from holdfast.wal.spool import Spool
+from holdfast.wal.surrender import give_up, noted_gaps, settle_gaps
+
+if TYPE_CHECKING:
+    from holdfast.wal.archive import WalArchive
+
+BATCH_FILES = 64
+_BATCH_S = 3.0
+_BY = "push"
+_NEW_BASE = "recovery cannot cross the gap: run 'holdfast backup' as soon as the repository is back"
+
+
+class ArchiveMaker(Protocol):
+    """An open repository's archive, for a number of threads that work on one file."""
+
+    def __call__(self, threads: int) -> WalArchive:
+        """Return the archive."""
+        ...
+
+
+class Connector(Protocol):
+    """Opens the repository that settings name."""
+
+    def __call__(self, settings: WalSettings) -> ArchiveMaker:
+        """Return its archive; NoRepositoryError, VerificationError (it is another repository), StorageError."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class PushResult:
+    """What a push came to: the file (None: it was given up), how many more went ahead, and what must be heard."""
+
+    shipped: Shipped | None
+    ahead: int
+    warnings: tuple[str, ...]
+
+
+def push(settings: WalSettings, path: str, connect: Connector) -> PushResult:
+    """Store a file durably and return; the next ones in the queue go with it where there are any.
+
+    Raises what ``Shipper.ship`` does, and HoldfastError when this cluster may not be archived. With ``when_full: drop``
+    a segment that the storage keeps from being archived while the queue is full is given up, with a note.
+    """
+    require_own(path, settings.data_directory)
+    spool = Spool(settings.spool, settings.repository_id)
+    name = os.path.basename(path)
+    try:
+        archive_with = connect(settings)
+        shipper = Shipper(settings, archive_with(settings.threads), spool)
+        shipped = shipper.ship(path)
+    except HoldfastError as error:
+        return _answer_failure(settings, spool, name, error)
+    ahead = _push_ahead(settings, spool, archive_with, name)
+    warnings = _settle(settings, spool, archive_with(1))
+    standing = _standing(settings, spool, but=name)
+    if standing.is_full:
+        warnings += (f"the queue is full: {standing.queue}",)
+    StateFile(settings.spool, _BY).tell_success(name, standing)
+    spool.clean(wal_directory(settings.data_directory))
+    return PushResult(shipped, ahead, warnings)
+
+
+def _push_ahead(settings: WalSettings, spool: Spool, archive_with: ArchiveMaker, name: str) -> int:
+    """Ship some of what waits; what goes wrong here will be said when the server asks for that file."""
+    try:
+        waiting = _waiting(settings, spool, but=name)
+        if not waiting:
+            return 0
+        batch = Batch(Shipper(settings, archive_with(1), spool), threads_for(settings))
+        batch.ship(within(waiting[:BATCH_FILES], _BATCH_S))
+    except (StorageError, ServerError):
+        return 0
+    return len(batch.shipped)
+
+
+def _answer_failure(settings: WalSettings, spool: Spool, name: str, error: HoldfastError) -> PushResult:
+    """Raise the error, or give the segment up where the stack file says so."""
+    standing = _standing(settings, spool)
+    is_unreachable = isinstance(error, StorageError | NoRepositoryError)
+    drops = standing.is_full and is_unreachable and settings.when_full is WhenFull.DROP and is_segment_name(name)
+    if drops:
+        give_up(spool, name, error)
+        standing = _standing(settings, spool, but=name)
+    StateFile(settings.spool, _BY).tell_failure(name, error, standing)
+    if drops:
+        lost = f"GAVE UP {name}, as the queue is full and the stack file says so: {error.message}; {_NEW_BASE}"
+        return PushResult(None, 0, (lost,))
+    if standing.is_full:
+        error.details += (f"the queue is full: {standing.queue}",)
+    raise error
+
+
+def _settle(settings: WalSettings, spool: Spool, archive: WalArchive) -> tuple[str, ...]:
+    noted = noted_gaps(spool)
+    if not noted:
+        return ()
+    try:
+        closed = settle_gaps(settings, archive, Shipper(settings, archive, spool), spool)
+    except StorageError as error:
+        return (f"the gap records could not be stored: {error.message}",)
+    return tuple(
+        f"{name} had been given up, and is in the archive after all" if name in closed else f"gap: {name}; {_NEW_BASE}"
+        for name in noted
+    )
+
+
+def _waiting(settings: WalSettings, spool: Spool, *, but: str = "") -> list[str]:
+    return [path for path in unanswered_files(settings, spool) if os.path.basename(path) != but]
+
+
+def _standing(settings: WalSettings, spool: Spool, *, but: str = "") -> Standing:
+    try:
+        queue = queue_of(settings, _waiting(settings, spool, but=but))
+    except ServerError:  # it cannot be listed: the push itself is what counts
+        queue = None
+    return Standing(queue, noted_gaps(spool))

@@ -1,6 +1,6 @@
 """The console script: takes the short way for what PostgreSQL runs once per WAL segment, the full one for the rest.
 
-``wal push``, ``wal fetch`` and ``wal serve`` with ``--settings`` need neither typer nor pydantic nor YAML: those cost
+``wal push`` and ``wal serve`` with ``--settings`` need neither typer nor pydantic nor YAML: those cost
 several times what the work itself costs. A command line that is not exactly of the known form goes the full way, which
 knows every option and every complaint; both ways end in the same operations.
 """
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "push": "holdfast.operations.wal.push",
-    "fetch": "holdfast.operations.wal.fetch",
     "serve": "holdfast.operations.wal.serve",
 }
 """Where each command's ``run_short(service, operands, settings_file)`` is; it raises HoldfastError as operations do."""
@@ -39,6 +38,11 @@ class ShortCall(NamedTuple):
 
 def run() -> NoReturn:
     """Run the command line of this process and end with its exit code."""
+    if "fetch" in sys.argv:
+        from holdfast.cli.wal import recovering
+
+        if recovering.is_wal_fetch(sys.argv[1:]):
+            recovering.run(sys.argv[1:])
     call = parse_short(sys.argv[1:])
     if call is None:
         from holdfast.cli.main import run as run_in_full

@@ -46,6 +46,9 @@ COMMANDS: dict[str, Leaf | Branch] = {
         {
             "setup": Leaf("holdfast.cli.wal.setup:setup", "Make archiving ready, and print the server's settings."),
             "push": Leaf("holdfast.cli.wal.push:push", "Store one WAL file: what archive_command runs."),
+            "find": Leaf("holdfast.cli.wal.find:find", "Find the instant to recover to, in the archived WAL."),
+            "fetch": Leaf("holdfast.cli.wal.fetch:fetch", "Fetch one WAL file: what restore_command runs."),
+            "serve": Leaf("holdfast.cli.wal.serve:serve", "Ship WAL ahead of archive_command."),
             "receive": Leaf("holdfast.cli.wal.receive:receive", "Receive WAL from the server as it is written."),
         },
     ),

@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING
 
 from holdfast import crashpoint
 from holdfast.crashpoint import CrashPoint
-from holdfast.errors import DamageError, NotFoundError, StorageError, TransientStorageError, VerificationError
+from holdfast.errors import (
+    DamageError,
+    NotFoundError,
+    StorageError,
+    TransientStorageError,
+    UsageError,
+    VerificationError,
+)
 from holdfast.postgres.segment import partial_name
 from holdfast.postgres.timeline import parse_history
 from holdfast.wal.beginning import read_beginning
@@ -27,6 +34,7 @@ if TYPE_CHECKING:
     from holdfast.wal.names import ArchivedFile
     from holdfast.wal.route import Route
 
+_ASKED_FOR = frozenset({WalFileKind.SEGMENT, WalFileKind.HISTORY, WalFileKind.PARTIAL, WalFileKind.BACKUP})
 _LOOKS = 5
 _LONG_HEADER_BYTES = 40
 """``SizeOfXLogLongPHD``: a segment of which there is less tells nothing."""
@@ -72,9 +80,11 @@ class WalSource:
 
     def whole(self, name: str) -> bytearray:
         """Return a file that is whole in the archive and is what its name says; NotFoundError, DamageError."""
+        if (kind := kind_of(name)) not in _ASKED_FOR:
+            raise UsageError(f"{name} is a file of the archive's own, which recovery does not ask for")
         content = self._archive.get(name)
         self._require(name, content)
-        if kind_of(name) is WalFileKind.SEGMENT:
+        if kind is WalFileKind.SEGMENT:
             self._cut_off(self._route.segment(name), content)
         crashpoint.reach(CrashPoint.FETCH_RECEIVED)
         return content

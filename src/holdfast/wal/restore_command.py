@@ -13,6 +13,7 @@ read, and only its deliberate ends lift it.
 
 from __future__ import annotations
 
+import os
 import shlex
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -26,12 +27,16 @@ STOP_EXIT = 126
 NOT_THERE_EXIT = 79
 """What our own command ends with for "not there" when it is asked to: a Python that cannot even start ends with 1."""
 
+SPOOL_NAME = "holdfast-supply"
+"""What the directory is called in ``pg_wal``, the best place for it."""
 SCRIPT_NAME = "fetch"
 ASK, ANSWER, TURN, READY = "ask", "answer", "turn", "ready"
 """Beside the script: the FIFO of questions, that of answers, the lock of those who ask, the directory of files."""
 PART_SUFFIX = ".part"
 
-_TRAP = f'trap "exit {STOP_EXIT}" 0; set -- "%f" "%p"; '
+_NOBODY = 78
+_STOP = f'trap "exit {STOP_EXIT}" 0'
+_BEGIN = f'{_STOP}; set -- "%f" "%p"; '
 
 # $1 is %f, $2 is %p. "own" is the server's copy of a segment in pg_wal, of which it may have more than the archive: a
 # restored file would take its place. Falls through when nobody answers, so that the sourcing line can go on.
@@ -87,7 +92,7 @@ def script(spool: Path) -> str:
 
 def supplied_command(spool: Path) -> str:
     """Return the ``restore_command`` of a server whose WAL is handed over in ``spool`` and nowhere else."""
-    return f"{_TRAP}. {_escaped(shlex.quote(str(spool / SCRIPT_NAME)))}"
+    return f"{_BEGIN}. {_escaped(shlex.quote(str(spool / SCRIPT_NAME)))}"
 
 
 def shared_command(spool: Path, program: Sequence[str]) -> str:
@@ -98,14 +103,26 @@ def shared_command(spool: Path, program: Sequence[str]) -> str:
     source = _escaped(shlex.quote(str(spool / SCRIPT_NAME)))
     run = _escaped(shlex.join(program))
     return (
-        f'{_TRAP}test -f {source} && command . {source}; {run} "%f" "%p"; '
+        f'{_BEGIN}test -f {source} && command . {source}; {run} "%f" "%p"; '
         f"case $? in 0) trap - 0; exit 0;; {NOT_THERE_EXIT}) trap - 0; exit 1;; esac"
     )
 
 
-def taking_arguments(spool: Path, name: str, path: str) -> list[str]:
-    """Return the command line of a shell that takes one file from ``spool``, as ``supplied_command`` does."""
-    return ["/bin/sh", "-c", f'trap "exit {STOP_EXIT}" 0; . "$0"', str(spool / SCRIPT_NAME), name, path]
+def taking_arguments(spool: str, name: str, path: str, not_there_exit: int) -> list[str]:
+    """Return the command line of a shell that takes one file from ``spool``; it ends as a ``restore_command`` does."""
+    line = f'{_STOP}; ({_STOP}; . "$0"); case $? in {_ends(not_there_exit)} esac'
+    return ["/bin/sh", "-c", line, os.path.join(spool, SCRIPT_NAME), name, path]
+
+
+def asking_arguments(spool: str, name: str, path: str, not_there_exit: int, otherwise: Sequence[str]) -> list[str]:
+    """Return the same for a shell that becomes ``otherwise`` when nobody hands over in ``spool``."""
+    take = f'({_STOP}; test -f "$0" && command . "$0"; trap - 0; exit {_NOBODY})'
+    line = f'{_STOP}; {take}; case $? in {_ends(not_there_exit)} {_NOBODY}) shift 2; exec "$@";; esac'
+    return ["/bin/sh", "-c", line, os.path.join(spool, SCRIPT_NAME), name, path, *otherwise]
+
+
+def _ends(not_there_exit: int) -> str:
+    return f"0) trap - 0; exit 0;; 1) trap - 0; exit {not_there_exit};;"
 
 
 def _escaped(text: str) -> str:

@@ -29,9 +29,6 @@ if TYPE_CHECKING:
     from holdfast.wal.archive import WalArchive
     from holdfast.wal.handover import Request
 
-SPOOL_NAME = "holdfast-supply"
-"""What the directory is called in ``pg_wal``, the best place for it."""
-
 _GAP_HINT = "'holdfast wal status' shows the gaps and what is reachable"
 
 

@@ -16,7 +16,8 @@ from holdfast.storage.memory import MemoryStorage
 from holdfast.wal.archive import WalArchive
 from holdfast.wal.names import object_name, piece_name
 from holdfast.wal.prefetch import PrefetchLimits
-from holdfast.wal.supply import SPOOL_NAME, SupplyOptions, WalSupply
+from holdfast.wal.restore_command import SPOOL_NAME
+from holdfast.wal.supply import SupplyOptions, WalSupply
 
 if TYPE_CHECKING:
     from collections.abc import Callable

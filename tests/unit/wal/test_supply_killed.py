@@ -15,7 +15,8 @@ from tests.unit.wal.test_supply import DONE, KEYS, STOP, push, wait_until
 
 from holdfast.storage.memory import MemoryStorage
 from holdfast.wal.archive import WalArchive
-from holdfast.wal.supply import SPOOL_NAME, SupplyOptions, WalSupply
+from holdfast.wal.restore_command import SPOOL_NAME
+from holdfast.wal.supply import SupplyOptions, WalSupply
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +14,7 @@ from holdfast.postgres.belonging import require_data_directory_of
 from holdfast.postgres.initdb import quoted_setting
 from holdfast.postgres.server import Server
 from holdfast.wal.archive_command import command_line
+from holdfast.wal.restore_command import NOT_THERE_EXIT, SPOOL_NAME, shared_command
 from holdfast.wal.spool import clear_acknowledgements
 
 if TYPE_CHECKING:
@@ -68,9 +68,9 @@ def set_up(stack_file: Path, stack: Stack, service: str) -> ArchivingSetup:
 
 def archiving_settings(stack: Stack, service: str, program: Sequence[str]) -> dict[str, str]:
     """Return what postgresql.conf must say so that this service's WAL is archived, and found again by a recovery."""
-    fetch = shlex.join([*program, "wal", "fetch", service]).replace("%", "%%")
+    fetch = [*program, "wal", "fetch", service, "--not-there-exit", str(NOT_THERE_EXIT)]
     return {
         "archive_mode": "on",
         "archive_command": command_line(str(spool_directory(stack, service))),
-        "restore_command": f'{fetch} %f "%p"',
+        "restore_command": shared_command(Path("pg_wal") / SPOOL_NAME, fetch),
     }

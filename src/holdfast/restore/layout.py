@@ -38,6 +38,10 @@ class Layout(Protocol):
         """Return where an entry goes, None when it is not restored."""
         ...
 
+    def is_filled(self, entry: Entry) -> bool:
+        """Return whether a file gets its content; if not, it is made with its length, and reads as zeros."""
+        ...
+
     def link(self, entry: Entry) -> bytes:
         """Return what a symbolic link points to here."""
         ...

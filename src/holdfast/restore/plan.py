@@ -7,6 +7,7 @@ import shutil
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 
 from holdfast.errors import NoSpaceError, PermissionRefusedError, UsageError
@@ -74,7 +75,8 @@ def make_plan(snapshot: Snapshot, entries: Iterable[Entry], reader: ChunkReader,
     ]
     require_contained(placed, layout.roots)
     regular = [(entry, path) for entry, path in placed if entry.kind is EntryKind.FILE]
-    wants = _wants([entry for entry, _ in regular], reader)
+    filled = [entry if layout.is_filled(entry) else _hollow(entry) for entry, _ in regular]
+    wants = _wants(filled, reader)
     content = np.bincount(wants["file"], weights=wants["length"], minlength=len(regular)).astype(np.int64)
     files = tuple(
         PlannedFile(entry, path, int(count)) for (entry, path), count in zip(regular, content.tolist(), strict=True)
@@ -144,6 +146,11 @@ def _require_reachable(root: Path) -> None:
         raise PermissionRefusedError(
             f"no permission to look into {error.filename}", hint="restore as root, or to a directory of your own"
         ) from error
+
+
+def _hollow(entry: Entry) -> Entry:
+    """Return an entry without content: of its length, and all of it a hole."""
+    return msgspec.structs.replace(entry, extents=b"", extent_chunks=())
 
 
 def _wants(entries: list[Entry], reader: ChunkReader) -> np.ndarray:

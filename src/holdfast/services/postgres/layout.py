@@ -107,6 +107,10 @@ class PostgresLayout:
             return self._places[int(match[1])] / os.fsdecode(match[2])
         return self.target / os.fsdecode(entry.path)
 
+    def is_filled(self, entry: Entry) -> bool:
+        """Return whether a file gets its content: all do, where a whole cluster is restored."""
+        return True
+
     def link(self, entry: Entry) -> bytes:
         """Return where a tablespace's link points to here; other links stay as they were."""
         match = _IN_TABLESPACE.fullmatch(entry.path)

@@ -163,6 +163,7 @@ def _snapshot_facts(
         encoding=facts.encoding,
         tablespaces=tuple(TablespaceFact(t.oid, t.name, t.location, t.is_in_place) for t in facts.tablespaces),
         databases=tuple(database.name for database in facts.databases),
+        database_numbers={database.name: database.oid for database in facts.databases},
         recovery_settings=facts.recovery_settings,
         wal_segments=tuple(segment.name for segment in segments),
         corrupt_pages=tuple(corrupt),

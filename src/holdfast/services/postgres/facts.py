@@ -29,6 +29,7 @@ class CorruptPage(msgspec.Struct, frozen=True):
 class PostgresFacts(msgspec.Struct, frozen=True, kw_only=True):
     """The facts of one snapshot. LSNs as PostgreSQL writes them; WAL from ``start_lsn`` to ``stop_lsn`` is inside.
 
+    ``database_numbers``: each database's number (OID), which its directories are named by; empty in older snapshots.
     ``stop_time``: the server's clock when the backup had stopped (ISO 8601, UTC); empty in snapshots of older versions.
     """
 
@@ -48,6 +49,7 @@ class PostgresFacts(msgspec.Struct, frozen=True, kw_only=True):
     stop_time: str = ""
     tablespaces: tuple[TablespaceFact, ...] = ()
     databases: tuple[str, ...] = ()
+    database_numbers: dict[str, int] = {}
     recovery_settings: dict[str, str] = {}
     wal_segments: tuple[str, ...] = ()
     corrupt_pages: tuple[CorruptPage, ...] = ()

@@ -41,6 +41,7 @@ class ObjectType(IntEnum):
     SNAPSHOT = ord("S")
     SESSION = ord("W")
     WAL = ord("L")
+    JOURNAL = ord("J")
 
 
 def seal_object(keys: Keys, kind: ObjectType, name: str, content: bytes) -> bytes:

@@ -1,0 +1,68 @@
+"""Delete the checkpoints of a service: what was in service before its restores in place, and is no longer wanted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from holdfast.errors import HoldfastError, UsageError
+from holdfast.model import new_object_id
+from holdfast.operations.in_place import place
+from holdfast.operations.in_place.deeds import Deed, repository_of
+from holdfast.restore import checkpoint
+from holdfast.restore.journal import new_entry
+from holdfast.restore.swap import unfinished_swap
+
+if TYPE_CHECKING:
+    from holdfast.config.models import Stack
+    from holdfast.progress import Reporter
+    from holdfast.restore.checkpoint import Checkpoint
+    from holdfast.restore.state import StateDirectory
+
+ACTION = "drop checkpoint"
+
+
+@dataclass(frozen=True)
+class PreparedDrop:
+    """The checkpoints to delete, oldest first."""
+
+    stack: Stack
+    service: str
+    state: StateDirectory
+    checkpoints: tuple[Checkpoint, ...]
+
+
+def prepare_drop(stack: Stack, service: str) -> PreparedDrop:
+    """Find the checkpoints; UsageError when there are none, HoldfastError while a swap is unfinished."""
+    state = place.service_state(stack, service)
+    _require_finished(state)
+    checkpoints = tuple(checkpoint.read_checkpoints(state))
+    if not checkpoints:
+        raise UsageError("there is no checkpoint of this service", hint="nothing is left to do")
+    return PreparedDrop(stack, service, state, checkpoints)
+
+
+def drop(prepared: PreparedDrop, reporter: Reporter) -> None:
+    """Delete them."""
+    with prepared.state.locked():
+        _require_finished(prepared.state)
+        for each in prepared.checkpoints:
+            entry = msgspec.structs.replace(
+                new_entry(new_object_id(), prepared.stack.stack, prepared.service, ACTION, each.parked.directory),
+                was=each.description,
+                became="deleted",
+                checkpoint=each.id,
+            )
+            with Deed(prepared.state, entry, reporter, repository_of(prepared.stack, prepared.service)):
+                reporter.phase(f"deleting checkpoint {each.short_id}")
+                checkpoint.drop_checkpoint(prepared.state, each)
+
+
+def _require_finished(state: StateDirectory) -> None:
+    if unfinished_swap(state) is not None:
+        raise HoldfastError(
+            "a swap of this service was cut off, and still needs its checkpoint",
+            hint="'holdfast restore SERVICE' finishes it, 'holdfast restore SERVICE --undo' turns it back",
+        )

@@ -1,0 +1,116 @@
+"""Take a restore in place back: the checkpoint comes into service again, and what it replaces becomes the next one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from holdfast import clock
+from holdfast.errors import HoldfastError
+from holdfast.model import new_object_id
+from holdfast.operations.in_place import parts, place
+from holdfast.operations.in_place.deeds import Deed, repository_of
+from holdfast.restore import staging
+from holdfast.restore.checkpoint import newest_checkpoint, require_usable
+from holdfast.restore.exchange import plan_exchange
+from holdfast.restore.journal import new_entry
+from holdfast.restore.swap import SwapIntent, swap
+from holdfast.services.postgres.live import identity, look_at
+
+if TYPE_CHECKING:
+    from holdfast.config.models import Stack
+    from holdfast.progress import Reporter
+    from holdfast.restore.checkpoint import Checkpoint
+    from holdfast.restore.exchange import Parked
+    from holdfast.restore.state import StateDirectory
+    from holdfast.restore.swap import SwapOutcome
+    from holdfast.services.postgres.activation import PostgresSwitch
+    from holdfast.services.postgres.live import LiveCluster
+
+ACTION = "undo"
+
+
+@dataclass(frozen=True)
+class PreparedUndo:
+    """An undo that is possible; ``parked`` is where what is in service goes (None: there is nothing)."""
+
+    id: str
+    stack: Stack
+    service: str
+    live: LiveCluster
+    state: StateDirectory
+    switch: PostgresSwitch
+    checkpoint: Checkpoint
+    parked: Parked | None
+
+
+def prepare_undo(stack: Stack, service: str) -> PreparedUndo:
+    """Plan to put the newest checkpoint back; nothing is written. UsageError when there is none."""
+    state = place.service_state(stack, service)
+    checkpoint = newest_checkpoint(state)
+    require_usable(checkpoint)
+    undo_id = new_object_id()
+    live, kept = look_at(Path(checkpoint.home)), Path(checkpoint.parked.directory)
+    place.require_local(stack, service, live)
+    staging.require_exchangeable(live.directory, None)
+    major = place.major_of([kept, live.directory])
+    homes = [Path(outside.home) for outside in checkpoint.parked.outsides]
+    return PreparedUndo(
+        id=undo_id,
+        stack=stack,
+        service=service,
+        live=live,
+        state=state,
+        switch=place.make_switch(stack, service, live.directory, major),
+        checkpoint=checkpoint,
+        parked=parts.outgoing_parts(live, homes, undo_id, major),
+    )
+
+
+def undo(prepared: PreparedUndo, reporter: Reporter) -> SwapOutcome:
+    """Carry it out. SwapPutBackError when the checkpoint did not work in service, and what was there is back."""
+    entry = msgspec.structs.replace(
+        new_entry(prepared.id, prepared.stack.stack, prepared.service, ACTION, str(prepared.live.directory)),
+        was=prepared.live.description,
+        became=f"checkpoint {prepared.checkpoint.short_id}: {prepared.checkpoint.description}",
+        checkpoint=prepared.id if prepared.parked else "",
+    )
+    with prepared.state.locked():
+        if newest_checkpoint(prepared.state) != prepared.checkpoint:
+            raise HoldfastError("another run changed the checkpoints meanwhile", hint="run the same command again")
+        with Deed(prepared.state, entry, reporter, repository_of(prepared.stack, prepared.service)) as deed:
+            intent = _intend(prepared)
+            prepared.switch.flush()
+            place.forget_acknowledgements(prepared.stack, prepared.service)
+            outcome = swap(prepared.state, intent, prepared.switch, reporter)
+            deed.outage(outcome.outage_s)
+    return outcome
+
+
+def _intend(prepared: PreparedUndo) -> SwapIntent:
+    live, checkpoint = prepared.live, prepared.checkpoint
+    parts.prepare_places(prepared.parked, live)
+    successor = parts.Successor(
+        prepared.stack.stack, prepared.service, prepared.id, f"undo: checkpoint {checkpoint.short_id}"
+    )
+    return SwapIntent(
+        id=prepared.id,
+        action=ACTION,
+        begun=clock.now().isoformat(timespec="seconds"),
+        home=str(live.directory),
+        incoming=checkpoint.parked,
+        incoming_identity=_identity(Path(checkpoint.parked.directory)),
+        checkpoint=parts.as_checkpoint(live, prepared.parked, successor),
+        consumes=checkpoint.id,
+        steps=plan_exchange(live.directory, prepared.parked, checkpoint.parked),
+        was_running=prepared.switch.is_running(),
+    )
+
+
+def _identity(directory: Path) -> str:
+    """Return the identity of a cluster that was shut down in order; of any other, the start decides what it is."""
+    control = look_at(directory).control
+    return identity(control) if control is not None and control.is_cleanly_shut_down else ""

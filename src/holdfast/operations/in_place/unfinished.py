@@ -1,0 +1,85 @@
+"""Going on with a swap that was cut off: to its end, or back to what was in service before."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from holdfast.operations.in_place import place
+from holdfast.operations.in_place.deeds import Deed, repository_of
+from holdfast.restore import staging
+from holdfast.restore.journal import new_entry, read_journal
+from holdfast.restore.swap import put_back, swap, unfinished_swap
+
+if TYPE_CHECKING:
+    from holdfast.config.models import Stack
+    from holdfast.progress import Reporter
+    from holdfast.repository.journal import JournalEntry
+    from holdfast.restore.state import StateDirectory
+    from holdfast.restore.swap import SwapIntent
+    from holdfast.services.postgres.activation import PostgresSwitch
+
+
+@dataclass(frozen=True)
+class UnfinishedSwap:
+    """A swap that was cut off, and what goes on with it."""
+
+    stack: Stack
+    service: str
+    state: StateDirectory
+    intent: SwapIntent
+
+
+def find_unfinished(stack: Stack, service: str) -> UnfinishedSwap | None:
+    """Return the swap of a service that was cut off, None when there is none."""
+    state = place.service_state(stack, service)
+    intent = unfinished_swap(state)
+    return UnfinishedSwap(stack, service, state, intent) if intent else None
+
+
+def finish(unfinished: UnfinishedSwap, reporter: Reporter) -> None:
+    """Finish the swap: forward, or back where it had been turned back. SwapPutBackError when it must be turned back."""
+    if unfinished.intent.is_turned_back:
+        turn_back(unfinished, reporter)
+        return
+    state, intent = unfinished.state, unfinished.intent
+    with state.locked(), _deed(unfinished, reporter):
+        swap(state, intent, _switch(unfinished), reporter)
+        _forget_staging(state, intent)
+
+
+def turn_back(unfinished: UnfinishedSwap, reporter: Reporter) -> None:
+    """Put back what was in service before the swap."""
+    state, intent = unfinished.state, unfinished.intent
+    with state.locked(), _deed(unfinished, reporter) as deed:
+        deed.put_back()
+        put_back(state, intent, _switch(unfinished), reporter)
+
+
+def _switch(unfinished: UnfinishedSwap) -> PostgresSwitch:
+    intent = unfinished.intent
+    parked = [Path(intent.incoming.directory)]
+    if intent.checkpoint is not None:
+        parked.append(Path(intent.checkpoint.parked.directory))
+    home = Path(intent.home)
+    return place.make_switch(unfinished.stack, unfinished.service, home, place.major_of([home, *parked]))
+
+
+def _deed(unfinished: UnfinishedSwap, reporter: Reporter) -> Deed:
+    opener = repository_of(unfinished.stack, unfinished.service)
+    return Deed(unfinished.state, _entry(unfinished), reporter, opener)
+
+
+def _entry(unfinished: UnfinishedSwap) -> JournalEntry:
+    """Return what the journal says of the swap's beginning."""
+    intent = unfinished.intent
+    known = next((entry for entry in read_journal(unfinished.state) if entry.id == intent.id), None)
+    return known or new_entry(intent.id, unfinished.stack.stack, unfinished.service, intent.action, intent.home)
+
+
+def _forget_staging(state: StateDirectory, intent: SwapIntent) -> None:
+    """Forget what was staged, now that it is in service."""
+    staged = staging.abandoned_staging(state)
+    if staged is not None and staged.id == intent.id:
+        staging.forget_staging(state)

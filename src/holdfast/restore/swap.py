@@ -1,0 +1,189 @@
+"""The swap: a proven restore takes the place of what is in service, by rename, and gives it back if it does not work.
+
+An intent with every path is durable before anything is stopped. As long as it is there, the swap is unfinished: the
+next run finishes it, or turns it back, from wherever it was cut off. Nothing is deleted on this way.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+
+from holdfast import clock, crashpoint
+from holdfast.crashpoint import CrashPoint
+from holdfast.errors import HoldfastError, InterruptedRunError
+from holdfast.restore.checkpoint import Checkpoint, forget_checkpoint, record_checkpoint
+from holdfast.restore.exchange import Parked, Step, count_done, exchange, exchange_back
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from holdfast.progress import Reporter
+    from holdfast.restore.state import StateDirectory
+
+_INTENT = "swap.json"
+
+
+class SwapIntent(msgspec.Struct, frozen=True, kw_only=True):
+    """What a swap is about to do, or was doing when it was cut off.
+
+    ``steps`` bring ``incoming`` into service at ``home``. ``checkpoint`` is recorded when that has worked (None where
+    nothing was in service), and the checkpoint ``consumes`` is forgotten: it is what came back into service.
+    ``is_turned_back``: it did not work, and the steps are being undone. ``was_running``: so was the server before.
+    """
+
+    id: str
+    action: str
+    begun: str
+    home: str
+    incoming: Parked
+    incoming_identity: str
+    checkpoint: Checkpoint | None
+    consumes: str = ""
+    steps: tuple[Step, ...] = ()
+    was_running: bool = True
+    is_turned_back: bool = False
+
+
+class Switch(Protocol):
+    """The server of a service, as a swap needs it."""
+
+    def stop(self) -> None:
+        """Stop the server and make sure that nothing runs in its directory; one that does not run is no error."""
+        ...
+
+    def start(self) -> None:
+        """Start the server, unless it runs, and wait until it takes connections."""
+        ...
+
+    def check(self, identity: str) -> None:
+        """Raise HoldfastError unless what answers is the cluster of that identity, and is well."""
+        ...
+
+
+@dataclass(frozen=True)
+class SwapOutcome:
+    """A swap that was carried out; ``outage_s`` from the order to stop until connections were taken again."""
+
+    intent: SwapIntent
+    outage_s: float | None
+
+
+class SwapPutBackError(HoldfastError):
+    """The swap did not work, and what was in service is in service again; ``outage_s`` as in SwapOutcome."""
+
+    def __init__(self, cause: HoldfastError, intent: SwapIntent, outage_s: float) -> None:
+        back = "and started" if intent.was_running else "and, as before, not started"
+        super().__init__(
+            f"the swap failed: {cause.message}",
+            hint=cause.hint,
+            details=(*cause.details, f"what was there before is back in {intent.home} {back}"),
+        )
+        if isinstance(cause, InterruptedRunError):
+            self.exit_code = cause.exit_code
+        self.outage_s = outage_s
+
+
+def unfinished_swap(state: StateDirectory) -> SwapIntent | None:
+    """Return the swap that was cut off, None when there is none."""
+    return state.read(_INTENT, SwapIntent)
+
+
+def swap(state: StateDirectory, intent: SwapIntent, switch: Switch, reporter: Reporter) -> SwapOutcome:
+    """Carry a swap out, from the beginning or from where it was cut off.
+
+    Raises SwapPutBackError when it did not work and was undone; any other error leaves the intent to the next run.
+    """
+    state.write(_INTENT, intent)
+    crashpoint.reach(CrashPoint.SWAP_INTENDED)
+    began = clock.monotonic()
+    try:
+        _bring_into_service(intent, switch, reporter)
+        outage_s = clock.monotonic() - began
+        reporter.phase("checking the service")
+        switch.check(intent.incoming_identity)
+        crashpoint.reach(CrashPoint.SWAP_CHECKED)
+    except (HoldfastError, OSError, KeyboardInterrupt) as error:
+        cause = _understood(error)
+        reporter.warning(f"{cause.message}; putting back what was there")
+        put_back(state, intent, switch, reporter)
+        raise SwapPutBackError(cause, intent, clock.monotonic() - began) from error
+    _record(state, intent)
+    return SwapOutcome(intent, outage_s)
+
+
+def put_back(state: StateDirectory, intent: SwapIntent, switch: Switch, reporter: Reporter) -> None:
+    """Undo a swap, wherever it is: what was in service comes back, and what was to come is parked again."""
+    intent = msgspec.structs.replace(intent, is_turned_back=True)
+    state.write(_INTENT, intent)
+    crashpoint.reach(CrashPoint.SWAP_TURNED_BACK)
+    reporter.phase("putting back what was in service")
+    if count_done(intent.steps):
+        switch.stop()
+        with _told_where_all_is(intent):
+            exchange_back(intent.steps)
+    crashpoint.reach(CrashPoint.SWAP_PUT_BACK)
+    _remove_emptied(intent.checkpoint.parked if intent.checkpoint else None)
+    if intent.was_running:
+        switch.start()
+    state.remove(_INTENT)
+
+
+def _bring_into_service(intent: SwapIntent, switch: Switch, reporter: Reporter) -> None:
+    if count_done(intent.steps) < len(intent.steps):
+        reporter.phase("stopping the server")
+        switch.stop()
+        crashpoint.reach(CrashPoint.SWAP_STOPPED)
+        exchange(intent.steps)
+    reporter.phase("starting the server")
+    switch.start()
+    crashpoint.reach(CrashPoint.SWAP_STARTED)
+
+
+def _record(state: StateDirectory, intent: SwapIntent) -> None:
+    """Write down what is a checkpoint now, and what is no longer; then the swap is finished."""
+    if intent.checkpoint is not None:
+        record_checkpoint(state, intent.checkpoint)
+    crashpoint.reach(CrashPoint.SWAP_RECORDED)
+    if intent.consumes:
+        forget_checkpoint(state, intent.consumes)
+    _remove_emptied(intent.incoming)
+    state.remove(_INTENT)
+    crashpoint.reach(CrashPoint.SWAP_FINISHED)
+
+
+def _remove_emptied(parked: Parked | None) -> None:
+    """Remove the directories that parts lay in while they were parked."""
+    for outside in parked.outsides if parked else ():
+        with suppress(OSError):  # whatever keeps it does no harm
+            Path(outside.parked).rmdir()
+
+
+def _understood(error: HoldfastError | OSError | KeyboardInterrupt) -> HoldfastError:
+    match error:
+        case HoldfastError():
+            return error
+        case OSError():
+            reason = (error.strerror or str(error)).lower()
+            return HoldfastError(
+                f"{error.filename}: {reason}", hint="run as the owner of the data directory or as root"
+            )
+    return InterruptedRunError("interrupted", hint="run the same command again")
+
+
+@contextmanager
+def _told_where_all_is(intent: SwapIntent) -> Iterator[None]:
+    """Turn a failure while putting back into an error that says where everything is."""
+    try:
+        yield
+    except (HoldfastError, OSError) as error:
+        done = count_done(intent.steps)
+        raise HoldfastError(
+            f"what was in service could not be put back: {_understood(error).message}",
+            hint="nothing is lost: remove the cause, then run 'holdfast restore SERVICE --undo' to go on",
+            details=tuple(f"still exchanged: {step}" for step in intent.steps[:done]),
+        ) from error

@@ -1,0 +1,196 @@
+"""Stopping and starting the server of a service by the operator's own commands, and knowing that it is so (a Switch).
+
+What a command says is not believed: the server is stopped when its lock is gone or its process is, and nobody answers;
+it is started when it takes connections.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from holdfast import clock
+from holdfast.errors import HoldfastError, ServerError, UsageError
+from holdfast.postgres.account import Account, server_account
+from holdfast.postgres.connection import connect, translated
+from holdfast.postgres.ping import is_answering, is_taking_connections
+from holdfast.postgres.running import require_stopped
+from holdfast.services.postgres.health import require_identity, run_checks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from holdfast.postgres.binaries import Binaries
+
+_POLL_S = 0.02
+_SHOWN_LINES = 10
+_PASSED_ON = ("PATH", "LANG", "LC_ALL", "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS")
+"""What a command gets of our environment: user units of systemd need the last two. No secret is among it."""
+
+
+@dataclass(frozen=True)
+class ServerCommands:
+    """How a server is stopped and started; ``runs_as_owner``: as the account that owns the data directory, not ours."""
+
+    stop: Sequence[str]
+    start: Sequence[str]
+    runs_as_owner: bool = False
+
+
+@dataclass(frozen=True)
+class ActivationOptions:
+    """A server in service: its commands, how it is reached, and what is asked of it before it counts as well."""
+
+    data_directory: Path
+    conninfo: str
+    commands: ServerCommands
+    checks: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    stop_timeout_s: float = 60
+    start_timeout_s: float = 60
+
+
+class PostgresSwitch:
+    """The server of one service (a Switch)."""
+
+    def __init__(self, options: ActivationOptions) -> None:
+        """Only remember; nothing is run."""
+        self._options = options
+
+    @property
+    def commands(self) -> ServerCommands:
+        """How the server is stopped and started."""
+        return self._options.commands
+
+    def is_running(self) -> bool:
+        """Whether a server runs in the data directory, or, where that cannot be seen from here, answers."""
+        options = self._options
+        has_lock = (options.data_directory / "postmaster.pid").exists()
+        if not has_lock and (options.data_directory / "PG_VERSION").exists():
+            return False
+        if has_lock:
+            try:
+                require_stopped(options.data_directory)
+            except UsageError:
+                return True
+        return is_answering(options.conninfo)  # from a container, or with its directory gone
+
+    def flush(self) -> None:
+        """Write out what the server holds back, so that stopping takes no time; without the right to, do nothing."""
+        try:
+            with connect(self._options.conninfo) as connection, translated("running CHECKPOINT"):
+                connection.execute("CHECKPOINT")
+        except ServerError:
+            return
+
+    def stop(self) -> None:
+        """Stop the server. Also run where none runs: systemd may be about to start it again."""
+        options = self._options
+        answer = self._run(options.commands.stop, options.stop_timeout_s) if options.data_directory.exists() else None
+        if not self._waits_until(lambda: not self.is_running(), options.stop_timeout_s):
+            raise HoldfastError(
+                f"the server did not stop within {options.stop_timeout_s:g} s",
+                hint="end what still connects, raise restore.stop_timeout, or correct the command that stops it",
+                details=(*(answer.shown if answer else ()), *self._why_running()),
+            )
+
+    def start(self) -> None:
+        """Start the server, and wait until it takes connections."""
+        options = self._options
+        if self.is_running() and is_taking_connections(options.conninfo):
+            return
+        answer = self._run(options.commands.start, options.start_timeout_s)
+        if answer.code != 0:
+            raise HoldfastError(
+                f"the command that starts the server ended with {answer.code}: {' '.join(options.commands.start)}",
+                hint="the lines above are its own; the server's log may tell more",
+                details=answer.shown,
+            )
+        if not self._waits_until(lambda: is_taking_connections(options.conninfo), options.start_timeout_s):
+            raise HoldfastError(
+                f"the server takes no connections {options.start_timeout_s:g} s after it was started",
+                hint="look at its log; if it only needs longer, raise restore.start_timeout",
+                details=answer.shown,
+            )
+
+    def check(self, identity: str) -> None:
+        """Raise unless the cluster of this identity answers and the operator's statements are content."""
+        require_identity(self._options.conninfo, identity)
+        run_checks(self._options.conninfo, self._options.checks)
+
+    def _why_running(self) -> tuple[str, ...]:
+        try:
+            require_stopped(self._options.data_directory)
+        except UsageError as error:
+            return (error.message, error.hint or "")
+        return (f"something answers at {self._options.conninfo.partition('password')[0].strip()}",)
+
+    def _waits_until(self, condition: Callable[[], bool], timeout_s: float) -> bool:
+        deadline = clock.monotonic() + timeout_s
+        while not condition():
+            if clock.monotonic() > deadline:
+                return False
+            clock.sleep(_POLL_S)
+        return True
+
+    def _run(self, command: Sequence[str], timeout_s: float) -> _Answer:
+        """Run a command to its end. Its output goes to a file: a server that it leaves behind may keep that open."""
+        runs_as = server_account(self._options.data_directory) if self._options.commands.runs_as_owner else None
+        with tempfile.TemporaryFile() as output:
+            try:
+                child = subprocess.run(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    timeout=timeout_s,
+                    check=False,
+                    cwd="/",
+                    env={name: os.environ[name] for name in _PASSED_ON if name in os.environ},
+                    start_new_session=True,  # Ctrl-C is for us to handle: the server must not get it
+                    **(runs_as or _ourselves()).child_identity(),
+                )
+            except (OSError, subprocess.TimeoutExpired) as error:
+                reason = error.strerror if isinstance(error, OSError) else f"no end within {timeout_s:g} s"
+                raise HoldfastError(
+                    f"cannot run {' '.join(command)}: {(reason or 'unknown error').lower()}",
+                    hint="correct restore.server of this service",
+                ) from error
+            output.seek(0)
+            return _Answer(child.returncode, output.read().decode("utf-8", "replace"))
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    code: int
+    output: str
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        return tuple(self.output.splitlines()[-_SHOWN_LINES:])
+
+
+def systemd_commands(unit: str) -> ServerCommands:
+    """Return how systemd stops and starts a unit."""
+    return ServerCommands(("systemctl", "stop", unit), ("systemctl", "start", unit))
+
+
+def pg_ctl_commands(
+    binaries: Binaries, data_directory: Path, log: Path, options: str | None, timeouts_s: tuple[float, float]
+) -> ServerCommands:
+    """Return how ``pg_ctl`` stops and starts a cluster, with the seconds that each may take."""
+    program, (stop_s, start_s) = str(binaries.program("pg_ctl")), timeouts_s
+    base = [program, "--pgdata", str(data_directory), "--wait"]
+    start = [*base, "--timeout", f"{start_s:.0f}", "--log", str(log), *(["--options", options] if options else [])]
+    return ServerCommands(
+        stop=(*base, "--timeout", f"{stop_s:.0f}", "--mode", "fast", "stop"),
+        start=(*start, "start"),
+        runs_as_owner=True,
+    )
+
+
+def _ourselves() -> Account:
+    return Account(os.geteuid(), os.getegid())

@@ -1,0 +1,136 @@
+"""Whether a cluster is well: it is the one it should be, its tables and indexes hold, the operator's checks agree."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from holdfast.errors import HoldfastError
+from holdfast.postgres.connection import connect, translated
+from holdfast.postgres.facts import one_row, read_timeline
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from holdfast.postgres.binaries import Binaries
+    from holdfast.progress import Reporter
+
+_UNSIGNED_64 = 2**64 - 1
+_BOOTSTRAP_ROLE = "SELECT rolname FROM pg_roles WHERE oid = 10"
+"""``BOOTSTRAP_SUPERUSERID`` in ``src/include/catalog/pg_authid.dat``: it can be renamed, but not dropped."""
+_DATABASES = "SELECT datname FROM pg_database WHERE datallowconn ORDER BY datname"
+_HAS_AMCHECK = "SELECT count(*) FROM pg_extension WHERE extname = 'amcheck'"
+_CAN_AMCHECK = "SELECT count(*) FROM pg_available_extensions WHERE name = 'amcheck'"
+_FOUND_CORRUPTION = 2
+_SHOWN_LINES = 10
+
+
+@dataclass(frozen=True)
+class PrivateServer:
+    """A server that only we reach: ``conninfo`` lacks user and database; ``user`` is a role that the cluster has."""
+
+    conninfo: str
+    user: str
+
+    def reach(self, database: str) -> str:
+        """Return how a database is reached."""
+        return with_parts(self.conninfo, user=self.user, dbname=database)
+
+
+def with_parts(conninfo: str, **parts: str) -> str:
+    """Return a connection string with some of its parts replaced."""
+    from psycopg.conninfo import make_conninfo
+
+    return make_conninfo(conninfo, **parts)
+
+
+def require_identity(conninfo: str, identity: str) -> None:
+    """Raise HoldfastError unless a primary of this system identifier and timeline answers.
+
+    An empty identity (that of a damaged directory) asks for an answer only.
+    """
+    with connect(conninfo) as connection:
+        with translated("asking which cluster answers"):
+            number = int(one_row(connection, "SELECT system_identifier FROM pg_control_system()")[0]) & _UNSIGNED_64
+        found = f"{number}/{read_timeline(connection)}"
+    if identity and found != identity:
+        raise HoldfastError(
+            f"the cluster that answers is {found}, not {identity} (system identifier and timeline)",
+            hint="check that the connection and the commands of this service are about the same server",
+        )
+
+
+def run_checks(conninfo: str, checks: Mapping[str, Sequence[str]]) -> None:
+    """Run the operator's statements, by database. HoldfastError for the first one that fails or says no."""
+    for database, statements in checks.items():
+        with connect(with_parts(conninfo, dbname=database)) as connection:
+            for statement in statements:
+                with translated(f"the check {statement!r} in {database}"):
+                    cursor = connection.execute(statement.encode())
+                    row = cursor.fetchone() if cursor.description else None
+                if row is None or row[0] is None or row[0] is False:
+                    said = "no row" if row is None else "null" if row[0] is None else "false"
+                    raise HoldfastError(
+                        f"the check {statement!r} in {database} says {said}",
+                        hint="a check must return a row whose first value is neither false nor null",
+                    )
+
+
+def check_relations(server: PrivateServer, binaries: Binaries, reporter: Reporter) -> None:
+    """Let ``pg_amcheck`` look through all tables and B-tree indexes of a server that is ours alone.
+
+    Where databases lack the extension it is there for this time only. HoldfastError when something is corrupt; a
+    notice when program or extension are not installed.
+    """
+    if not binaries.has_program("pg_amcheck"):
+        reporter.notice(f"{binaries.directory} has no pg_amcheck: tables and indexes were not looked through")
+        return
+    with connect(server.reach("postgres")) as connection, translated("asking for the databases"):
+        databases = [name for (name,) in connection.execute(_DATABASES).fetchall()]
+        superuser = one_row(connection, _BOOTSTRAP_ROLE)[0]
+        is_available = one_row(connection, _CAN_AMCHECK)[0] > 0
+    if not is_available:
+        reporter.notice("the extension amcheck is not installed: tables and indexes were not looked through")
+        return
+    powerful = PrivateServer(server.conninfo, superuser)
+    lacking = [name for name in databases if not _has_amcheck(powerful, name)]
+    try:
+        _run_amcheck(powerful, binaries)
+    finally:
+        for name in lacking:
+            _remove_amcheck(powerful, name)
+
+
+def _run_amcheck(server: PrivateServer, binaries: Binaries) -> None:
+    command = [
+        str(binaries.program("pg_amcheck")),
+        "--all",
+        "--install-missing",
+        "--no-password",
+        f"--jobs={os.cpu_count() or 1}",
+        f"--maintenance-db={server.reach('postgres')}",
+    ]
+    answer = subprocess.run(
+        command, capture_output=True, text=True, errors="replace", check=False, cwd="/", env={"LC_ALL": "C"}
+    )
+    if answer.returncode == 0:
+        return
+    lines = (answer.stdout + answer.stderr).splitlines()
+    is_corrupt = answer.returncode == _FOUND_CORRUPTION
+    raise HoldfastError(
+        "the restored cluster is corrupt: pg_amcheck says so" if is_corrupt else "pg_amcheck failed",
+        hint="restore an earlier snapshot or target; or, to look yourself, restore to a directory (--target)",
+        details=tuple(lines[:_SHOWN_LINES]),
+    )
+
+
+def _has_amcheck(server: PrivateServer, database: str) -> bool:
+    with connect(server.reach(database)) as connection, translated(f"asking {database} for amcheck"):
+        return bool(one_row(connection, _HAS_AMCHECK)[0])
+
+
+def _remove_amcheck(server: PrivateServer, database: str) -> None:
+    with connect(server.reach(database)) as connection, translated(f"removing amcheck from {database}"):
+        connection.execute("DROP EXTENSION IF EXISTS amcheck")

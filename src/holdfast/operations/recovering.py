@@ -1,6 +1,6 @@
 """Recover a restored cluster to a target: planned and proven first, then replayed, verified, and ended as asked.
 
-Three ways in, for whoever restores: ``recover`` does it all and leaves the directory as the target's action says;
+Two ways in, for whoever restores: ``recover`` does it all and leaves the directory as the target's action says;
 ``recovered`` yields the server halted at the verified target, to read from (a dump) or to promote and examine (a
 staged restore).
 """
@@ -11,17 +11,33 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from holdfast import clock
+from holdfast.operations.restore import prepare_restore_of, require_absolute, restore
+from holdfast.operations.wiring import open_stack_repository
+from holdfast.progress import Silence
+from holdfast.repository.cache import default_cache_root
+from holdfast.restore.recovery.estimate import Rates, keep_restore_rate, load_rates
+from holdfast.restore.target import TargetAction
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from holdfast.config.models import Stack
     from holdfast.operations.restore import PreparedRestore, RestoreRequest
     from holdfast.postgres.timeline import Timeline
     from holdfast.progress import Reporter
+    from holdfast.repository.repository import Repository
+    from holdfast.repository.snapshot import Snapshot
+    from holdfast.restore.recovery.judge import Expected
     from holdfast.restore.recovery.reached import Reached
+    from holdfast.restore.select import Choice
     from holdfast.restore.target import RecoveryTarget
+    from holdfast.services.postgres.recovery.server import RecoveringServer
     from holdfast.wal.archive import WalArchive
+    from holdfast.wal.coverage import Coverage
+
+_LATEST = "latest"
 
 
 @dataclass(frozen=True)
@@ -37,50 +53,180 @@ class RecoveryRequest:
 
 @dataclass(frozen=True)
 class PreparedRecovery:
-    """A recovery that is planned and proven possible: the restore of the chosen snapshot, and the WAL from there."""
+    """A recovery that is planned and proven possible: the restore of the chosen snapshot, and the WAL from there.
+
+    ``roles``: names under which somebody may exist in the cluster. ``rates`` estimate how long it takes.
+    """
 
     restore: PreparedRestore
-    target: RecoveryTarget
+    expected: Expected
     archive: WalArchive
+    coverage: Coverage
+    roles: Sequence[str]
+    rates: Rates
+
+    @property
+    def target(self) -> RecoveryTarget:
+        """Where recovery is to end, as the server is told."""
+        return self.expected.target
+
+    @property
+    def choice(self) -> Choice:
+        """The snapshot, the history, and the proof that the WAL is there."""
+        return self.expected.choice
+
+    @property
+    def replayed_bytes(self) -> int:
+        """How much WAL lies between the start of the snapshot and the end of what is proven."""
+        return max(self.choice.proof.end - self.choice.point.start, 0)
+
+    @property
+    def estimated_s(self) -> float:
+        """How long restore and recovery will take, in seconds, at the rates of earlier runs."""
+        return self.rates.seconds(self.restore.plan.size_bytes, self.replayed_bytes)
 
 
 class RecoveredServer:
     """A running server that halted at its verified target: read-only until it is promoted. Private socket, no TCP."""
 
-    reached: Reached
+    def __init__(self, server: RecoveringServer, reached: Reached) -> None:
+        self._server = server
+        self.reached = reached
 
-    def conninfo(self, *, user: str = "postgres", dbname: str = "postgres") -> str:
-        """Return the connection string; any role may connect, without a password."""
-        raise NotImplementedError
+    def conninfo(self, *, user: str | None = None, dbname: str | None = None) -> str:
+        """Return the connection string; by default as the superuser. Any role may connect, without a password."""
+        return self._server.conninfo(user=user, dbname=dbname)
 
     def promote(self) -> Timeline:
         """End recovery, wait until the server writes, and return its new timeline; archiving stays off."""
-        raise NotImplementedError
+        return self._server.promote()
+
+    def leave_running(self) -> None:
+        """Let the server run on, paused, after this process."""
+        self._server.leave_running()
 
 
-def prepare_recovery(stack: Stack, request: RecoveryRequest) -> PreparedRecovery:
+@dataclass(frozen=True)
+class Recovered:
+    """How a recovery ended: what was reached, the timeline that a promotion made, how to connect to a server that waits."""
+
+    reached: Reached
+    new_timeline: Timeline | None = None
+    conninfo: str | None = None
+
+
+def prepare_recovery(stack: Stack, request: RecoveryRequest, reporter: Reporter | None = None) -> PreparedRecovery:
     """Choose the snapshot, prove that all WAL up to the target is there, and plan the restore; nothing is written.
 
     Raises TargetNotReachableError with the usable window, and whatever ``prepare_restore`` refuses.
     """
-    raise NotImplementedError
+    require_absolute(request.restore.target)
+    wanted = request.restore
+    repository = open_stack_repository(stack, wanted.repository, wanted.service)
+    snapshots = _candidates(repository, stack.stack, wanted)
+    archive, coverage = _survey(repository, snapshots)
+    expected = _choose(archive, coverage, request.target, reporter or Silence())
+    chosen = next(each for each in snapshots if each.id == expected.choice.point.id)
+    return PreparedRecovery(
+        restore=prepare_restore_of(stack, wanted, repository, chosen),
+        expected=expected,
+        archive=archive,
+        coverage=coverage,
+        roles=_roles(stack, wanted.service),
+        rates=load_rates(default_cache_root()),
+    )
+
+
+def restore_files(prepared: PreparedRecovery, reporter: Reporter) -> None:
+    """Restore the files of the chosen snapshot, and remember how fast that was."""
+    began = clock.monotonic()
+    restore(prepared.restore, reporter)
+    keep_restore_rate(default_cache_root(), prepared.restore.plan.size_bytes, clock.monotonic() - began)
 
 
 @contextmanager
 def recovered(prepared: PreparedRecovery, data_directory: Path, reporter: Reporter) -> Iterator[RecoveredServer]:
-    """Recover the files in ``data_directory`` (restored by ``operations.restore.restore``) and yield the server.
+    """Recover the files in ``data_directory`` (where they were restored to) and yield the server.
 
-    The server is stopped when the block ends, in order when it was promoted. The directory then starts plainly,
-    if it was promoted; if not, it is in recovery still. Raises TargetNotReachableError, with how far it came, when
-    the server did not reach the target; the server is stopped then.
+    The server is stopped when the block ends. The directory then starts plainly, if it was promoted; if not, it is in
+    recovery still. Raises TargetNotReachableError, with how far it came, when the server did not reach the target;
+    the server is stopped then.
     """
-    raise NotImplementedError
-    yield
+    from holdfast.operations.recovery.server import Replay, replayed, require_binaries
+
+    facts = prepared.restore.facts
+    replay = Replay(
+        expected=prepared.expected,
+        archive=prepared.archive,
+        binaries=require_binaries(prepared.restore.binaries, facts.major),
+        roles=prepared.roles,
+        at_least=facts.recovery_settings,
+        timelines=sorted(prepared.coverage.listing.histories),
+        has_wal=bool(prepared.coverage.listing.timelines),
+        cache=default_cache_root(),
+    )
+    with replayed(replay, data_directory, reporter) as (server, reached):
+        yield RecoveredServer(server, reached)
 
 
-def recover(prepared: PreparedRecovery, data_directory: Path, reporter: Reporter) -> Reached:
-    """Recover the files in ``data_directory`` and end as the target's action says; return what was reached.
+def recover(prepared: PreparedRecovery, data_directory: Path, reporter: Reporter) -> Recovered:
+    """Recover the files in ``data_directory`` and end as the target's action says; return how it ended.
 
     PROMOTE: promoted and stopped in order; starts plainly. SHUTDOWN: stopped, still in recovery. PAUSE: left running.
     """
-    raise NotImplementedError
+    with recovered(prepared, data_directory, reporter) as server:
+        match prepared.target.action:
+            case TargetAction.PROMOTE:
+                reporter.phase("promoting")
+                return Recovered(server.reached, new_timeline=server.promote())
+            case TargetAction.PAUSE:
+                conninfo = server.conninfo()
+                server.leave_running()
+                return Recovered(server.reached, conninfo=conninfo)
+            case TargetAction.SHUTDOWN:
+                return Recovered(server.reached)
+
+
+def _candidates(repository: Repository, stack: str, wanted: RestoreRequest) -> list[Snapshot]:
+    """Return the snapshots that recovery may begin from: the one that is named, or all complete ones of the cluster.
+
+    The cluster is that of the newest snapshot: one that was made anew under the same name has a past of its own.
+    """
+    survey = repository.survey_snapshots().of(stack, wanted.service)
+    chosen = survey.choose_restorable(wanted.snapshot)
+    if wanted.snapshot != _LATEST:
+        return [chosen]
+    identifier = chosen.facts.get("system_identifier")
+    return [each for each in survey.snapshots if each.is_complete and each.facts.get("system_identifier") == identifier]
+
+
+def _survey(repository: Repository, snapshots: Sequence[Snapshot]) -> tuple[WalArchive, Coverage]:
+    from holdfast.services.postgres.facts import from_facts
+    from holdfast.services.postgres.points import snapshot_point
+    from holdfast.wal.archive import WalArchive
+    from holdfast.wal.coverage import survey
+
+    facts = from_facts(snapshots[-1].facts, snapshots[-1].object_name)
+    archive = WalArchive(repository.storage, repository.keys, facts.system_identifier)
+    points = [snapshot_point(snapshot) for snapshot in snapshots]
+    return archive, survey(archive, points, facts.wal_segment_size)
+
+
+def _choose(archive: WalArchive, coverage: Coverage, target: RecoveryTarget, reporter: Reporter) -> Expected:
+    from holdfast.operations.recovery.locate import Locator
+    from holdfast.restore.recovery.judge import Expected
+    from holdfast.restore.select import choose, target_timelines
+
+    timelines = target_timelines(coverage, target, coverage.points)
+    located = Locator(archive, coverage, reporter).locate(target, timelines)
+    choice = choose(coverage, located.target, located.position, coverage.points)
+    return Expected(located.target, choice, located.position, located.latest_told)
+
+
+def _roles(stack: Stack, service: str) -> list[str]:
+    """Return roles that may exist in the cluster: the one that backs it up, and the usual superuser."""
+    from psycopg.conninfo import conninfo_to_dict
+
+    config = stack.services.get(service)
+    user = conninfo_to_dict(config.connection).get("user") if config else None
+    return list(dict.fromkeys([str(user or "postgres"), "postgres"]))

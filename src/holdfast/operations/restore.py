@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from holdfast.progress import Reporter
     from holdfast.repository.reader import ChunkReader
     from holdfast.repository.repository import Repository
+    from holdfast.repository.snapshot import Snapshot
     from holdfast.restore.plan import RestorePlan
     from holdfast.restore.run import RestoreOptions
     from holdfast.services.postgres.facts import PostgresFacts
@@ -55,25 +56,41 @@ class PreparedRestore:
 
 def prepare_restore(stack: Stack, request: RestoreRequest) -> PreparedRestore:
     """Plan a restore; nothing is written. Raises what stands in its way."""
-    if not request.target.is_absolute():
-        raise UsageError(f"{request.target} is not an absolute path", hint=f"did you mean {request.target.absolute()}?")
-    _, config = choose_repository(stack, asked=request.repository, service=request.service)
+    require_absolute(request.target)
+    choose_repository(stack, asked=request.repository, service=request.service)
     with ThreadPoolExecutor(1) as pool:  # the passphrase takes half a second of another core: load modules meanwhile
         opening = pool.submit(open_stack_repository, stack, request.repository, request.service)
-        from holdfast.postgres.binaries import find_binaries
-        from holdfast.restore.run import RestoreOptions, plan_restore
-        from holdfast.services.postgres.facts import from_facts
-        from holdfast.services.postgres.layout import PostgresLayout
+        import holdfast.postgres.binaries
+        import holdfast.restore.run
+        import holdfast.services.postgres.layout  # noqa: F401
 
         repository = opening.result()
     survey = repository.survey_snapshots().of(stack.stack, request.service)
-    snapshot = survey.choose_restorable(request.snapshot)
+    return prepare_restore_of(stack, request, repository, survey.choose_restorable(request.snapshot))
+
+
+def prepare_restore_of(
+    stack: Stack, request: RestoreRequest, repository: Repository, snapshot: Snapshot
+) -> PreparedRestore:
+    """Plan the restore of a snapshot that was chosen already; ``request.snapshot`` does not count."""
+    from holdfast.postgres.binaries import find_binaries
+    from holdfast.restore.run import RestoreOptions, plan_restore
+    from holdfast.services.postgres.facts import from_facts
+    from holdfast.services.postgres.layout import PostgresLayout
+
+    _, config = choose_repository(stack, asked=request.repository, service=request.service)
     facts = from_facts(snapshot.facts, snapshot.object_name)
     layout = PostgresLayout(facts, request.target, request.tablespaces, request.tablespace_part)
     options = RestoreOptions(request.resumes, config.threads or RestoreOptions.threads)
     plan, reader = plan_restore(repository, snapshot, layout, options)
     extra = [path] if (path := _configured_binaries(stack, request.service)) else []
     return PreparedRestore(plan, facts, find_binaries(facts.major, extra), repository, reader, options)
+
+
+def require_absolute(target: Path) -> None:
+    """Raise UsageError for a relative path: the servers' account has no such directory to start from."""
+    if not target.is_absolute():
+        raise UsageError(f"{target} is not an absolute path", hint=f"did you mean {target.absolute()}?")
 
 
 def restore(prepared: PreparedRestore, reporter: Reporter) -> None:

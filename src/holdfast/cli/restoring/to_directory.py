@@ -10,26 +10,25 @@ from holdfast.errors import UsageError
 
 if TYPE_CHECKING:
     from holdfast.cli.restoring.asked import AskedRestore
-    from holdfast.operations.restore import PreparedRestore
+    from holdfast.operations.restore import PreparedRestore, RestoreRequest
 
 
 def restore_to_directory(asked: AskedRestore) -> None:
-    """Restore into a directory that is new or empty."""
+    """Restore into a directory that is new or empty, and recover to a target where one is given."""
+    if asked.to is not None:
+        from holdfast.cli.restoring.recovery import restore_and_recover
+
+        restore_and_recover(asked)
+        return
     from holdfast import clock
     from holdfast.config.load import find_stack_file, load_stack
-    from holdfast.operations.restore import RestoreRequest, prepare_restore
+    from holdfast.operations.restore import prepare_restore
     from holdfast.operations.restore import restore as operation
 
     run = asked.run
-    assert asked.target is not None
-    if asked.to is not None:
-        raise UsageError("recovery to a target is not built yet", hint="leave --to away")
     stack = load_stack(find_stack_file(run.config))
-    request = RestoreRequest(
-        asked.service, asked.target, asked.snapshot, run.repository, tablespace_places(asked.tablespace), asked.resume
-    )
     began = clock.monotonic()
-    prepared = prepare_restore(stack, request)
+    prepared = prepare_restore(stack, restore_request(asked))
     if asked.dry_run:
         run.output.emit("restore_plan", plan_message(prepared), lambda: plan_words(prepared))
         return
@@ -39,6 +38,15 @@ def restore_to_directory(asked: AskedRestore) -> None:
     seconds = clock.monotonic() - began
     message = {**plan_message(prepared), "seconds": round(seconds, 3)}
     run.output.emit("restored", message, lambda: _done_words(prepared, seconds))
+
+
+def restore_request(asked: AskedRestore) -> RestoreRequest:
+    """Return the request for the files of a restore to a directory."""
+    from holdfast.operations.restore import RestoreRequest
+
+    assert asked.target is not None
+    places = tablespace_places(asked.tablespace)
+    return RestoreRequest(asked.service, asked.target, asked.snapshot, asked.run.repository, places, asked.resume)
 
 
 def tablespace_places(options: tuple[str, ...]) -> dict[str, Path]:

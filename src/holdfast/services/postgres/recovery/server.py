@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-from enum import Enum
 from typing import TYPE_CHECKING, Self
 
 from holdfast import clock
@@ -12,7 +11,7 @@ from holdfast.errors import ServerError, ServerUnreachableError
 from holdfast.postgres.account import server_account
 from holdfast.postgres.local import LocalCluster, StopMode
 from holdfast.services.postgres.recovery import words
-from holdfast.services.postgres.recovery.state import Observer
+from holdfast.services.postgres.recovery.state import Halt, Observer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -30,14 +29,6 @@ _POLL_S = 0.1
 _STOP_TIMEOUT_S = 600
 _PROMOTE_TIMEOUT_S = 600
 _TRUSTED_LOOKS = 2
-
-
-class Halt(Enum):
-    """Why a recovering server rests."""
-
-    AT_TARGET = "it halted at its target"
-    NO_MORE_WAL = "it replayed all the WAL there is"
-    ENDED_ITSELF = "it ended recovery by itself"
 
 
 class SettingsTooLowError(ServerError):
@@ -89,15 +80,18 @@ class RecoveringServer:
         """Return the connection string: as the superuser, to a database that exists, where nothing else is given."""
         return self._cluster.conninfo(user=user or self._ask.role, dbname=dbname or self._ask.database)
 
-    def wait(self, watch: Callable[[ReplayState], None]) -> tuple[Halt, ReplayState]:
+    def wait(self, watch: Callable[[ReplayState], None], is_starved: Callable[[], bool]) -> tuple[Halt, ReplayState]:
         """Wait until the server rests; ``watch`` is called with what is seen on the way.
 
-        Raises SettingsTooLowError, and ServerError with the server's last words when it gives up.
+        ``is_starved`` says whether it asks for WAL in vain, as long as it takes no connections. Raises
+        SettingsTooLowError, and ServerError with the server's last words when it gives up.
         """
         looks_alike, before = 0, None
         while True:
             state = self._look()
             if state is None:
+                if is_starved():
+                    raise self._never_ready()
                 clock.sleep(_POLL_S)
                 continue
             watch(state)
@@ -162,6 +156,13 @@ class RecoveringServer:
         needed = words.settings_too_low(self._cluster.log())
         if needed and not self.stopping_line:
             raise SettingsTooLowError(needed)
+
+    def _never_ready(self) -> ServerError:
+        return ServerError(
+            "the WAL ended before the cluster could be looked into",
+            hint="choose an earlier snapshot (--snapshot), or a later target",
+            details=self.telling_lines,
+        )
 
     def _gave_up(self) -> ServerError:
         log = self._cluster.log()

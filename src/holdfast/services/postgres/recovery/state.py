@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 from typing import TYPE_CHECKING
 
 from holdfast.errors import ServerError
@@ -25,12 +26,19 @@ _PAUSE = "SELECT pg_get_wal_replay_pause_state()"
 # UpdateMinRecoveryPoint in src/backend/access/transam/xlog.c).
 _WRITE_DOWN = ("CHECKPOINT", "CHECKPOINT")
 _WRITTEN_DOWN = """
-SELECT r.min_recovery_end_lsn::text, r.min_recovery_end_timeline, c.checkpoint_time
-  FROM pg_control_recovery() AS r, pg_control_checkpoint() AS c
+SELECT min_recovery_end_lsn::text, min_recovery_end_timeline FROM pg_control_recovery()
 """
 _FIRST_SUPERUSER = "SELECT rolname FROM pg_roles WHERE oid = 10"  # BOOTSTRAP_SUPERUSERID, src/include/catalog/pg_authid
 _WAITS_FOR_WAL = "RecoveryRetrieveRetryInterval"  # manual, table 28.10 "Wait Events of Type Timeout"
 _DATABASES = ("postgres", "template1")
+
+
+class Halt(Enum):
+    """Why a recovering server rests."""
+
+    AT_TARGET = "it halted at its target"
+    NO_MORE_WAL = "it replayed all the WAL there is"
+    ENDED_ITSELF = "it ended recovery by itself"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +57,10 @@ class ReplayState:
 
 @dataclass(frozen=True, slots=True)
 class WrittenState:
-    """What the control file says: how far replay came on which timeline, and when the last checkpoint began."""
+    """What the control file says: how far replay came, and on which timeline."""
 
     lsn: Lsn
     timeline: Timeline
-    checkpoint_time: datetime
 
 
 class Observer:
@@ -104,8 +111,8 @@ class Observer:
         with translated("asking what recovery has reached"):
             for statement in _WRITE_DOWN:
                 self._connection.execute(statement)
-            lsn, timeline, checkpoint_time = one_row(self._connection, _WRITTEN_DOWN)
-        return WrittenState(Lsn.parse(lsn), Timeline(timeline), checkpoint_time)
+            lsn, timeline = one_row(self._connection, _WRITTEN_DOWN)
+        return WrittenState(Lsn.parse(lsn), Timeline(timeline))
 
     def pause(self) -> None:
         """Have replay rest, also when more WAL appears."""

@@ -1,0 +1,155 @@
+"""Where a target lies in the WAL: found before anything is restored, so that what cannot be reached is refused at once.
+
+A transaction and a restore point lie at one record; a time lies before the first commit after it, or, where none
+follows, before any record that tells a later time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from holdfast.errors import TargetNotReachableError, UsageError
+from holdfast.postgres.walmarks import marks
+from holdfast.postgres.walxact import EndKind, instant, transaction_ends
+from holdfast.restore.select import Position
+from holdfast.restore.target import NameGoal, TimeGoal, XidGoal
+from holdfast.wal.find import WalFinder
+from holdfast.wal.proof import explained
+from holdfast.wal.scan import WalScan
+from holdfast.wal.sources import ArchiveSource
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from datetime import datetime
+
+    from holdfast.postgres.timeline import Timeline
+    from holdfast.postgres.walmarks import RestorePoint
+    from holdfast.postgres.walrecord import Records
+    from holdfast.postgres.walxact import TransactionEnd
+    from holdfast.progress import Reporter
+    from holdfast.restore.target import RecoveryTarget
+    from holdfast.wal.archive import WalArchive
+    from holdfast.wal.coverage import Coverage
+
+_MICROSECOND = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """The target as recovery is to be told it, and where it lies; ``position`` None: its own LSN, or the end.
+
+    ``latest_told``: the latest time that the WAL tells (aware), where only that shows that a wanted time was reached.
+    """
+
+    target: RecoveryTarget
+    position: Position | None = None
+    latest_told: datetime | None = None
+
+
+class Locator:
+    """Looks for targets in the WAL of an archive."""
+
+    def __init__(self, archive: WalArchive, coverage: Coverage, reporter: Reporter) -> None:
+        self._archive, self._coverage, self._reporter = archive, coverage, reporter
+
+    def locate(self, target: RecoveryTarget, timelines: Sequence[Timeline]) -> Located:
+        """Return where the target lies on the first of the timelines that has it.
+
+        Raises TargetNotReachableError for one that is on none of them, UsageError for a name that was given twice.
+        """
+        match target.goal:
+            case XidGoal(xid):
+                return self._transaction(target, xid, timelines)
+            case NameGoal(name):
+                return self._restore_point(target, name, timelines)
+            case TimeGoal(at):
+                return self._instant(target, at, timelines)
+            case _:
+                return Located(target)
+
+    def _transaction(self, target: RecoveryTarget, xid: int, timelines: Sequence[Timeline]) -> Located:
+        found = self._ends_of(xid, timelines)
+        if found is None:
+            others = [each for each in self._others(timelines) if self._ends_of(xid, [each])]
+            raise self._unknown(target, timelines, others, f"'holdfast wal find --xid {xid}' shows what there is")
+        if found.kind is EndKind.ABORT:
+            raise TargetNotReachableError(
+                f"transaction {xid} never committed: it was rolled back at {found.start}, {TimeGoal(found.time)}",
+                hint=f"it left nothing behind; to stop there, use --to {found.start}",
+            )
+        return Located(replace(target, goal=XidGoal(found.xid)), Position(found.start, found.end))
+
+    def _restore_point(self, target: RecoveryTarget, name: str, timelines: Sequence[Timeline]) -> Located:
+        found = self._points_of(name, timelines)
+        if not found:
+            others = [each for each in self._others(timelines) if self._points_of(name, [each])]
+            raise self._unknown(target, timelines, others, "pg_create_restore_point makes them; names count case")
+        if len(found) > 1:
+            raise UsageError(
+                f"there are {len(found)} restore points {name!r}",
+                hint="say which, by its LSN: --to LSN --exclusive stops just after it",
+                details=tuple(f"{each.end}  {TimeGoal(each.time)}" for each in found),
+            )
+        return Located(target, Position(found[0].start, found[0].end))
+
+    def _instant(self, target: RecoveryTarget, at: datetime, timelines: Sequence[Timeline]) -> Located:
+        """Return the position of the first commit after the instant, or none where only other records follow it."""
+        after = at if target.is_inclusive else at - _MICROSECOND
+        latest: datetime | None = None
+        for timeline in timelines:
+            source = self._source(timeline)
+            if (commit := WalFinder(source, self._reporter).first_commit_after(after)) is not None:
+                return Located(target, Position(commit.start, commit.end))
+            told = _latest_time(WalScan(source, self._reporter), source)
+            latest = max(filter(None, (latest, told)), default=None)
+        if latest is not None and latest > at:
+            return Located(target, latest_told=latest)
+        words = f"the last time that it tells is {TimeGoal(latest)}" if latest else "it is empty"
+        error = TargetNotReachableError(f"the WAL of the archive does not reach {TimeGoal(at)}: {words}")
+        raise explained(error, self._coverage.windows)
+
+    def _ends_of(self, xid: int, timelines: Iterable[Timeline]) -> TransactionEnd | None:
+        found = (WalFinder(self._source(each), self._reporter).find_xid(xid) for each in timelines)
+        return next(filter(None, found), None)
+
+    def _points_of(self, name: str, timelines: Iterable[Timeline]) -> list[RestorePoint]:
+        found = (WalFinder(self._source(each), self._reporter).find_restore_point(name) for each in timelines)
+        return next(filter(None, found), [])
+
+    def _source(self, timeline: Timeline) -> ArchiveSource:
+        return ArchiveSource(self._archive, self._coverage.lineage.history(timeline), self._coverage.segment_size)
+
+    def _others(self, timelines: Iterable[Timeline]) -> list[Timeline]:
+        return sorted(set(self._coverage.lineage.histories) - set(timelines), reverse=True)
+
+    def _unknown(
+        self, target: RecoveryTarget, timelines: Sequence[Timeline], others: Sequence[Timeline], hint: str
+    ) -> TargetNotReachableError:
+        where = " or ".join(str(each) for each in timelines)
+        error = TargetNotReachableError(f"there is no {target.goal} in the WAL that leads to timeline {where}")
+        if others:
+            error.hint = f"there is one on timeline {others[0]}: add --timeline {others[0]}"
+            return error
+        error = explained(error, self._coverage.windows)
+        error.hint = f"{hint}; {error.hint}"
+        return error
+
+
+def _latest_time(scan: WalScan, source: ArchiveSource) -> datetime | None:
+    """Return the latest time that the end of the WAL tells: of commits, aborts, restore points and checkpoints."""
+    for segment in reversed(source.segments):
+        times = [time for records in scan.stretches([segment]) for time in _times(records)]
+        if times:
+            return max(times)
+    return None
+
+
+def _times(records: Records) -> Iterator[datetime]:
+    for mark in marks(records):
+        if mark.time is not None:
+            yield mark.time
+    ends = transaction_ends(records)
+    if len(ends):
+        yield instant(int(ends.times_us.max()))

@@ -45,6 +45,8 @@ COMMANDS: dict[str, Leaf | Branch] = {
         "Archive every WAL segment, and find it again.",
         {
             "setup": Leaf("holdfast.cli.wal.setup:setup", "Make archiving ready, and print the server's settings."),
+            "status": Leaf("holdfast.cli.wal.status:status", "Show what can be recovered, gaps, lag and the slot."),
+            "adopt": Leaf("holdfast.cli.wal.adopt:adopt", "Let a restored cluster take over its origin's archive."),
             "push": Leaf("holdfast.cli.wal.push:push", "Store one WAL file: what archive_command runs."),
             "find": Leaf("holdfast.cli.wal.find:find", "Find the instant to recover to, in the archived WAL."),
             "fetch": Leaf("holdfast.cli.wal.fetch:fetch", "Fetch one WAL file: what restore_command runs."),

@@ -66,15 +66,25 @@ class Failure(msgspec.Struct, frozen=True):
 
 
 class PushState(msgspec.Struct, frozen=True):
-    """How shipping stands; times are ISO 8601 in UTC. ``by`` is who tells: ``push`` or ``serve``."""
+    """How shipping stands; times are ISO 8601 in UTC.
+
+    ``by`` is who tells, ``push`` or ``serve``; ``queue`` is None where it cannot be seen; ``gaps`` are segments that
+    were given up and that the archive was not told of yet.
+    """
 
     updated: str
     by: str
-    standing: Standing
+    queue: Queue | None
     is_full: bool
+    gaps: tuple[str, ...] = ()
     last_file: str | None = None
     last_success: str | None = None
     failure: Failure | None = None
+
+    @property
+    def standing(self) -> Standing:
+        """What waits, and what was given up."""
+        return Standing(self.queue, self.gaps)
 
 
 class StateFile:
@@ -94,28 +104,29 @@ class StateFile:
     def tell_success(self, file: str, standing: Standing) -> None:
         """Tell that a file was stored: nothing of an earlier failure is true any more."""
         now = _now()
-        self._write(PushState(now, self._by, standing, standing.is_full, last_file=file, last_success=now))
+        self._write(msgspec.structs.replace(self._state(standing), last_file=file, last_success=now))
 
     def tell_standing(self, standing: Standing) -> None:
         """Tell what waits, when nothing else is new."""
-        before = self.read() or PushState(_now(), self._by, standing, standing.is_full)
-        updates = {"updated": _now(), "by": self._by, "standing": standing, "is_full": standing.is_full}
-        self._write(msgspec.structs.replace(before, **updates))
+        state, before = self._state(standing), self.read() or self._state(standing)
+        last = {"last_file": before.last_file, "last_success": before.last_success, "failure": before.failure}
+        self._write(msgspec.structs.replace(state, **last))
 
     def tell_failure(self, file: str | None, error: HoldfastError, standing: Standing) -> None:
         """Tell that a file, or all of them, cannot be stored; of several failures in a row, the first one's time."""
         now, before = _now(), self.read()
         since = before.failure.since if before is not None and before.failure is not None else now
-        state = PushState(
-            updated=now,
-            by=self._by,
-            standing=standing,
-            is_full=standing.is_full,
-            last_file=before.last_file if before else None,
-            last_success=before.last_success if before else None,
+        last = (before.last_file, before.last_success) if before is not None else (None, None)
+        state = msgspec.structs.replace(
+            self._state(standing),
+            last_file=last[0],
+            last_success=last[1],
             failure=Failure(error.message, error.hint, file, since),
         )
         self._write(state)
+
+    def _state(self, standing: Standing) -> PushState:
+        return PushState(_now(), self._by, standing.queue, standing.is_full, standing.gaps)
 
     def _write(self, state: PushState) -> None:
         temporary = f"{self._path}.{os.urandom(6).hex()}.new"

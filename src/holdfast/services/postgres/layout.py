@@ -69,9 +69,8 @@ class PostgresLayout:
     def __init__(self, facts: PostgresFacts, target: Path, tablespaces: Mapping[str, Path], part: str = "") -> None:
         self.target = target
         self._facts = facts
-        self.homes = _tablespace_places(facts, tablespaces)
-        """Where tablespaces outside the data directory belong, by number."""
-        self._places = {oid: home / part for oid, home in self.homes.items()}
+        homes = _tablespace_places(facts, tablespaces)
+        self._places = {oid: home / part for oid, home in homes.items()}
         self._known = {tablespace.oid for tablespace in facts.tablespaces}
 
     @property

@@ -30,7 +30,7 @@ class RestoreRequest:
     """What a user asks for; ``tablespaces`` maps names to directories.
 
     ``tablespace_part`` is a directory within that of each tablespace, into which its content goes: a restore that is
-    staged for later puts it beside what is in service there.
+    staged for later puts it beside what is in service there. ``database``: the only one that is to be whole.
     """
 
     service: str
@@ -40,6 +40,7 @@ class RestoreRequest:
     tablespaces: Mapping[str, Path] = field(default_factory=dict)
     resumes: bool = False
     tablespace_part: str = ""
+    database: str | None = None
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,10 @@ def prepare_restore_of(
     _, config = choose_repository(stack, asked=request.repository, service=request.service)
     facts = from_facts(snapshot.facts, snapshot.object_name)
     layout = PostgresLayout(facts, request.target, request.tablespaces, request.tablespace_part)
+    if request.database is not None:
+        from holdfast.services.postgres.part_layout import PartLayout
+
+        layout = PartLayout(facts, request.target, request.tablespaces, request.database)
     options = RestoreOptions(request.resumes, config.threads or RestoreOptions.threads)
     plan, reader = plan_restore(repository, snapshot, layout, options)
     extra = [path] if (path := _configured_binaries(stack, request.service)) else []

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _IN_TABLESPACE = re.compile(rb"pg_tblspc/([0-9]+)(?:/(.*))?", re.DOTALL)
 _FOLLOWS_OTHERS = {b"standby.signal", b"recovery.signal"}
 _CONFIGURATION = "postgresql.conf"
-_AUTO_CONF = "postgresql.auto.conf"
+AUTO_CONF = "postgresql.auto.conf"
 _TABLESPACE_MAP = "tablespace_map"
 _VERSION = "PG_VERSION"
 RESTORED_SETTINGS = """
@@ -51,7 +51,7 @@ _MINIMAL_CONFIGURATION = {
 local all all peer
 """,
     "pg_ident.conf": f"{MADE_BY_US}.\n",
-    _AUTO_CONF: "",
+    AUTO_CONF: "",
 }
 
 _IN_PLACE_SETTINGS = """\
@@ -125,7 +125,7 @@ class PostgresLayout:
         for name, content in _MINIMAL_CONFIGURATION.items():
             if not (self.target / name).exists():
                 self._add_file(name, content + (self._recovery_settings() if name == _CONFIGURATION else ""))
-        with (self.target / _AUTO_CONF).open("a", encoding="utf-8") as file:
+        with (self.target / AUTO_CONF).open("a", encoding="utf-8") as file:
             file.write(RESTORED_SETTINGS)
             if any(tablespace.is_in_place for tablespace in self._facts.tablespaces):
                 file.write(_IN_PLACE_SETTINGS)

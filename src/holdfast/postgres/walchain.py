@@ -136,6 +136,8 @@ class _Walk:
     offsets: Offsets
     stop: int
     complete: Offsets
+    given_up: tuple[tuple[int, int], ...]
+    """Where a record began that was given up, and the page before which it was."""
 
 
 def _walk(stream: Stream, begin: int) -> _Walk:
@@ -145,15 +147,16 @@ def _walk(stream: Stream, begin: int) -> _Walk:
     """
     lengths = stream.content.data.cast("I")
     offsets: list[int] = []
+    given_up: list[tuple[int, int]] = []
     at = begin
     for page in stream.page_offsets[stream.abandons & (stream.page_offsets > begin)].tolist():
         at = _walk_run(lengths, at, page, offsets)
         if at > page:
-            offsets.pop()
+            given_up.append((offsets.pop(), page))
         at = page
     stop = _walk_run(lengths, at, len(stream), offsets)
     found = np.fromiter(offsets, np.int64, len(offsets))
-    return _Walk(found, stop, found[:-1] if stop > len(stream) else found)
+    return _Walk(found, stop, found[:-1] if stop > len(stream) else found, tuple(given_up))
 
 
 def _walk_run(lengths: memoryview, at: int, limit: int, offsets: list[int]) -> int:
@@ -176,6 +179,8 @@ def _rows_with_sound_pages(stream: Stream, walk: _Walk, *, is_synchronised: bool
     pages = stream.page_offsets
     first = 0 if is_synchronised else int(walk.offsets[0]) + 1 if len(walk.offsets) else walk.stop
     asked = (pages >= first) & (pages < walk.stop) & ~stream.abandons
+    for start, page in walk.given_up:
+        asked &= (pages <= start) | (pages >= page)
     rows = np.searchsorted(walk.offsets, pages[asked], "left") - 1
     lengths = stream.content.view(np.uint32)[walk.offsets >> 2].astype(np.int64)
     ends = np.append(walk.offsets + lengths, 0)[rows]

@@ -88,7 +88,10 @@ def marks(records: Records) -> Iterator[Mark]:
     for row, info in enumerate((chosen.infos & INFO_MASK).tolist()):
         kind = MarkKind(info)
         time, name = _time_and_name(kind, chosen.where(slice(row, row + 1)))
-        yield Mark(kind, Lsn(int(chosen.starts[row])), Lsn(int(chosen.ends[row])), time, name)
+        end = Lsn(int(chosen.ends[row]))
+        if kind is MarkKind.SWITCH:  # the rest of the segment counts as part of it
+            end += -end % records.shape.segment_size
+        yield Mark(kind, Lsn(int(chosen.starts[row])), end, time, name)
 
 
 def running(records: Records) -> Iterator[Running]:

@@ -30,6 +30,7 @@ holdfast snapshots, holdfast restore SERVICE --target DIR, holdfast check."""
 COMMANDS: dict[str, Leaf | Branch] = {
     "init": Leaf("holdfast.cli.init:init", "Make the repository that the stack file describes."),
     "backup": Leaf("holdfast.cli.backup:backup", "Back up one service."),
+    "status": Leaf("holdfast.cli.status:status", "Show each service: last snapshot, window of recovery, alerts."),
     "snapshots": Leaf("holdfast.cli.snapshots:snapshots", "List the snapshots of a repository."),
     "restore": Leaf("holdfast.cli.restore:restore", "Restore a service, as of any instant."),
     "demo": Leaf("holdfast.cli.demo:demo", "Back up, destroy, restore and prove a throw-away PostgreSQL."),

@@ -1,4 +1,4 @@
-"""What a server says of its own archiving: where its WAL ends, what it counts as archived, what waits, what a slot holds.
+"""What a server says of its archiving: where its WAL ends, what it counts as archived, what waits, what a slot holds.
 
 ``pg_stat_archiver`` believes whatever ``archive_command`` returned (manual, section 28.2): it is compared with the
 archive by whoever asks, never taken for the truth.

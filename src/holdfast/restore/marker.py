@@ -77,12 +77,22 @@ def finish_marker(target: Path, marker: RestoreMarker) -> None:
     write_marker(target, msgspec.structs.replace(marker, finished=clock.now().isoformat(timespec="seconds")))
 
 
+def read_marker(target: Path) -> RestoreMarker | None:
+    """Return the marker of a directory, None when it has none; HoldfastError when it cannot be read."""
+    path = target / MARKER_NAME
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=RestoreMarker)
+    except FileNotFoundError:
+        return None
+    except (OSError, msgspec.MsgspecError) as error:
+        raise HoldfastError(f"{path} cannot be read ({error})", hint="run as the owner of the directory") from error
+
+
 def adopt_marker(target: Path) -> None:
     """Say that the restored cluster takes the place of its origin. HoldfastError when it has no marker."""
-    try:
-        marker = msgspec.json.decode((target / MARKER_NAME).read_bytes(), type=RestoreMarker)
-    except (OSError, msgspec.MsgspecError) as error:
-        raise HoldfastError(f"{target / MARKER_NAME} cannot be read ({error})") from error
+    marker = read_marker(target)
+    if marker is None:
+        raise HoldfastError(f"{target} has no {MARKER_NAME}: it was not restored by holdfast")
     write_marker(target, msgspec.structs.replace(marker, adopted=clock.now().isoformat(timespec="seconds")))
 
 

@@ -101,7 +101,8 @@ def survey(
     listing = read_listing(archive.list(), segment_size)
     read, unread = _read_histories(archive, listing, local_histories or {})
     known = listing.timelines | {point.timeline for point in points}
-    return Coverage(listing, trace_lineage(read, listing.histories, known), tuple(points), unread)
+    missing = listing.timelines - listing.histories.keys()
+    return Coverage(listing, trace_lineage(read, known, missing), tuple(points), unread)
 
 
 def _read_histories(

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
+from holdfast.postgres.lsn import Lsn
 from holdfast.postgres.segment import Segment, require_segment_size
 from holdfast.postgres.timeline import Timeline
 from holdfast.wal.names import ArchivedFile, WalFileKind, piece_range
@@ -91,6 +92,17 @@ class TimelineHoldings:
     def first(self) -> int | None:
         """The oldest number of which anything is there."""
         return min([*self._numbers[:1], *self.parts], default=None)
+
+    def intervals(self) -> list[tuple[Lsn, Lsn]]:
+        """Return the ranges of positions, [start, end), of which every byte is there from a segment's first one on."""
+        runs = self.complete_runs
+        found = {Lsn(first * self.segment_size): Lsn((last + 1) * self.segment_size) for first, last in runs}
+        by_end = {end: start for start, end in found.items()}
+        for number, part in sorted(self.parts.items()):
+            start = self.segment(number).start
+            if number not in runs:
+                found[by_end.get(start, start)] = start + part.length_bytes
+        return sorted(found.items())
 
     def segment(self, number: int) -> Segment:
         """Return the segment of a number."""

@@ -13,7 +13,7 @@ from holdfast.postgres.lsn import NO_LSN, Lsn
 from holdfast.postgres.timeline import HistoryEntry, Timeline, TimelineHistory, first_history
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Branch:
 
 @dataclass(frozen=True, slots=True)
 class Lineage:
-    """The past of every known timeline; ``missing`` are those whose own history file the archive lacks."""
+    """The past of every known timeline; ``missing`` are those with WAL in the archive, but no history file there."""
 
     histories: Mapping[Timeline, TimelineHistory]
     missing: frozenset[Timeline]
@@ -59,16 +59,13 @@ class Lineage:
 
 
 def trace_lineage(
-    histories: Mapping[Timeline, TimelineHistory], listed: Collection[Timeline], known: Iterable[Timeline]
+    histories: Mapping[Timeline, TimelineHistory], known: Iterable[Timeline], missing: Iterable[Timeline]
 ) -> Lineage:
-    """Return the lineage of the ``known`` timelines and of all ancestors that ``histories`` name.
-
-    ``listed`` are the timelines whose history file is in the archive, whether it was read or not.
-    """
+    """Return the lineage of the ``known`` timelines and of all ancestors that ``histories`` name."""
     traced = with_ancestors(histories)
     for timeline in known:
         traced.setdefault(timeline, _alone(timeline))
-    return Lineage(traced, frozenset(each for each in traced if each != 1 and each not in listed))
+    return Lineage(traced, frozenset(missing) - {Timeline(1)})
 
 
 def with_ancestors(histories: Mapping[Timeline, TimelineHistory]) -> dict[Timeline, TimelineHistory]:

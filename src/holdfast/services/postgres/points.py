@@ -24,9 +24,7 @@ def snapshot_point(snapshot: Snapshot) -> SnapshotPoint:
         timeline=Timeline(facts.timeline),
         start=Lsn.parse(facts.start_lsn),
         stop=Lsn.parse(facts.stop_lsn),
-        stop_time=datetime.fromisoformat(facts.stop_time)
-        if facts.stop_time
-        else datetime.fromisoformat(snapshot.ended),
+        stop_time=datetime.fromisoformat(facts.stop_time or snapshot.ended),
         carries_last_segment=not facts.is_standby,
     )
 

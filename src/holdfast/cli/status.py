@@ -1,0 +1,73 @@
+"""``holdfast status``: the stack at a glance."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import typer
+
+from holdfast.cli import text
+from holdfast.cli.invocation import Invocation
+from holdfast.cli.wal.status import window_words
+from holdfast.cli.wal.status_message import window_message
+from holdfast.errors import ExitCode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from holdfast.operations.status import ServiceStatus
+    from holdfast.repository.snapshot import Snapshot
+
+
+def status(ctx: typer.Context) -> int:
+    """Show each service: its last snapshot, its window of recovery, and what is wrong; exit code 3 if anything is."""
+    from holdfast.config.load import find_stack_file, load_stack
+    from holdfast.operations.status import status as operation
+
+    run = Invocation.of(ctx)
+    outcome = ExitCode.DONE
+    for found in operation(load_stack(find_stack_file(run.config)), run.repository):
+        run.output.emit("service_status", _message(found), partial(_words, found))
+        outcome = ExitCode.PARTIAL if found.alerts else outcome
+    return outcome
+
+
+def _message(found: ServiceStatus) -> dict[str, object]:
+    return {
+        "service": found.wal.service,
+        "server_is_up": found.wal.server is not None,
+        "snapshots": len(found.wal.snapshots),
+        "last_snapshot": {"id": found.last.id, "started": found.last.started} if found.last else None,
+        "window": window_message(found.window) if found.window else None,
+        "lag_bytes": found.wal.lag.size_bytes if found.wal.lag else None,
+        "checkpoints": [
+            {"id": each.id, "made": each.made, "directory": each.parked.directory, "description": each.description}
+            for each in found.checkpoints
+        ],
+        "alerts": list(found.alerts),
+    }
+
+
+def _words(found: ServiceStatus) -> str:
+    lines = [found.wal.service, *(f"  {title:<11}{words}" for title, words in _rows(found))]
+    lines += [f"  ALERT      {alert.words}\n             HINT: {alert.remedy}" for alert in found.alerts]
+    return "\n".join(lines)
+
+
+def _rows(found: ServiceStatus) -> Iterator[tuple[str, str]]:
+    error = found.wal.server_error
+    yield "server", "answers" if error is None else f"does not answer: {error.message}"
+    yield "snapshot", _snapshot(found.last) if found.last else "none is complete: run 'holdfast backup'"
+    if found.window is not None:
+        yield "window", window_words(found.window)
+    if found.wal.lag is not None:
+        yield "lag", text.size(found.wal.lag.size_bytes)
+    for each in found.checkpoints:
+        yield "checkpoint", f"{each.short_id} in {each.parked.directory}, made {each.made}: {each.description}"
+
+
+def _snapshot(snapshot: Snapshot) -> str:
+    from datetime import datetime
+
+    return f"{snapshot.short_id}, taken {text.instant(datetime.fromisoformat(snapshot.started))}"

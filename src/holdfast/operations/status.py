@@ -1,0 +1,47 @@
+"""The stack at a glance: of each service its last snapshot, its newest window of recovery, and what is wrong."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from holdfast.operations.in_place.place import service_state
+from holdfast.operations.wal.alerts import Alert, find_alerts
+from holdfast.operations.wal.status import wal_statuses
+from holdfast.restore.checkpoint import read_checkpoints
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from holdfast.config.models import Stack
+    from holdfast.operations.wal.status import WalStatus
+    from holdfast.repository.snapshot import Snapshot
+    from holdfast.restore.checkpoint import Checkpoint
+    from holdfast.wal.windows import Window
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceStatus:
+    """One service. ``last`` is its last complete snapshot; ``window`` the newest of its newest timeline.
+
+    ``checkpoints`` are what was in service before restores in place, and is kept on this machine.
+    """
+
+    wal: WalStatus
+    last: Snapshot | None
+    window: Window | None
+    alerts: tuple[Alert, ...]
+    checkpoints: tuple[Checkpoint, ...]
+
+
+def status(stack: Stack, asked: str | None = None) -> Iterator[ServiceStatus]:
+    """Yield the services of the stack, in its order; raises what keeps a repository from being read."""
+    for wal in wal_statuses(stack, stack.services, asked):
+        windows = wal.coverage.windows if wal.coverage else ()
+        yield ServiceStatus(
+            wal=wal,
+            last=next((each for each in reversed(wal.snapshots) if each.is_complete), None),
+            window=windows[-1] if windows else None,
+            alerts=tuple(find_alerts(wal)),
+            checkpoints=tuple(read_checkpoints(service_state(stack, wal.service))),
+        )

@@ -1,0 +1,166 @@
+"""What about a service's archive must not stay as it is: each alert makes ``wal status`` end with exit code 3.
+
+An alert says that something cannot be recovered, or soon will not be; all else that status shows is a number.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from holdfast.errors import VerificationError
+from holdfast.postgres.segment import is_segment_name, parse_segment_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from holdfast.operations.wal.status import WalStatus
+    from holdfast.wal.coverage import Coverage
+    from holdfast.wal.gaps import Gap
+
+_LOST_SLOT = frozenset({"unreserved", "lost"})
+
+
+class AlertKind(StrEnum):
+    """What is wrong."""
+
+    GAP = "gap"
+    CONFLICT = "conflict"
+    GIVEN_UP = "given up"
+    HISTORY = "history"
+    FALSELY_ARCHIVED = "falsely archived"
+    FAILING = "failing"
+    QUEUE_FULL = "queue full"
+    SLOT = "slot"
+    LOST = "lost"
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """One thing that is wrong, and what to do about it."""
+
+    kind: AlertKind
+    words: str
+    remedy: str
+
+
+def find_alerts(status: WalStatus) -> Iterator[Alert]:
+    """Yield what is wrong, the worst first."""
+    if status.coverage is not None:
+        yield from _of_archive(status.coverage)
+        yield from _falsely_archived(status, status.coverage)
+        yield from _lost(status, status.coverage)
+    yield from _of_slot(status)
+    yield from _of_queue(status)
+
+
+def _of_archive(coverage: Coverage) -> Iterator[Alert]:
+    for gap in coverage.gaps:
+        if gap.splits:
+            yield Alert(AlertKind.GAP, gap_words(gap), "recovery cannot cross it: take a backup now")
+    for file in coverage.listing.conflicts:
+        words = f"other bytes were pushed under a name that is taken: kept as {file.name}"
+        yield Alert(
+            AlertKind.CONFLICT, words, "find out which cluster it came from, and stop the wrong one; then remove it"
+        )
+    for file in coverage.listing.gap_records:
+        if _is_needed(coverage, file.segment_name) and not _is_in_gap(coverage, file.segment_name):
+            words = f"{file.segment_name} was given up, as the queue was full"
+            yield Alert(AlertKind.GIVEN_UP, words, "recovery cannot cross it: take a backup now")
+    for timeline in coverage.missing_histories:
+        words = f"the history file of timeline {timeline} ({timeline.hex}.history) is not in the archive"
+        yield Alert(AlertKind.HISTORY, words, "push it from pg_wal of a server of that timeline: holdfast wal push")
+    for timeline, error in sorted(coverage.unread.items()):
+        yield Alert(
+            AlertKind.HISTORY,
+            f"the history file of timeline {timeline} does not open: {error.message}",
+            error.hint or "run 'holdfast check'",
+        )
+
+
+def _falsely_archived(status: WalStatus, coverage: Coverage) -> Iterator[Alert]:
+    """Compare what the server counts as archived with what there is (FAULTS 6); the server was asked before it."""
+    last = status.server.archiver.last_archived if status.server else None
+    if last is not None and is_segment_name(last) and not _is_held(coverage, last):
+        yield Alert(
+            AlertKind.FALSELY_ARCHIVED,
+            f"the server counts {last} as archived, and the archive does not have it",
+            "look at archive_command: it must be the one that 'holdfast wal setup' prints",
+        )
+
+
+def _lost(status: WalStatus, coverage: Coverage) -> Iterator[Alert]:
+    for lost in status.receive.lost_wal if status.receive else ():
+        if any(_is_needed(coverage, name) for name in (lost.first, lost.last)):
+            yield Alert(
+                AlertKind.LOST,
+                f"the server no longer had {lost.first} to {lost.last} when the receiver asked for them",
+                "recovery cannot cross that: take a backup now",
+            )
+
+
+def _of_slot(status: WalStatus) -> Iterator[Alert]:
+    if status.server is None or status.receive is None:
+        return
+    slot = status.server.slot
+    if slot is None:
+        words = f"the replication slot {status.receive.slot} of the receiver is not there"
+        yield Alert(AlertKind.SLOT, words, f"make it: holdfast wal receive {status.service} --create-slot")
+    elif slot.wal_status in _LOST_SLOT:
+        words = (
+            f"the replication slot {slot.name} is {slot.wal_status}: the server has dropped WAL that it held, or will"
+        )
+        yield Alert(AlertKind.SLOT, words, "take a backup now; raise max_slot_wal_keep_size")
+
+
+def _of_queue(status: WalStatus) -> Iterator[Alert]:
+    push = status.push
+    if push is not None and push.is_full:
+        words = f"the queue is full: {push.standing.queue}"
+        yield Alert(AlertKind.QUEUE_FULL, words, "make the repository reachable; watch the disk of pg_wal")
+    for segment in push.standing.gaps if push is not None else ():
+        words = f"{segment} was given up, as the queue was full; the archive does not know yet"
+        yield Alert(AlertKind.GIVEN_UP, words, "recovery cannot cross it: take a backup when archiving works again")
+    if push is not None and push.failure is not None:
+        failure = push.failure
+        words = f"shipping has failed since {failure.since}: {failure.message}"
+        yield Alert(AlertKind.FAILING, words, failure.hint or "look at the server's log")
+    elif status.server is not None and status.server.archiver.is_failing:
+        archiver = status.server.archiver
+        words = f"archive_command fails: {archiver.last_failed} at {archiver.last_failed_time:%Y-%m-%d %H:%M:%S} UTC"
+        yield Alert(AlertKind.FAILING, words, "look at the server's log")
+
+
+def gap_words(gap: Gap) -> str:
+    """Return a gap in words."""
+    names = gap.first.name if gap.segments == 1 else f"{gap.first.name} to {gap.last.name}"
+    seen = f", seen {gap.seen:%Y-%m-%d %H:%M:%S} UTC" if gap.seen else ""
+    return f"{gap.segments} WAL segment{'s' if gap.segments != 1 else ''} missing: {names}{seen}"
+
+
+def _is_held(coverage: Coverage, name: str) -> bool:
+    """Whether a segment is whole in the archive; one of another segment size is none of this cluster's."""
+    try:
+        segment = parse_segment_name(name, coverage.segment_size)
+    except VerificationError:
+        return True
+    held = coverage.holdings.get(segment.timeline)
+    return held is not None and segment.number in held.complete_runs
+
+
+def _is_in_gap(coverage: Coverage, name: str) -> bool:
+    return any(gap.splits and gap.first.name <= name <= gap.last.name for gap in coverage.gaps)
+
+
+def _is_needed(coverage: Coverage, name: str) -> bool:
+    """Whether a segment is missing, and a snapshot would have to cross it."""
+    if _is_held(coverage, name):
+        return False
+    segment = parse_segment_name(name, coverage.segment_size)
+    history = coverage.lineage.history(segment.timeline)
+    return any(
+        point.next_number(coverage.segment_size) <= segment.number
+        for point in coverage.points
+        if history.has_point(point.timeline, point.stop)
+    )

@@ -1,0 +1,209 @@
+"""How a service's archive stands: one survey of it, held against what the server and the spool say.
+
+The server is asked first: what it counted as archived before the archive was listed must be in the listing. A server
+that is down is part of the answer, not a failure of it.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from holdfast import clock
+from holdfast.config.choose import choose_repository, choose_service
+from holdfast.errors import ConfigError, HoldfastError, ServerError
+from holdfast.operations.wal.compilation import settings_path, spool_directory
+from holdfast.operations.wiring import connection_string, open_stack_repository
+from holdfast.postgres.lsn import Lsn
+from holdfast.postgres.timeline import Timeline, TimelineHistory, parse_history
+from holdfast.services.postgres.points import restorable_points
+from holdfast.wal import queue, receive_state
+from holdfast.wal.archive import WalArchive
+from holdfast.wal.coverage import survey
+from holdfast.wal.lag import Lag, measure_lag
+from holdfast.wal.ready import status_directory, waiting_files
+from holdfast.wal.settings import read_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from holdfast.config.models import Stack
+    from holdfast.postgres.archiving import ArchivingFacts
+    from holdfast.repository.repository import Repository
+    from holdfast.repository.snapshot import Snapshot
+    from holdfast.wal.coverage import Coverage
+    from holdfast.wal.queue import PushState
+    from holdfast.wal.receive_state import ReceiveState
+    from holdfast.wal.settings import WalSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Segments that the server wants archived, and since when the oldest of them waits."""
+
+    segments: int
+    since: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class WalStatus:
+    """What is known of one service. ``snapshots`` are its own, oldest first, as far as they open.
+
+    ``coverage`` is None where nothing tells which cluster it is. ``server`` is None where it does not answer, and
+    ``server_error`` says why. ``push`` and ``receive`` are what those last wrote into the spool.
+    """
+
+    service: str
+    snapshots: tuple[Snapshot, ...]
+    system_identifier: str | None
+    coverage: Coverage | None
+    server: ArchivingFacts | None
+    server_error: HoldfastError | None
+    lag: Lag | None
+    waiting: Waiting | None
+    push: PushState | None
+    receive: ReceiveState | None
+
+
+def wal_statuses(stack: Stack, services: Iterable[str], asked: str | None = None) -> Iterator[WalStatus]:
+    """Yield how the archive of each service stands; raises what keeps a repository from being read.
+
+    Each repository is opened once: a passphrase costs half a second.
+    """
+    opened: dict[str, Repository] = {}
+    for service in services:
+        name, _ = choose_repository(stack, asked=asked, service=service)
+        if name not in opened:
+            opened[name] = open_stack_repository(stack, asked, service)
+        yield wal_status(stack, service, opened[name])
+
+
+def wal_status(stack: Stack, service: str, repository: Repository) -> WalStatus:
+    """Return how the archive of a service in a repository stands."""
+    spool = spool_directory(stack, service)
+    receive = receive_state.read_state(spool)
+    server, server_error = _ask_server(stack, service, receive)
+    settings = _settings(stack, service)
+    snapshots = repository.survey_snapshots().of(stack.stack, service).snapshots
+    identifier, segment_size = _cluster(server, settings, snapshots)
+    coverage = None
+    if identifier is not None:
+        histories = _local_histories(_data_directory(stack, service, server, settings))
+        coverage = _survey(repository, identifier, segment_size, snapshots, histories)
+    waiting = _waiting(server, _data_directory(stack, service, server, settings))
+    return WalStatus(
+        service=service,
+        snapshots=snapshots,
+        system_identifier=identifier,
+        coverage=coverage,
+        server=server,
+        server_error=server_error,
+        lag=_lag(coverage, server, receive, waiting, segment_size),
+        waiting=waiting,
+        push=queue.read_state(str(spool)),
+        receive=receive,
+    )
+
+
+def _ask_server(
+    stack: Stack, service: str, receive: ReceiveState | None
+) -> tuple[ArchivingFacts | None, HoldfastError | None]:
+    from holdfast.postgres.archiving import ask_archiving
+
+    try:
+        conninfo = connection_string(choose_service(stack, service))
+        return ask_archiving(conninfo, receive.slot if receive else None), None
+    except ServerError as error:
+        return None, error
+
+
+def _settings(stack: Stack, service: str) -> WalSettings | None:
+    try:
+        return read_settings(str(settings_path(stack, service)))
+    except ConfigError:  # archiving was not set up, or this account may not see how
+        return None
+
+
+def _cluster(
+    server: ArchivingFacts | None, settings: WalSettings | None, snapshots: Sequence[Snapshot]
+) -> tuple[str | None, int]:
+    """Return system identifier and segment size: as the server says, else as was set up, else as last backed up."""
+    if server is not None:
+        return server.system_identifier, server.segment_size
+    if settings is not None:
+        return settings.system_identifier, settings.segment_size
+    if snapshots:
+        return str(snapshots[-1].facts["system_identifier"]), int(snapshots[-1].facts["wal_segment_size"])
+    return None, 0
+
+
+def _survey(
+    repository: Repository,
+    identifier: str,
+    segment_size: int,
+    snapshots: Iterable[Snapshot],
+    histories: dict[Timeline, TimelineHistory],
+) -> Coverage:
+    archive = WalArchive(repository.storage, repository.keys, identifier)
+    return survey(archive, restorable_points(snapshots, identifier), segment_size, histories)
+
+
+def _data_directory(
+    stack: Stack, service: str, server: ArchivingFacts | None, settings: WalSettings | None
+) -> str | None:
+    configured = choose_service(stack, service).data_directory
+    if configured is not None:
+        return str(configured)
+    if server is not None:
+        return server.data_directory
+    return settings.data_directory if settings else None
+
+
+def _local_histories(data_directory: str | None) -> dict[Timeline, TimelineHistory]:
+    """Return the histories in ``pg_wal``, as far as they can be read: a writer's key opens none of the archive's."""
+    found: dict[Timeline, TimelineHistory] = {}
+    if data_directory is not None:
+        for path in Path(data_directory, "pg_wal").glob("????????.history"):
+            with suppress(OSError, ValueError, HoldfastError):
+                timeline = Timeline.parse_hex(path.name[:8])
+                found[timeline] = parse_history(timeline, path.read_text(encoding="utf-8"))
+    return found
+
+
+def _waiting(server: ArchivingFacts | None, data_directory: str | None) -> Waiting | None:
+    """Return what waits: as the server says, else as its data directory does."""
+    if server is not None and server.waiting is not None:
+        return Waiting(server.waiting, server.waiting_since)
+    if data_directory is None:
+        return None
+    try:
+        names = [name for name in waiting_files(data_directory) if not name.endswith((".history", ".backup"))]
+        times = [os.stat(os.path.join(status_directory(data_directory), f"{name}.ready")).st_mtime for name in names]
+    except (ServerError, OSError):  # it lies elsewhere, may not be seen from here, or changes right now
+        return None
+    return Waiting(len(names), datetime.fromtimestamp(min(times), UTC) if times else None)
+
+
+def _lag(
+    coverage: Coverage | None,
+    server: ArchivingFacts | None,
+    receive: ReceiveState | None,
+    waiting: Waiting | None,
+    segment_size: int,
+) -> Lag | None:
+    """Return the lag against the server, else against what it last told the receiver, else by what waits."""
+    if coverage is None:
+        return None
+    now = clock.now()
+    if server is not None:
+        return measure_lag(coverage, server.timeline, server.lsn, now)
+    if receive is not None and receive.server_lsn and receive.timeline:
+        return measure_lag(coverage, Timeline(receive.timeline), Lsn.parse(receive.server_lsn), now)
+    if waiting is not None:
+        age_s = (now - waiting.since).total_seconds() if waiting.since else 0.0
+        return Lag(waiting.segments * segment_size, waiting.segments, age_s)
+    return None

@@ -53,6 +53,11 @@ _HINT_BY_STATE = {
 }
 
 
+# It "is starting up", "is shutting down", "is in recovery mode", "is not yet accepting connections", "is not accepting
+# connections": ProcessStartupPacket in src/backend/postmaster/postmaster.c
+_NOT_READY = "the database system is "
+
+
 def connect(conninfo: str) -> Connection:
     """Connect. What ``conninfo`` says wins over our defaults (timeout 10 s, keepalives, application name).
 
@@ -115,7 +120,7 @@ def refusal(words: str, given: Given) -> ServerError:
             hint="check host and port, and that the server runs and may be reached from here",
         )
     refused = message.rpartition("FATAL:")[2].strip()
-    if "starting up" in refused or "shutting down" in refused or "not accepting connections" in refused:
+    if _NOT_READY in refused:
         return ServerUnreachableError(f"PostgreSQL is not ready: {refused}", hint=_HINT_BY_STATE["57P03"])
     return ServerError(
         f"PostgreSQL refused the connection: {refused}",

@@ -59,7 +59,7 @@ class ReplicationConnection:
 
     @classmethod
     def connect(cls, conninfo: str, application_name: str) -> Self:
-        """Connect. ServerUnreachableError when nobody answers, ServerError when the server refuses, with what to do.
+        """Connect. ServerUnreachableError, ServerError when the server refuses, NoSenderError; each with what to do.
 
         ``application_name`` is what ``synchronous_standby_names`` may list.
         """

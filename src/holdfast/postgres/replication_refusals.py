@@ -38,6 +38,10 @@ class SlotBusyError(BusyError):
     """Somebody else streams from the slot."""
 
 
+class NoSenderError(BusyError):
+    """All WAL senders of the server are in use."""
+
+
 _STOPPING_HINT = "the server stops, starts or recovers; try again"
 _BY_STATE: dict[str, tuple[type[HoldfastError], str]] = {
     # undefined_file, said of a segment that "has already been removed" (src/backend/replication/walsender.c)
@@ -56,7 +60,7 @@ _BY_STATE: dict[str, tuple[type[HoldfastError], str]] = {
 }
 
 
-def connection_refusal(words: str, given: Given) -> ServerError:
+def connection_refusal(words: str, given: Given) -> HoldfastError:
     """Return the error for a replication connection that did not come about, with the line that would allow it."""
     error = refusal(words, given)
     if isinstance(error, ServerUnreachableError):
@@ -68,7 +72,7 @@ def connection_refusal(words: str, given: Given) -> ServerError:
         user = str(given.get("user") or "the role").replace('"', '""')
         return ServerError(error.message, hint=f'as a superuser: ALTER ROLE "{user}" REPLICATION')
     if _NO_SENDER in words:
-        return ServerError(f"the server has no WAL sender left: {error.message}", hint=_SENDERS_HINT)
+        return NoSenderError(f"the server has no WAL sender left: {error.message}", hint=_SENDERS_HINT)
     return error
 
 

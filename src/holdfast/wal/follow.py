@@ -73,7 +73,7 @@ class Follower:
         self._has_news = True
         self._reported = tools.storer.stored
         self._heard_at = self._reported_at = clock.monotonic()
-        tools.state.state.timeline = segment.timeline
+        tools.state.state.timeline = int(segment.timeline)
 
     def run(self) -> TimelineEnd | None:
         """Follow until the timeline ends, the server stops or the stop signal comes; everything is stored by then.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import re
-import secrets
 from typing import NewType
 
 ChunkId = NewType("ChunkId", bytes)
@@ -17,4 +17,4 @@ OBJECT_ID = re.compile(r"[0-9a-f]{32}")
 
 def new_object_id() -> ObjectId:
     """Return a random object id (128 bits)."""
-    return ObjectId(secrets.token_hex(16))
+    return ObjectId(os.urandom(16).hex())

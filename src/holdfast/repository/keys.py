@@ -14,8 +14,7 @@ own into one, and would be sent the next backups in a form that it can read.
 
 from __future__ import annotations
 
-import hmac
-import secrets
+import os
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, ClassVar
@@ -25,7 +24,6 @@ from blake3 import blake3
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hpke
 from cryptography.hazmat.primitives.asymmetric import mlkem, x25519
-from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
 from holdfast import clock
 from holdfast.errors import DamageError, KeyRefusedError
@@ -144,7 +142,7 @@ class Keys:
         """Return (epoch, sealed key, cipher) for a new data pack."""
         if self.keyring is None:
             return 0, b"", PlainCipher(b"data\0" + context)
-        pack_key = secrets.token_bytes(KEY_BYTES)
+        pack_key = os.urandom(KEY_BYTES)
         epoch = self.keyring.epochs[-1]
         return epoch.number, epoch.seal_key(pack_key, context), AesGcmCipher(pack_key)
 
@@ -173,6 +171,8 @@ class Argon2Parameters(msgspec.Struct, frozen=True):
         """Return the 32-byte key; takes about half a second on purpose. ValueError when the parameters cannot be."""
         if self.iterations > _ARGON2_ITERATIONS_LIMIT or self.memory_kib > _ARGON2_MEMORY_LIMIT_KIB:
             raise ValueError("the costs are absurd")
+        from cryptography.hazmat.primitives.kdf.argon2 import Argon2id  # only a passphrase needs it
+
         return Argon2id(
             salt=self.salt,
             length=KEY_BYTES,
@@ -204,13 +204,13 @@ class KeySlot(msgspec.Struct, frozen=True):
 
 def new_keyring() -> Keyring:
     """Return a fresh hierarchy with its first epoch."""
-    private = secrets.token_bytes(_MLKEM_SEED_BYTES + 32)
-    return Keyring(secrets.token_bytes(KEY_BYTES), (Epoch(1, _public_bytes(private), private),))
+    private = os.urandom(_MLKEM_SEED_BYTES + 32)
+    return Keyring(os.urandom(KEY_BYTES), (Epoch(1, _public_bytes(private), private),))
 
 
 def passphrase_slot(repository_id: str, keyring: Keyring, passphrase: bytes, label: str = "") -> KeySlot:
     """Wrap a keyring for a passphrase."""
-    slot_id, argon2 = new_object_id(), Argon2Parameters(secrets.token_bytes(16))
+    slot_id, argon2 = new_object_id(), Argon2Parameters(os.urandom(16))
     cipher = AesGcmCipher(argon2.key(passphrase))  # the salt is the slot's own: this key seals one message only
     wrapped = seal(cipher, 0, msgspec.msgpack.encode(keyring), _slot_context(repository_id, slot_id))
     return KeySlot(slot_id, SlotKind.PASSPHRASE, _stamp(), wrapped, label, argon2, cipher.commitment)
@@ -244,7 +244,7 @@ def open_with_identity(repository_id: str, slot: KeySlot, identity: bytes) -> Ke
 
 
 def _open_slot(repository_id: str, slot: KeySlot, cipher: Cipher) -> Keyring | None:
-    if not hmac.compare_digest(cipher.commitment, slot.commitment):
+    if cipher.commitment != slot.commitment:
         return None
     try:
         return _decode(bytes(cipher.open(0, slot.wrapped, _slot_context(repository_id, slot.id))))

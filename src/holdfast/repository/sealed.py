@@ -6,7 +6,7 @@ commitment, then zstd content under the metadata cipher of exactly this object n
 
 from __future__ import annotations
 
-import secrets
+import os
 import struct
 from enum import IntEnum
 from typing import TYPE_CHECKING, TypeVar
@@ -46,7 +46,7 @@ class ObjectType(IntEnum):
 
 def seal_object(keys: Keys, kind: ObjectType, name: str, content: bytes) -> bytes:
     """Return the bytes of the object ``name``."""
-    salt = secrets.token_bytes(SALT_BYTES)
+    salt = os.urandom(SALT_BYTES)
     cipher = keys.metadata_cipher(_PURPOSE, keys.context(name, salt))
     header = _HEADER.pack(MAGIC, VERSION, kind)
     packed = zstandard.ZstdCompressor(level=3).compress(content)

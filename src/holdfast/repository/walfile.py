@@ -8,7 +8,7 @@ under the same name, and tells of a damaged object, without the private key.
 
 from __future__ import annotations
 
-import secrets
+import os
 import struct
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
@@ -84,7 +84,7 @@ def content_digest(keys: Keys, content: Buffer) -> bytes:
 
 def seal_wal_file(keys: Keys, name: str, content: Buffer, options: SealOptions) -> bytearray:
     """Return the bytes of the object ``name``; every frame was opened again, and compared, before this returns."""
-    salt = secrets.token_bytes(SALT_BYTES)
+    salt = os.urandom(SALT_BYTES)
     epoch, sealed_key, cipher = keys.new_data_cipher(keys.context(name, salt))
     view = memoryview(content)
     plains = [view[at : at + FRAME_BYTES] for at in range(0, len(view), FRAME_BYTES)]

@@ -12,7 +12,6 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import secrets
 import stat
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
@@ -158,7 +157,7 @@ def _is_taken(name: str, directory: int) -> bool:
 @contextmanager
 def _temporary_file(directory: int) -> Iterator[tuple[str, int]]:
     """Give a new file, name and descriptor; whatever happens, the name is gone afterwards."""
-    name = f"{_TEMPORARY_SIGN}{secrets.token_hex(12)}"
+    name = f"{_TEMPORARY_SIGN}{os.urandom(12).hex()}"
     descriptor = os.open(name, _CREATE, _FILE_MODE, dir_fd=directory)
     try:
         yield name, descriptor

@@ -6,7 +6,7 @@ a ``put`` that must not find the object needs care: the failed attempt may have 
 
 from __future__ import annotations
 
-import secrets
+import os
 from typing import TYPE_CHECKING, TypeVar
 
 from holdfast import clock
@@ -21,7 +21,6 @@ T = TypeVar("T")
 
 _FIRST_WAIT_S = 0.1
 _LONGEST_WAIT_S = 10.0
-_random = secrets.SystemRandom()
 
 
 class _Patience:
@@ -42,7 +41,7 @@ class _Patience:
         present = clock.monotonic()
         if self._failed_first is None:
             self._failed_first = present
-        wait_s = _random.uniform(0, self._ceiling_s)
+        wait_s = self._ceiling_s * int.from_bytes(os.urandom(4), "big") / 2**32
         self._ceiling_s = min(self._ceiling_s * 2, _LONGEST_WAIT_S)
         if present + wait_s > self._failed_first + self._deadline_s:
             raise TransientStorageError(

@@ -10,7 +10,6 @@ has the file and claim nothing that is not durable by then: losing one costs a s
 from __future__ import annotations
 
 import os
-import shutil
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -87,6 +86,8 @@ def make_spool(path: str, owner: tuple[int, int]) -> None:
 
 def clear_acknowledgements(path: str) -> None:
     """Forget every acknowledgement in the spool at ``path``: the next push of each file asks the repository."""
+    import shutil  # costs a cold push two milliseconds
+
     with suppress(FileNotFoundError):
         shutil.rmtree(os.path.join(path, ACK_DIRECTORY))
 

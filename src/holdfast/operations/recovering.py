@@ -97,6 +97,10 @@ class RecoveredServer:
         """Return the connection string; by default as the superuser. Any role may connect, without a password."""
         return self._server.conninfo(user=user, dbname=dbname)
 
+    def log(self) -> str:
+        """Return all that the server wrote since recovery began."""
+        return self._server.log()
+
     def promote(self) -> Timeline:
         """End recovery, wait until the server writes, and return its new timeline; archiving stays off."""
         return self._server.promote()
@@ -108,7 +112,7 @@ class RecoveredServer:
 
 @dataclass(frozen=True)
 class Recovered:
-    """How a recovery ended: what was reached, the timeline that a promotion made, how to connect to a server that waits."""
+    """How a recovery ended: what was reached, the new timeline of a promotion, how to connect to a waiting server."""
 
     reached: Reached
     new_timeline: Timeline | None = None

@@ -149,16 +149,16 @@ class StackDirectory:
 
     def open(self) -> Repository:
         """Open the repository in this process, with the cache of the children."""
-        with self._cache_of_children():
+        with self.cache_of_children():
             return open_stack_repository(load_stack(self.config))
 
     def back_up_here(self, reporter: Reporter, service: str = "db") -> Snapshot:
         """Back a service up in this process, so that a reporter can interfere at a known moment."""
-        with self._cache_of_children():
+        with self.cache_of_children():
             return backup(load_stack(self.config), BackupRequest(service), reporter)
 
     @contextmanager
-    def _cache_of_children(self) -> Iterator[None]:
+    def cache_of_children(self) -> Iterator[None]:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("XDG_CACHE_HOME", self.environment["XDG_CACHE_HOME"])
             yield

@@ -41,7 +41,7 @@ def load_rates(cache: Path) -> Rates:
 
 
 def keep_restore_rate(cache: Path, restored_bytes: int, seconds: float) -> None:
-    """Remember how fast files were restored. Too short a run tells nothing; a cache that cannot be written is no error."""
+    """Remember how fast files were restored. Too short a run tells nothing; a cache that refuses is no error."""
     if seconds >= _LEAST_MEASURED_S and restored_bytes:
         rates = load_rates(cache)
         _keep(cache, msgspec.structs.replace(rates, restore_bytes_s=restored_bytes / seconds, is_measured=True))

@@ -76,6 +76,10 @@ class RecoveringServer:
         """The end of the server's log, without what is ordinary."""
         return words.telling_lines(self._cluster.log())
 
+    def log(self) -> str:
+        """Return all that the server wrote."""
+        return self._cluster.log()
+
     def conninfo(self, *, user: str | None = None, dbname: str | None = None) -> str:
         """Return the connection string: as the superuser, to a database that exists, where nothing else is given."""
         return self._cluster.conninfo(user=user or self._ask.role, dbname=dbname or self._ask.database)

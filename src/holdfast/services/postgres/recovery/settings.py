@@ -99,6 +99,8 @@ class RecoverySettings:
         settings["restore_command"] = self.restore_command
         settings["recovery_target_inclusive"] = "on" if self.stop is None or self.stop.is_inclusive else "off"
         if self.stop is not None:
+            # Last of all: unsetting another one after it counts as a second target (assign_recovery_target_xid, guc.c).
+            del settings[self.stop.setting]
             settings[self.stop.setting] = self.stop.value
         if major <= _LAST_MAJOR_WITH_TRIGGER_FILE:
             settings["promote_trigger_file"] = ""

@@ -32,7 +32,7 @@ class SwapIntent(msgspec.Struct, frozen=True, kw_only=True):
     """What a swap is about to do, or was doing when it was cut off.
 
     ``steps`` bring ``incoming`` into service at ``home``. ``checkpoint`` is recorded when that has worked (None where
-    nothing was in service), and the checkpoint ``consumes`` is forgotten: it is what came back into service.
+    nothing was in service), and the checkpoint ``consumed`` is forgotten: it is what came back into service.
     ``is_turned_back``: it did not work, and the steps are being undone. ``was_running``: so was the server before.
     """
 
@@ -43,7 +43,7 @@ class SwapIntent(msgspec.Struct, frozen=True, kw_only=True):
     incoming: Parked
     incoming_identity: str
     checkpoint: Checkpoint | None
-    consumes: str = ""
+    consumed: Checkpoint | None = None
     steps: tuple[Step, ...] = ()
     was_running: bool = True
     is_turned_back: bool = False
@@ -127,7 +127,11 @@ def put_back(state: StateDirectory, intent: SwapIntent, switch: Switch, reporter
         with _told_where_all_is(intent):
             exchange_back(intent.steps)
     crashpoint.reach(CrashPoint.SWAP_PUT_BACK)
-    _remove_emptied(intent.checkpoint.parked if intent.checkpoint else None)
+    if intent.consumed is not None:
+        record_checkpoint(state, intent.consumed)
+    if intent.checkpoint is not None:
+        forget_checkpoint(state, intent.checkpoint.id)
+        _remove_emptied(intent.checkpoint.parked)
     if intent.was_running:
         switch.start()
     state.remove(_INTENT)
@@ -149,16 +153,17 @@ def _record(state: StateDirectory, intent: SwapIntent) -> None:
     if intent.checkpoint is not None:
         record_checkpoint(state, intent.checkpoint)
     crashpoint.reach(CrashPoint.SWAP_RECORDED)
-    if intent.consumes:
-        forget_checkpoint(state, intent.consumes)
+    if intent.consumed is not None:
+        forget_checkpoint(state, intent.consumed.id)
+    crashpoint.reach(CrashPoint.SWAP_RECORDED)
     _remove_emptied(intent.incoming)
     state.remove(_INTENT)
     crashpoint.reach(CrashPoint.SWAP_FINISHED)
 
 
-def _remove_emptied(parked: Parked | None) -> None:
+def _remove_emptied(parked: Parked) -> None:
     """Remove the directories that parts lay in while they were parked."""
-    for outside in parked.outsides if parked else ():
+    for outside in parked.outsides:
         with suppress(OSError):  # whatever keeps it does no harm
             Path(outside.parked).rmdir()
 

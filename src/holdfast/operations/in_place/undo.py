@@ -104,7 +104,7 @@ def _intend(prepared: PreparedUndo) -> SwapIntent:
         incoming=checkpoint.parked,
         incoming_identity=_identity(Path(checkpoint.parked.directory)),
         checkpoint=parts.as_checkpoint(live, prepared.parked, successor),
-        consumes=checkpoint.id,
+        consumed=checkpoint,
         steps=plan_exchange(live.directory, prepared.parked, checkpoint.parked),
         was_running=prepared.switch.is_running(),
     )

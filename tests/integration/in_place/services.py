@@ -1,0 +1,135 @@
+"""A service in place: a real cluster that the stack file's own commands stop and start, and what it is judged by."""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psycopg
+from tests.integration.backup_restore.stack import StackDirectory
+from tests.servers.postgres import account, postgres_binaries
+
+from holdfast import clock
+from holdfast.postgres.account import Account
+from holdfast.postgres.initdb import ClusterOptions, create_cluster
+from holdfast.postgres.ping import is_taking_connections
+
+if TYPE_CHECKING:
+    from holdfast.postgres.binaries import Binaries
+
+_CONFIGURATION = """
+listen_addresses = ''
+unix_socket_directories = '{socket}'
+port = 5432
+logging_collector = off
+autovacuum = off
+"""
+
+
+@dataclass
+class Service:
+    """A cluster with its data directory in ``place``, and a stack that knows how to restore it there."""
+
+    place: Path
+    binaries: Binaries
+    stack: StackDirectory
+
+    @property
+    def data(self) -> Path:
+        """The data directory."""
+        return self.place / "data"
+
+    @property
+    def conninfo(self) -> str:
+        """How the server is reached."""
+        return f"host={self.place / 'socket'} port=5432 user=postgres dbname=postgres"
+
+    @property
+    def state(self) -> Path:
+        """Where Holdfast keeps its records of the service."""
+        return self.stack.directory / "state"
+
+    def pg_ctl(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Call pg_ctl as the owner of the cluster."""
+        command = [str(self.binaries.program("pg_ctl")), "-D", str(self.data), "-w", *arguments]
+        with (self.place / "pg_ctl.out").open("wb") as output:
+            return subprocess.run(
+                command, stdout=output, stderr=output, check=False, cwd="/", **owner().child_identity()
+            )
+
+    def start(self) -> None:
+        """Start the server."""
+        answer = self.pg_ctl("-l", str(self.place / "log"), "start")
+        assert answer.returncode == 0, (self.place / "pg_ctl.out").read_text() + (self.place / "log").read_text()
+
+    def stop(self, mode: str = "fast") -> None:
+        """Stop the server, if it runs."""
+        if (self.data / "postmaster.pid").exists():
+            self.pg_ctl("-m", mode, "stop")
+
+    @property
+    def is_up(self) -> bool:
+        """Whether the server takes connections."""
+        return is_taking_connections(self.conninfo)
+
+    def sql(self, *statements: str, dbname: str = "postgres") -> None:
+        """Run statements, each in a transaction of its own."""
+        with psycopg.connect(self.conninfo, dbname=dbname, autocommit=True) as connection:
+            for statement in statements:
+                connection.execute(statement)
+
+    def ask(self, query: str, dbname: str = "postgres"):
+        """Return the one value of a query."""
+        with psycopg.connect(self.conninfo, dbname=dbname, autocommit=True) as connection:
+            return connection.execute(query).fetchone()[0]
+
+    @property
+    def checkpoints(self) -> list[Path]:
+        """The data directories that are kept as checkpoints, by name."""
+        return sorted(self.place.glob("data.holdfast-checkpoint-*"))
+
+    @property
+    def leftovers(self) -> list[Path]:
+        """What is staged, and not in service."""
+        return sorted(self.place.glob("data.holdfast-staging-*"))
+
+    @property
+    def timeline(self) -> int:
+        """The timeline that the server writes."""
+        return int(self.ask("SELECT left(pg_walfile_name(pg_current_wal_insert_lsn()), 8)"), 16)
+
+
+def owner() -> Account:
+    """Return the account that owns clusters."""
+    return account()
+
+
+def make_service(place: Path, stack_directory: Path, major: int = 15, **restore: object) -> Service:
+    """Make a cluster, start it, and write a stack file for it; ``restore`` are keys of the service's ``restore``."""
+    binaries = postgres_binaries(major)
+    (place / "socket").mkdir()
+    owner().take_over(place / "socket")
+    create_cluster(binaries, place / "data", ClusterOptions(), owner())
+    with (place / "data" / "postgresql.conf").open("a") as file:
+        file.write(_CONFIGURATION.format(socket=place / "socket"))
+    server = {"pg_ctl": {"log": str(place / "log")}}
+    options = {"server": server, "state": str(stack_directory / "state"), "amcheck": False, **restore}
+    stack = StackDirectory(
+        stack_directory,
+        {"db": f"host={place / 'socket'} port=5432 user=postgres dbname=postgres"},
+        service={"binaries": str(binaries.directory), "data_directory": str(place / "data"), "restore": options},
+    )
+    service = Service(place, binaries, stack)
+    service.start()
+    stack.succeed("init")
+    return service
+
+
+def wait_for_end(service: Service) -> None:
+    """Wait until the server is gone."""
+    deadline = clock.monotonic() + 30
+    while service.is_up:
+        assert clock.monotonic() < deadline
+        clock.sleep(0.05)

@@ -1,0 +1,198 @@
+"""SIGKILL at every point of a swap: the next run finishes it, ``--undo`` turns it back, and nothing is ever lost."""
+
+import signal
+
+import pytest
+from tests.integration.in_place.services import owner
+
+from holdfast.crashpoint import CrashPoint
+
+BEFORE_INTENT = [CrashPoint.SWAP_STAGED, CrashPoint.SWAP_RECOVERED, CrashPoint.SWAP_PROVEN]
+STEPS = range(1, 7)
+"""Of a swap with one tablespace: the data directory goes, the tablespace and its link, and the same for what comes."""
+DURING = [
+    CrashPoint.SWAP_INTENDED,
+    CrashPoint.SWAP_STOPPED,
+    *(f"{CrashPoint.SWAP_STEP_DONE}:{passing}" for passing in STEPS),
+    CrashPoint.SWAP_STARTED,
+    CrashPoint.SWAP_CHECKED,
+    CrashPoint.SWAP_RECORDED,
+    f"{CrashPoint.SWAP_RECORDED}:2",
+]
+BACKWARD = [
+    CrashPoint.SWAP_TURNED_BACK,
+    *(f"{CrashPoint.SWAP_STEP_UNDONE}:{passing}" for passing in STEPS),
+    CrashPoint.SWAP_PUT_BACK,
+]
+DROPPING = [CrashPoint.DROP_BEGUN, CrashPoint.DROP_DELETED]
+
+
+def test_every_crash_point_has_its_test():
+    visited = {CrashPoint(point.partition(":")[0]) for point in (*BEFORE_INTENT, *DURING, *BACKWARD, *DROPPING)}
+    own = {point for point in CrashPoint if point.value.startswith(("swap.", "drop."))}
+    assert visited | {CrashPoint.SWAP_FINISHED} == own
+
+
+SELDOM_WELL = {"postgres": ["SELECT current_setting('unix_socket_directories') LIKE '/tmp/holdfast-pg-%'"]}
+"""A check that is content with the staged cluster, on its private socket, and not with the one in service."""
+
+
+def spread_out(service):
+    """Fill a service with rows in two tablespaces, back it up, and add a row to each since."""
+    place = service.place / "fast"
+    place.mkdir()
+    owner().take_over(place)
+    service.sql(
+        f"CREATE TABLESPACE fast LOCATION '{place}'",
+        "CREATE TABLE item AS SELECT i AS id FROM generate_series(1, 1000) AS i",
+        "CREATE TABLE far (id int) TABLESPACE fast",
+        "INSERT INTO far SELECT i FROM generate_series(1, 1000) AS i",
+    )
+    service.stack.backup()
+    service.sql("INSERT INTO item VALUES (0)", "INSERT INTO far VALUES (0)")
+    return service
+
+
+def killed(service, point, *arguments):
+    run = service.stack.run(*arguments, HOLDFAST_CRASH_POINT=str(point))
+    assert run.code == -signal.SIGKILL, f"{point} was not reached: {run}"
+
+
+def rows(service):
+    return service.ask("SELECT count(*) FROM item"), service.ask("SELECT count(*) FROM far")
+
+
+def records(service):
+    return list((service.state / "checkpoints").glob("*.json"))
+
+
+def require_tidy(service, checkpoints):
+    """No directory is left over, and none is missing."""
+    assert len(service.checkpoints) == checkpoints
+    assert not service.leftovers
+    names = sorted(path.name for path in (service.place / "fast").iterdir())
+    assert [name.startswith("PG_15") for name in names].count(True) == 1
+    assert len(names) == 1 + checkpoints
+    assert len(records(service)) == checkpoints
+    assert not (service.state / "swap.json").exists()
+
+
+def kill_and_finish(service, point):
+    killed(service, point, "restore", "db", "--yes")
+    assert (service.state / "swap.json").exists()
+    assert service.stack.run("restore", "db", "--drop-checkpoint", "--yes").code == 1
+    service.stack.succeed("restore", "db", "--yes")
+    assert rows(service) == (1000, 1000)
+    require_tidy(service, 1)
+    service.stack.succeed("restore", "db", "--undo", "--yes")
+    assert rows(service) == (1001, 1001)
+    require_tidy(service, 1)
+    service.stack.succeed("restore", "db", "--drop-checkpoint", "--yes")
+
+
+def kill_and_turn_back(service, point):
+    killed(service, point, "restore", "db", "--yes")
+    service.stack.succeed("restore", "db", "--undo", "--yes")
+    assert rows(service) == (1001, 1001)
+    assert not service.checkpoints
+    assert not records(service)
+
+
+def kill_on_the_way_back(service, point):
+    killed(service, point, "restore", "db", "--yes")
+    done = service.stack.succeed("restore", "db", "--yes").message("swap_finished")
+    assert done["is_turned_back"]
+    assert rows(service) == (1001, 1001)
+    assert not service.checkpoints
+    assert not records(service)
+
+
+def some_of(points):
+    return [point if point in SOME else pytest.param(point, marks=pytest.mark.slow) for point in points]
+
+
+SOME = {
+    CrashPoint.SWAP_RECOVERED,
+    CrashPoint.SWAP_STOPPED,
+    f"{CrashPoint.SWAP_STEP_DONE}:1",
+    f"{CrashPoint.SWAP_STEP_DONE}:4",
+    CrashPoint.SWAP_STARTED,
+    CrashPoint.SWAP_RECORDED,
+    f"{CrashPoint.SWAP_STEP_UNDONE}:3",
+    CrashPoint.DROP_BEGUN,
+}
+"""The points that the ordinary suite visits; the slow one visits all."""
+
+
+@pytest.mark.parametrize("point", some_of(BEFORE_INTENT))
+def test_before_anything_is_touched(make, point):
+    service = spread_out(make())
+    killed(service, point, "restore", "db", "--yes")
+    assert rows(service) == (1001, 1001)
+    assert service.leftovers
+    service.stack.succeed("restore", "db", "--yes")
+    assert rows(service) == (1000, 1000)
+    require_tidy(service, 1)
+
+
+@pytest.mark.parametrize("point", some_of(DURING))
+def test_the_next_run_finishes_the_swap(make, point):
+    kill_and_finish(spread_out(make()), point)
+
+
+@pytest.mark.parametrize("point", some_of(DURING))
+def test_an_undo_turns_the_swap_back(make, point):
+    service = spread_out(make())
+    kill_and_turn_back(service, point)
+    service.stack.succeed("restore", "db", "--yes")
+    assert rows(service) == (1000, 1000)
+    require_tidy(service, 1)
+
+
+@pytest.mark.parametrize("point", some_of(BACKWARD))
+def test_on_the_way_back_the_next_run_goes_on(make, point):
+    kill_on_the_way_back(spread_out(make(checks=SELDOM_WELL)), point)
+
+
+@pytest.mark.parametrize("point", some_of(DROPPING))
+def test_a_deletion_is_finished(make, point):
+    service = spread_out(make())
+    service.stack.succeed("restore", "db", "--yes")
+    killed(service, point, "restore", "db", "--drop-checkpoint", "--yes")
+    run = service.stack.run("restore", "db", "--undo", "--yes")
+    assert run.code == 1, str(run)
+    service.stack.succeed("restore", "db", "--drop-checkpoint", "--yes")
+    require_tidy(service, 0)
+    assert rows(service) == (1000, 1000)
+
+
+def test_a_swap_that_is_done_and_recorded_is_not_repeated(make):
+    service = spread_out(make())
+    killed(service, CrashPoint.SWAP_FINISHED, "restore", "db", "--yes")
+    assert rows(service) == (1000, 1000)
+    require_tidy(service, 1)
+    service.stack.succeed("restore", "db", "--undo", "--yes")
+    assert rows(service) == (1001, 1001)
+
+
+def test_an_undo_that_is_cut_off_is_finished(make):
+    service = spread_out(make())
+    service.stack.succeed("restore", "db", "--yes")
+    for point in (f"{CrashPoint.SWAP_STEP_DONE}:3", CrashPoint.SWAP_RECORDED):
+        before = rows(service)
+        killed(service, point, "restore", "db", "--undo", "--yes")
+        service.stack.succeed("restore", "db", "--yes")
+        assert rows(service) != before
+        require_tidy(service, 1)
+
+
+@pytest.mark.parametrize("passing", [1, 2])
+def test_an_undo_that_is_cut_off_is_turned_back(make, passing):
+    service = spread_out(make())
+    service.stack.succeed("restore", "db", "--yes")
+    killed(service, f"{CrashPoint.SWAP_RECORDED}:{passing}", "restore", "db", "--undo", "--yes")
+    service.stack.succeed("restore", "db", "--undo", "--yes")
+    assert rows(service) == (1000, 1000)
+    require_tidy(service, 1)
+    service.stack.succeed("restore", "db", "--undo", "--yes")
+    assert rows(service) == (1001, 1001)

@@ -1,0 +1,23 @@
+"""A restore in place brings back what was backed up, keeps what was there, and can be taken back."""
+
+
+def test_restored_and_undone_and_undone_again(service):
+    done = service.stack.succeed("restore", "db", "--yes").message("restored_in_place")
+    assert service.ask("SELECT count(*) FROM item") == 1000
+    assert (service.timeline, done["outage_s"] < 5) == (2, True)
+    assert len(service.checkpoints) == 1
+    assert not service.leftovers
+
+    service.sql("INSERT INTO item VALUES (9999)")
+    service.stack.succeed("restore", "db", "--undo", "--yes")
+    assert service.ask("SELECT count(*) FROM item") == 2000
+    assert service.timeline == 1
+    assert len(service.checkpoints) == 1
+
+    service.stack.succeed("restore", "db", "--undo", "--yes")
+    assert service.ask("SELECT count(*) FROM item") == 1001
+    assert service.timeline == 2
+
+    service.stack.succeed("restore", "db", "--drop-checkpoint", "--yes")
+    assert not service.checkpoints
+    assert service.stack.run("restore", "db", "--undo", "--yes").code == 2

@@ -1,0 +1,163 @@
+"""``wal status`` and ``status`` of a real server: quiet losses show, and a server that is down is a line."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+from tests.integration.backup_restore.clusters import ask, sql
+from tests.integration.backup_restore.stack import wait_until
+from tests.integration.wal_status.archiving import (
+    SEGMENT_SIZE,
+    kinds,
+    look,
+    make_archiving_stack,
+    make_origin,
+    open_archive,
+    outbox,
+    push,
+    require_schema,
+    write_segments,
+)
+from tests.servers.postgres import postgres_binaries
+
+from holdfast.errors import VerificationError
+from holdfast.postgres.lsn import Lsn
+from holdfast.wal.names import conflict_name, piece_name
+
+
+@pytest.fixture
+def origin(make_cluster):
+    return make_origin(make_cluster, postgres_binaries(15))
+
+
+@pytest.fixture
+def stack(origin, shared_directory):
+    return make_archiving_stack(shared_directory, origin)
+
+
+def identifier(stack) -> str:
+    return stack.open().snapshots()[-1].facts["system_identifier"]
+
+
+def set_archive_command(cluster, command: str) -> None:
+    sql(cluster, f"ALTER SYSTEM SET archive_command = '{command}'", "SELECT pg_reload_conf()")
+    wait_until(lambda: ask(cluster, "SHOW archive_command") == command)
+
+
+def test_fault_06_an_archive_command_that_does_nothing_is_noticed_at_once_and_after(origin, stack, shared_directory):
+    stack.backup()
+    write_segments(origin, 1, 2)
+    push(stack, outbox(origin))
+    message = look(stack)
+    assert (len(message["windows"]), message["gaps"], message["alerts"]) == (1, [], [])
+    set_archive_command(origin, "true")
+    write_segments(origin, 3, 4)
+    push(stack, outbox(origin))
+    message = look(stack, code=3)
+    assert kinds(message) == ["falsely archived"]
+    assert message["server"]["last_archived"] in message["alerts"][0]["words"]
+    before = message["windows"][0]["end_lsn"]
+    sql(origin, "ALTER SYSTEM RESET archive_command", "SELECT pg_reload_conf()")
+    wait_until(lambda: ask(origin, "SHOW archive_command") != "true")
+    write_segments(origin, 5, 6)
+    push(stack, outbox(origin))
+    stack.backup()
+    push(stack, outbox(origin))
+    message = look(stack, code=3)
+    assert kinds(message) == ["gap"]
+    (gap,) = message["gaps"]
+    assert gap["splits"]
+    assert gap["segments"] >= 2
+    assert gap["start_lsn"] == before
+    early, late = message["windows"]
+    assert early["end_lsn"] == before
+    assert Lsn.parse(late["start_lsn"]) >= Lsn.parse(gap["end_lsn"])
+    archive = open_archive(stack, identifier(stack))
+    after = next(file for file in archive.list() if len(file.name) == 24 and file.name > gap["last_segment"])
+    assert gap["seen"].startswith(f"{after.modified:%Y-%m-%dT%H:%M:%S}")
+
+
+def test_a_server_that_is_down_is_a_line_and_the_lag_comes_from_what_waits(origin, stack):
+    stack.backup()
+    write_segments(origin, 1)
+    push(stack, outbox(origin))
+    set_archive_command(origin, "false")
+    sql(origin, *(["INSERT INTO entry VALUES (7)", "SELECT pg_switch_wal()", "DELETE FROM entry WHERE n = 7"] * 2))
+    sql(origin, "SELECT pg_switch_wal()")
+    up = look(stack, code=3)
+    assert up["waiting"]["segments"] >= 3
+    assert up["lag"]["segments"] >= 3
+    assert up["lag"]["size_bytes"] > 2 * SEGMENT_SIZE
+    assert "failing" in kinds(up)
+    origin.stop()
+    down = look(stack)
+    assert down["server"] is None
+    assert "cannot connect" in down["server_error"]
+    assert down["windows"] == up["windows"]
+    assert down["waiting"]["segments"] >= up["waiting"]["segments"]
+    assert down["lag"]["segments"] == down["waiting"]["segments"]
+    run = stack.run("status")
+    assert run.code == 0, str(run)
+    assert not run.message("service_status")["server_is_up"]
+
+
+def test_lag_and_window_to_the_byte_with_pieces(origin, stack):
+    stack.backup()
+    write_segments(origin, 1)
+    push(stack, outbox(origin))
+    sql(origin, "INSERT INTO entry VALUES (2)")
+    flushed = Lsn.parse(ask(origin, "SELECT pg_current_wal_flush_lsn()::text"))
+    name = ask(origin, "SELECT pg_walfile_name(pg_current_wal_flush_lsn())")
+    end = flushed % SEGMENT_SIZE
+    content = (origin.data_directory / "pg_wal" / name).read_bytes()[:end]
+    archive = open_archive(stack, identifier(stack))
+    archive.push(piece_name(name, 0, end), content)
+    message = look(stack)
+    assert message["windows"][-1]["end_lsn"] == str(flushed)
+    assert message["timelines"][0]["intervals"][-1]["end_lsn"] == str(flushed)
+    assert message["lag"]["archived_lsn"] == str(flushed)
+    assert message["lag"]["size_bytes"] < SEGMENT_SIZE
+
+
+def test_fault_01_other_bytes_under_a_taken_name_raise_the_alarm(origin, stack):
+    stack.backup()
+    write_segments(origin, 1)
+    push(stack, outbox(origin))
+    name = next(path for path in reversed(outbox(origin)) if len(path.name) == 24).name
+    archive = open_archive(stack, identifier(stack))
+    with pytest.raises(VerificationError):
+        archive.push(name, bytes(SEGMENT_SIZE))
+    message = look(stack, code=3)
+    assert kinds(message) == ["conflict"]
+    assert message["conflicts"][0].startswith(name)
+    assert conflict_name(name, bytes(32))[:-16] in message["conflicts"][0]
+
+
+def test_fault_19_without_a_snapshot_there_is_no_window(origin, stack):
+    write_segments(origin, 1)
+    push(stack, outbox(origin))
+    message = look(stack)
+    assert message["windows"] == []
+    assert message["timelines"][0]["segments"] > 0
+
+
+def test_without_any_archive_the_snapshot_is_the_window(origin, stack):
+    facts = stack.backup()["facts"]
+    message = look(stack)
+    (window,) = message["windows"]
+    assert window["start_lsn"] == facts["stop_lsn"]
+    assert message["timelines"] == message["alerts"] == []
+    glance = stack.succeed("status").message("service_status")
+    require_schema(glance)
+    assert glance["last_snapshot"]["id"] == window["snapshots"][0]
+    assert glance["window"] == window
+    assert glance["server_is_up"]
+
+
+def test_bad_input_is_one_line_with_its_exit_code(origin, stack):
+    run = stack.run("wal", "status", "bd")
+    assert (run.code, run.error["hint"]) == (2, "did you mean 'db'?")
+    shutil.rmtree(stack.place)
+    assert stack.run("wal", "status").code == 10
+    assert stack.run("status").code == 10

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from holdfast import clock
+from holdfast.errors import ServerError
 from holdfast.operations.restore import prepare_restore_of, require_absolute, restore
 from holdfast.operations.wiring import open_stack_repository
 from holdfast.progress import Silence
@@ -177,8 +178,10 @@ def recover(prepared: PreparedRecovery, data_directory: Path, reporter: Reporter
     """Recover the files in ``data_directory`` and end as the target's action says; return how it ended.
 
     PROMOTE: promoted and stopped in order; starts plainly. SHUTDOWN: stopped, still in recovery. PAUSE: left running.
+    ServerError when it was to rest there and the server had ended recovery by itself (FAULTS 15).
     """
     with recovered(prepared, data_directory, reporter) as server:
+        _require_action(prepared.target.action, server.reached)
         match prepared.target.action:
             case TargetAction.PROMOTE:
                 reporter.phase("promoting")
@@ -189,6 +192,14 @@ def recover(prepared: PreparedRecovery, data_directory: Path, reporter: Reporter
                 return Recovered(server.reached, conninfo=conninfo)
             case TargetAction.SHUTDOWN:
                 return Recovered(server.reached)
+
+
+def _require_action(action: TargetAction, reached: Reached) -> None:
+    if reached.has_ended and action is not TargetAction.PROMOTE:
+        raise ServerError(
+            f"the server reached the target at {reached.lsn}, but ended recovery there: it could not {action.value}",
+            hint="the data is right, on a timeline of its own; a later target or another snapshot may let it rest",
+        )
 
 
 def _candidates(repository: Repository, stack: str, wanted: RestoreRequest) -> list[Snapshot]:

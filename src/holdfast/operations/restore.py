@@ -11,7 +11,7 @@ from holdfast.errors import UsageError
 from holdfast.operations.wiring import open_stack_repository
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from holdfast.config.models import Stack
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from holdfast.restore.plan import RestorePlan
     from holdfast.restore.run import RestoreOptions
     from holdfast.services.postgres.facts import PostgresFacts
+    from holdfast.services.postgres.layout import PostgresLayout
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,8 @@ class RestoreRequest:
     """What a user asks for; ``tablespaces`` maps names to directories.
 
     ``tablespace_part`` is a directory within that of each tablespace, into which its content goes: a restore that is
-    staged for later puts it beside what is in service there. ``database``: the only one that is to be whole.
+    staged for later puts it beside what is in service there. ``make_layout`` says where the
+    files go, in place of all this.
     """
 
     service: str
@@ -40,7 +42,7 @@ class RestoreRequest:
     tablespaces: Mapping[str, Path] = field(default_factory=dict)
     resumes: bool = False
     tablespace_part: str = ""
-    database: str | None = None
+    make_layout: Callable[[PostgresFacts], PostgresLayout] | None = None
 
 
 @dataclass(frozen=True)
@@ -81,11 +83,11 @@ def prepare_restore_of(
 
     _, config = choose_repository(stack, asked=request.repository, service=request.service)
     facts = from_facts(snapshot.facts, snapshot.object_name)
-    layout = PostgresLayout(facts, request.target, request.tablespaces, request.tablespace_part)
-    if request.database is not None:
-        from holdfast.services.postgres.part_layout import PartLayout
-
-        layout = PartLayout(facts, request.target, request.tablespaces, request.database)
+    layout = (
+        request.make_layout(facts)
+        if request.make_layout
+        else PostgresLayout(facts, request.target, request.tablespaces, request.tablespace_part)
+    )
     options = RestoreOptions(request.resumes, config.threads or RestoreOptions.threads)
     plan, reader = plan_restore(repository, snapshot, layout, options)
     extra = [path] if (path := _configured_binaries(stack, request.service)) else []

@@ -168,6 +168,12 @@ def read_tablespaces(connection: Connection) -> tuple[Tablespace, ...]:
         return tuple(_tablespace(*entry) for entry in connection.execute(_TABLESPACES).fetchall())
 
 
+def read_databases(connection: Connection) -> dict[str, int]:
+    """Return the number (OID) of each database, by name."""
+    with translated("asking for the databases"):
+        return dict(connection.execute("SELECT datname, oid::int8 FROM pg_database").fetchall())
+
+
 def one_row(connection: Connection, query: str, parameters: dict[str, object] | None = None) -> Row:
     """Return the one row of a query. Errors of psycopg pass: for use within ``translated``."""
     row = connection.execute(query.encode(), parameters).fetchone()

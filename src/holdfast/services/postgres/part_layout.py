@@ -16,7 +16,6 @@ from holdfast.postgres.datadir import FileKind, classify
 from holdfast.services.postgres.layout import AUTO_CONF, PostgresLayout
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
     from holdfast.repository.manifest import Entry
@@ -38,14 +37,16 @@ autovacuum = 'off'
 
 
 class PartLayout(PostgresLayout):
-    """Maps the entries of one snapshot for a cluster that only ``database`` is read of.
+    """Maps the entries of one snapshot for a cluster of which only one database is read; tablespaces lie beside it.
 
-    A snapshot that does not know the database's number (an older one, or a database made since) is restored whole.
+    ``database`` None, or one whose number the snapshot does not know (it was made since): the cluster is whole.
     """
 
-    def __init__(self, facts: PostgresFacts, target: Path, tablespaces: Mapping[str, Path], database: str) -> None:
-        super().__init__(facts, target, tablespaces)
-        self.number = facts.database_numbers.get(database)
+    def __init__(self, facts: PostgresFacts, target: Path, database: str | None) -> None:
+        beside = target.with_name(f"{target.name}-tablespaces")
+        outside = [tablespace for tablespace in facts.tablespaces if not tablespace.is_in_place]
+        super().__init__(facts, target, {each.name: beside / str(each.oid) for each in outside})
+        self.number = facts.database_numbers.get(database) if database is not None else None
         """The number of the only database that is whole; None: all are."""
 
     def is_filled(self, entry: Entry) -> bool:
@@ -70,5 +71,5 @@ class PartLayout(PostgresLayout):
                 file.write(_SETTINGS)
 
     def missed_pages(self, log: str) -> list[str]:
-        """Return the relations, by path, of which replay missed a page though they should be whole: nothing is proven."""
+        """Return the relations, by path, of which replay missed a page though they should be whole: no proof then."""
         return sorted({path for path in _INVALID_PAGE.findall(log) if self.is_whole(path)})

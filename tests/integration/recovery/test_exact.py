@@ -54,12 +54,16 @@ def draw(past: Past, truth: Truth, first: Lsn, dice: random.Random) -> Case | No
     match dice.choice(["time", "lsn", "xid", "name"]):
         case "time":
             goal = TimeGoal(end.time + timedelta(microseconds=dice.choice([-1, 0, 0, 1, dice.randrange(5000)])))
-            later = (e.lsn for e in truth.ends if e.lsn > first and e.time >= goal.at + timedelta(microseconds=is_inclusive))
+            later = (
+                e.lsn for e in truth.ends if e.lsn > first and e.time >= goal.at + timedelta(microseconds=is_inclusive)
+            )
         case "lsn":
             goal = LsnGoal(dice.choice([end.lsn, Lsn(end.lsn + dice.randrange(200)), dice.choice(truth.records)]))
             if goal.lsn <= first:
                 return None
-            later = (lsn for lsn in truth.records if (lsn > _record_of(truth, goal.lsn) if is_inclusive else lsn >= goal.lsn))
+            later = (
+                lsn for lsn in truth.records if (lsn > _record_of(truth, goal.lsn) if is_inclusive else lsn >= goal.lsn)
+            )
         case "xid":
             if not end.is_commit:
                 return None

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from tests.servers.postgres import ClusterFactory
 
     from holdfast.postgres.binaries import Binaries
-    from holdfast.postgres.local import LocalCluster
 
 SETTINGS = {
     "fsync": "off",

@@ -38,7 +38,8 @@ if TYPE_CHECKING:
     from holdfast.restore.target import RecoveryTarget
     from holdfast.wal.archive import WalArchive
 
-_RESTARTS = 3
+_RESTARTS = 8
+"""A server names one setting that is too low at a time, of five."""
 _STARVED_AFTER_S = 8.0
 _STARVED_QUESTIONS = 5
 _XID_MODULUS = 2**32

@@ -18,9 +18,11 @@ class Reached:
 
     ``last_commit`` is when the last replayed transaction ended (aware, UTC; None: none was replayed), by the clock of
     the server that wrote the WAL. ``stopped`` is the server's own line on why it stopped, empty at the end of the WAL.
+    ``has_ended``: the server did not halt there but ended recovery at once, as it does where nobody could look.
     """
 
     lsn: Lsn
     timeline: Timeline
     last_commit: datetime | None
     stopped: str = ""
+    has_ended: bool = False

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from holdfast import clock
-from holdfast.errors import ServerError, TargetNotReachableError, VerificationError
-from holdfast.restore.recovery.judge import how_far, require_reached
+from holdfast.errors import TargetNotReachableError, VerificationError
+from holdfast.postgres.lsn import Lsn
+from holdfast.restore.recovery.judge import require_reached
 from holdfast.restore.recovery.reached import Reached
 from holdfast.services.postgres.recovery.state import Halt
 
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-    from holdfast.postgres.lsn import Lsn
     from holdfast.progress import Reporter
     from holdfast.restore.recovery.cluster import RecoveringCluster
     from holdfast.restore.recovery.judge import Expected
@@ -28,19 +28,21 @@ def bring_to_target(
 ) -> Reached:
     """Replay up to the target, and return what the server says it reached, which agrees with what was asked for.
 
-    The cluster rests in recovery then. Raises TargetNotReachableError with how far it came, VerificationError where
-    what the server says contradicts the target, ServerError where it gave up or ended recovery by itself.
+    The cluster rests in recovery then, or has ended it, if the result says so (FAULTS 15). Raises
+    TargetNotReachableError with how far it came, VerificationError where what the server says contradicts the target,
+    ServerError where it gave up.
     """
     choice = expected.choice
     reporter.phase("replaying WAL", total_bytes=max(int(choice.proof.end) - choice.point.start, 0))
     halt, state = cluster.wait(_Progress(choice.point.start, reporter).watch, is_starved)
-    if halt is Halt.ENDED_ITSELF:
-        raise _ended_itself(cluster, expected, state)
 
     reporter.phase("verifying what was reached")
-    if halt is Halt.NO_MORE_WAL:
+    if halt is Halt.ENDED_ITSELF:
+        timeline = choice.history.timeline_at(Lsn(max(state.lsn - 1, 0)))
+        reached = Reached(state.lsn, timeline, state.last_commit, cluster.stopping_line, has_ended=True)
+    else:
         cluster.pause()
-    reached = _read_reached(cluster, state)
+        reached = _read_reached(cluster, state)
     try:
         require_reached(expected, reached)
     except TargetNotReachableError as error:
@@ -79,14 +81,3 @@ def _read_reached(cluster: RecoveringCluster, state: ReplayState) -> Reached:
             hint="recover again; if this comes back, report it",
         )
     return Reached(state.lsn, written.timeline, state.last_commit, cluster.stopping_line)
-
-
-def _ended_itself(cluster: RecoveringCluster, expected: Expected, state: ReplayState) -> ServerError:
-    """Return the error for a server that took connections only after it had ended recovery (FAULTS 15)."""
-    timeline = expected.choice.history.timeline
-    reached = Reached(state.lsn, timeline, state.last_commit, cluster.stopping_line)
-    return ServerError(
-        f"the server ended recovery by itself instead of halting at {expected.target}: {how_far(reached)}",
-        hint="it could not be verified: recover again, with another target or from another snapshot",
-        details=cluster.telling_lines,
-    )

@@ -120,7 +120,9 @@ class Observer:
             self._connection.execute("SELECT pg_wal_replay_pause()")
 
     def promote(self, timeout_s: int) -> Timeline:
-        """End recovery, and return the new timeline; ServerError when that takes longer than ``timeout_s``."""
+        """End recovery, if it has not ended, and return the new timeline; ServerError after ``timeout_s``."""
+        if not self.look().is_in_recovery:
+            return read_timeline(self._connection)
         with translated("promoting the recovered cluster"):
             query = "SELECT pg_promote(wait => true, wait_seconds => %(seconds)s)"
             if not one_row(self._connection, query, {"seconds": timeout_s})[0]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ServiceStatus:
-    """One service. ``last`` is its last complete snapshot; ``window`` the newest of its newest timeline.
+    """One service. ``last`` is its last complete snapshot; ``window`` its newest window.
 
     ``checkpoints`` are what was in service before restores in place, and is kept on this machine.
     """
@@ -37,11 +37,17 @@ class ServiceStatus:
 def status(stack: Stack, asked: str | None = None) -> Iterator[ServiceStatus]:
     """Yield the services of the stack, in its order; raises what keeps a repository from being read."""
     for wal in wal_statuses(stack, stack.services, asked):
-        windows = wal.coverage.windows if wal.coverage else ()
         yield ServiceStatus(
             wal=wal,
             last=next((each for each in reversed(wal.snapshots) if each.is_complete), None),
-            window=windows[-1] if windows else None,
+            window=_newest_window(wal),
             alerts=tuple(find_alerts(wal)),
             checkpoints=tuple(read_checkpoints(service_state(stack, wal.service))),
         )
+
+
+def _newest_window(wal: WalStatus) -> Window | None:
+    """Return the last window of the timeline that the server is on; where that has none, of the newest timeline."""
+    windows = wal.coverage.windows if wal.coverage else ()
+    own = [each for each in windows if wal.server is not None and each.timeline == wal.server.timeline]
+    return next(reversed(own or windows), None)

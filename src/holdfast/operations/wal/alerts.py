@@ -13,12 +13,13 @@ from holdfast.errors import VerificationError
 from holdfast.postgres.segment import is_segment_name, parse_segment_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from holdfast.operations.wal.status import WalStatus
     from holdfast.wal.coverage import Coverage
     from holdfast.wal.gaps import Gap
 
+_MOST_GAPS = 10
 _LOST_SLOT = frozenset({"unreserved", "lost"})
 
 
@@ -56,9 +57,7 @@ def find_alerts(status: WalStatus) -> Iterator[Alert]:
 
 
 def _of_archive(coverage: Coverage) -> Iterator[Alert]:
-    for gap in coverage.gaps:
-        if gap.splits:
-            yield Alert(AlertKind.GAP, gap_words(gap), "recovery cannot cross it: take a backup now")
+    yield from _of_gaps([gap for gap in coverage.gaps if gap.splits])
     for file in coverage.listing.conflicts:
         words = f"other bytes were pushed under a name that is taken: kept as {file.name}"
         yield Alert(
@@ -77,6 +76,14 @@ def _of_archive(coverage: Coverage) -> Iterator[Alert]:
             f"the history file of timeline {timeline} does not open: {error.message}",
             error.hint or "run 'holdfast check'",
         )
+
+
+def _of_gaps(gaps: Sequence[Gap]) -> Iterator[Alert]:
+    for gap in gaps[-_MOST_GAPS:]:
+        yield Alert(AlertKind.GAP, gap_words(gap), "recovery cannot cross it: take a backup now")
+    if len(gaps) > _MOST_GAPS:
+        words = f"{len(gaps) - _MOST_GAPS} more gaps before these"
+        yield Alert(AlertKind.GAP, words, "'holdfast wal status --json' lists them all")
 
 
 def _falsely_archived(status: WalStatus, coverage: Coverage) -> Iterator[Alert]:

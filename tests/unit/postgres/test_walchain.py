@@ -193,7 +193,7 @@ MIXED = mixed_wal()
 MIXED_BYTES = len(MIXED.content)
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, MIXED_BYTES - 1), st.binary(min_size=1, max_size=12)), min_size=1, max_size=6),
     st.integers(0, 2**20),
@@ -238,6 +238,6 @@ def test_a_segment_of_an_unknown_version_is_refused():
 
 def test_offsets_are_columns_of_numbers():
     (records,) = RecordChain(read_shape(MIXED.segment(1))).follow(MIXED.segment(1), MIXED.start_of(1))
-    assert records.have_right_crc().all()
+    assert (records.have_right_crc() == (records.rmids != HEAP)).all()
     assert records.previous.tolist() == [0, *records.starts[:-1].tolist()]
     assert isinstance(records.starts, np.ndarray)

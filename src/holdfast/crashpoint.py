@@ -69,6 +69,8 @@ class CrashPoint(StrEnum):
     RECEIVE_PIECE_STORED = "receive.piece-stored"
     RECEIVE_SEGMENT_STORED = "receive.segment-stored"
     RECEIVE_PIECE_DELETED = "receive.piece-deleted"
+    ADOPT_PROVEN = "adopt.proven"
+    ADOPT_MARKED = "adopt.marked"
 
 
 _NAME, _, _COUNT = os.environ.get("HOLDFAST_CRASH_POINT", "").partition(":")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 
 import pytest
 from tests.integration.backup_restore.clusters import ask, sql
@@ -17,6 +18,7 @@ from tests.integration.wal_status.archiving import (
 )
 from tests.servers.postgres import account, postgres_binaries
 
+from holdfast.crashpoint import CrashPoint
 from holdfast.postgres.local import LocalCluster
 
 MARKER = "holdfast-restore.json"
@@ -156,3 +158,14 @@ def test_an_unfinished_restore_and_a_cluster_that_was_not_restored_are_refused(r
     stack.connections = {"db": "host=/nonexistent user=postgres"}
     stack.write()
     assert stack.run("wal", "adopt", "db").code == 1
+
+
+def test_a_kill_leaves_the_cluster_adopted_or_not_and_the_next_call_finishes(restored):
+    cluster = restored.start("standby.signal")
+    promote(cluster)
+    for point, is_adopted in ((CrashPoint.ADOPT_PROVEN, False), (CrashPoint.ADOPT_MARKED, True)):
+        run = restored.stack.run("wal", "adopt", "db", HOLDFAST_CRASH_POINT=point)
+        assert run.code == -signal.SIGKILL, str(run)
+        assert bool(restored.marker()["adopted"]) == is_adopted
+    message = restored.stack.succeed("wal", "adopt", "db").message("wal_adopted")
+    assert message["adopted"] == restored.marker()["adopted"]

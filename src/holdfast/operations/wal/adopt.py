@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from holdfast import crashpoint
 from holdfast.config.choose import choose_service
+from holdfast.crashpoint import CrashPoint
 from holdfast.errors import HoldfastError, NotFoundError, ServerError, UsageError
 from holdfast.operations.wiring import connection_string, open_stack_repository
 from holdfast.postgres.archiving import ask_archiving
@@ -72,7 +74,9 @@ def adopt(stack: Stack, service: str, asked: str | None = None) -> Adoption:
         repository = open_stack_repository(stack, asked, service)
         archive = WalArchive(repository.storage, repository.keys, server.system_identifier)
         _require_timeline_of_its_own(archive, repository.keys, server, directory)
+        crashpoint.reach(CrashPoint.ADOPT_PROVEN)
         adopt_marker(directory)
+        crashpoint.reach(CrashPoint.ADOPT_MARKED)
     adopted = read_marker(directory)
     assert adopted is not None
     return Adoption(directory, server.timeline, adopted.adopted, not marker.adopted, _statements(directory))

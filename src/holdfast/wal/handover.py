@@ -16,7 +16,7 @@ import os
 import select
 import shutil
 import threading
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
@@ -26,7 +26,7 @@ from holdfast.errors import BusyError, NoSpaceError, StorageError
 from holdfast.wal.restore_command import ANSWER, ASK, PART_SUFFIX, READY, SCRIPT_NAME, TURN, script
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
     from types import TracebackType
 
@@ -64,7 +64,8 @@ class Handover:
         """Make the directory, or take over what a killed process left; BusyError when another one supplies there."""
         self._spool, self._account = spool, account
         self._directory = _locked_directory(spool)
-        self._lock, self._is_closed, self._is_serving = threading.Lock(), False, False
+        self._lock = threading.Condition()
+        self._is_closed, self._is_serving, self._files_at_work = False, False, 0
         self._descriptors: list[int] = []
         self._is_furnished = False
         try:
@@ -91,20 +92,10 @@ class Handover:
 
     def publish(self, name: str, content: Buffer) -> None:
         """Lay a file ready, in one step; NoSpaceError, StorageError. After ``close`` nothing happens."""
-        directory = self._ready_directory()
-        if directory is None:
-            return
-        temporary = _TEMPORARY_SIGN + name
-        try:
-            _write_file(directory, temporary, content, self._account)
-            crashpoint.reach(CrashPoint.FETCH_WRITTEN)
-            os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
-        except OSError as error:
-            _remove(temporary, directory)
-            raise _unwritable(self._spool, error) from error
-        finally:
-            os.close(directory)
-        crashpoint.reach(CrashPoint.FETCH_READY)
+        with self._ready_directory() as directory:
+            if directory is not None:
+                self._publish(directory, name, content)
+                crashpoint.reach(CrashPoint.FETCH_READY)
 
     def publish_part(self, name: str, content: Buffer) -> None:
         """Lay a segment ready for one question only: it may have grown when it is asked for again."""
@@ -112,9 +103,9 @@ class Handover:
 
     def withdraw(self, name: str) -> None:
         """Remove a file that was laid ready, unless it was taken."""
-        if (directory := self._ready_directory()) is not None:
-            _remove(name, directory)
-            os.close(directory)
+        with self._ready_directory() as directory:
+            if directory is not None:
+                _remove(name, directory)
 
     def holds(self, name: str) -> bool:
         """Whether a file lies ready."""
@@ -151,6 +142,7 @@ class Handover:
             self._is_closed = True
             if self._is_furnished:
                 self._let_go()
+            self._lock.wait_for(lambda: not self._files_at_work)
             if self._has_its_path():
                 leaving = self._spool.with_name(f"{self._spool.name}.{os.getpid()}")
                 with suppress(OSError):  # the data directory may be being deleted in this moment
@@ -207,10 +199,28 @@ class Handover:
         self._descriptors.append(descriptor)
         return descriptor
 
-    def _ready_directory(self) -> int | None:
-        """Return a descriptor of the caller's own, which ``close`` cannot pull away; None after it."""
+    @contextmanager
+    def _ready_directory(self) -> Iterator[int | None]:
+        """Give the directory of files, which stays until the block ends; None after ``close``."""
         with self._lock:
-            return None if self._is_closed else os.dup(self._ready)
+            is_closed = self._is_closed
+            self._files_at_work += not is_closed
+        try:
+            yield None if is_closed else self._ready
+        finally:
+            with self._lock:
+                self._files_at_work -= not is_closed
+                self._lock.notify_all()
+
+    def _publish(self, directory: int, name: str, content: Buffer) -> None:
+        temporary = _TEMPORARY_SIGN + name
+        try:
+            _write_file(directory, temporary, content, self._account)
+            crashpoint.reach(CrashPoint.FETCH_WRITTEN)
+            os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
+        except OSError as error:
+            _remove(temporary, directory)
+            raise _unwritable(self._spool, error) from error
 
 
 def _locked_directory(spool: Path) -> int:

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-STOP_EXIT = 126
-"""Ends recovery. Not 127 (the shell's "not found"), so that a log tells the two apart; nor above 128: signals."""
+STOP_EXIT = 200
+"""Ends recovery. Not 126 or 127, which PostgreSQL's log puts into words of its own, nor what shells say of signals."""
 NOT_THERE_EXIT = 79
 """What our own command ends with for "not there" when it is asked to: a Python that cannot even start ends with 1."""
 
@@ -56,20 +56,20 @@ fi
 case $verdict in
 ready)
     mv -f -- "$spool/ready/$1" "$2" && trap - 0 && exit 0
-    exit 126 ;;
+    exit @STOP@ ;;
 part)
     if [ -f "$own" ] && cmp -s -n "$words" -- "$own" "$spool/ready/$1.part"; then trap - 0; exit 1; fi
     mv -f -- "$spool/ready/$1.part" "$2" && trap - 0 && exit 0
-    exit 126 ;;
+    exit @STOP@ ;;
 absent)
     trap - 0; exit 1 ;;
 gap)
     if [ -f "$own" ] || [ -f standby.signal ]; then trap - 0; exit 1; fi
     echo "holdfast: $words" >&2
-    exit 126 ;;
+    exit @STOP@ ;;
 stop)
     echo "holdfast: $words" >&2
-    exit 126 ;;
+    exit @STOP@ ;;
 esac
 command exec 4<&- 9>&-
 """
@@ -87,7 +87,7 @@ class Verdict(StrEnum):
 
 def script(spool: Path) -> str:
     """Return the script that takes from ``spool``."""
-    return _SCRIPT.replace("@SPOOL@", shlex.quote(str(spool)))
+    return _SCRIPT.replace("@STOP@", str(STOP_EXIT)).replace("@SPOOL@", shlex.quote(str(spool)))
 
 
 def supplied_command(spool: Path) -> str:

@@ -16,7 +16,7 @@ from holdfast.storage.memory import MemoryStorage
 from holdfast.wal.archive import WalArchive
 from holdfast.wal.names import object_name, piece_name
 from holdfast.wal.prefetch import PrefetchLimits
-from holdfast.wal.restore_command import SPOOL_NAME
+from holdfast.wal.restore_command import SPOOL_NAME, STOP_EXIT
 from holdfast.wal.supply import SupplyOptions, WalSupply
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 KEYS = Keys("00" * 16, new_keyring())
-STOP, NOT_THERE, DONE = 126, 1, 0
+STOP, NOT_THERE, DONE = STOP_EXIT, 1, 0
 DEFAULT_LIMITS = PrefetchLimits()
 
 

@@ -46,7 +46,7 @@ def exit_code(code: int, arguments: Sequence[str]) -> int:
     """Return what PostgreSQL must be told where the command line ended with ``code``."""
     if code == 0:
         return 0
-    return _not_there_exit(arguments) if code == NOT_THERE_EXIT else max(code, STOP_EXIT)
+    return _not_there_exit(arguments) if code == NOT_THERE_EXIT else STOP_EXIT
 
 
 def _ask_who_supplies(arguments: Sequence[str]) -> None:

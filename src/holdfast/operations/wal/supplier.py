@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _SIGNALS = ("recovery.signal", "standby.signal")
 _POLL_S = 0.2
+_AFTER_RECOVERY_S = 3.0
 _READ_BYTES = 65536
 
 
@@ -88,13 +89,17 @@ def _supply(request: FetchRequest, cluster: Cluster, stack: Stack, writer: int) 
     repository = open_readable(stack, request)
     archive = WalArchive(repository.storage, repository.keys, cluster.system_identifier, threads=1)
     options = SupplyOptions(Account(os.geteuid(), os.getegid()))
-    is_recovering = _is_recovering(data_directory)
     with WalSupply(archive, None, spool, cluster.segment_size, options) as supply:
         os.chdir("/")
         _tell(writer, _Report())
         _fall_silent()
-        while supply.is_alive and supply.idle_s < request.idle_s and _is_recovering(data_directory) >= is_recovering:
+        while supply.is_alive and supply.idle_s < _patience_s(request, data_directory):
             clock.sleep(_POLL_S)
+
+
+def _patience_s(request: FetchRequest, data_directory: Path) -> float:
+    """Return how long to stay unasked: only a moment when recovery is over (it still asks for a history then)."""
+    return request.idle_s if _is_recovering(data_directory) else min(request.idle_s, _AFTER_RECOVERY_S)
 
 
 def _is_recovering(data_directory: Path) -> bool:

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 import psycopg
 from tests.integration.backup_restore.stack import StackDirectory
+from tests.servers.installation import holdfast_directory
 from tests.servers.postgres import account, postgres_binaries
 
 from holdfast import clock
 from holdfast.postgres.account import Account
-from holdfast.postgres.initdb import ClusterOptions, create_cluster
+from holdfast.postgres.initdb import ClusterOptions, add_settings, create_cluster
 from holdfast.postgres.ping import is_taking_connections
 
 if TYPE_CHECKING:
@@ -26,6 +27,14 @@ port = 5432
 logging_collector = off
 autovacuum = off
 """
+
+
+class InstalledStack(StackDirectory):
+    """A stack whose command line is one that the server's account can run, too: its archive_command does."""
+
+    def command(self, *arguments: object) -> list[str]:
+        """The command line of a child."""
+        return [str(holdfast_directory() / "python"), "-m", "holdfast", "-c", str(self.config), *map(str, arguments)]
 
 
 @dataclass
@@ -116,15 +125,36 @@ def make_service(place: Path, stack_directory: Path, major: int = 15, **restore:
         file.write(_CONFIGURATION.format(socket=place / "socket"))
     server = {"pg_ctl": {"log": str(place / "log")}}
     options = {"server": server, "state": str(stack_directory / "state"), "amcheck": False, **restore}
-    stack = StackDirectory(
+    stack = InstalledStack(
         stack_directory,
         {"db": f"host={place / 'socket'} port=5432 user=postgres dbname=postgres"},
-        service={"binaries": str(binaries.directory), "data_directory": str(place / "data"), "restore": options},
+        {"url": str(place / "repository")},
+        {
+            "binaries": str(binaries.directory),
+            "data_directory": str(place / "data"),
+            "restore": options,
+            "wal": {"spool": str(place / "spool")},
+        },
     )
     service = Service(place, binaries, stack)
     service.start()
     stack.succeed("init")
     return service
+
+
+def archive(service: Service) -> None:
+    """Let the server archive its WAL into the repository, as an operator would set it up."""
+    for path in (service.place / "repository", *(service.place / "repository").rglob("*")):
+        owner().take_over(path)
+    command = service.stack.succeed("wal", "setup", "db").message("wal_set_up")["settings"]["archive_command"]
+    add_settings(service.data / "postgresql.conf", {"archive_mode": "on", "archive_command": command})
+    service.stop()
+    service.start()
+
+
+def archived(service: Service) -> set[str]:
+    """Return the names of what is archived."""
+    return {path.name for path in (service.place / "repository" / "wal").rglob("*") if path.is_file()}
 
 
 def wait_for_end(service: Service) -> None:

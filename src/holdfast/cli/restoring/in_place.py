@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from holdfast.operations.in_place.unfinished import UnfinishedSwap
     from holdfast.restore.checkpoint import Checkpoint
     from holdfast.restore.exchange import Parked
+    from holdfast.restore.recovery.reached import Reached
+    from holdfast.restore.target import RecoveryTarget
 
 
 def restore_in_place(asked: AskedRestore) -> None:
@@ -34,7 +36,9 @@ def restore_in_place(asked: AskedRestore) -> None:
         _finish(asked, unfinished)
         return
     began = clock.monotonic()
-    prepared = prepare_in_place(stack, _request(asked))
+    request = _request(asked)
+    with run.reporter() as reporter:
+        prepared = prepare_in_place(stack, request, reporter)
     if asked.dry_run:
         run.output.emit("in_place_plan", _plan_message(prepared), lambda: _plan_words(prepared))
         return
@@ -111,7 +115,18 @@ def _request(asked: AskedRestore) -> InPlaceRequest:
         snapshot=asked.snapshot,
         repository=asked.run.repository,
         tablespaces=tablespace_places(asked.tablespace),
+        target=_target(asked),
     )
+
+
+def _target(asked: AskedRestore) -> RecoveryTarget | None:
+    from holdfast.cli.restoring.recovery import asked_target, target_words
+
+    if asked.to is None:
+        return None
+    target = asked_target(asked)
+    asked.run.output.say(target_words(target))
+    return target
 
 
 def _finish(asked: AskedRestore, unfinished: UnfinishedSwap) -> None:
@@ -164,11 +179,15 @@ def _confirm(asked: AskedRestore, consequence: str) -> None:
 
 
 def _plan_message(prepared: PreparedInPlace) -> dict[str, object]:
-    plan = prepared.restore.plan
+    plan, recovery = prepared.restore.plan, prepared.recovery
     return {
         "service": prepared.request.service,
         "snapshot": plan.snapshot.id,
-        "target": str(prepared.request.target) if prepared.request.target else None,
+        "recovery_target": str(recovery.target) if recovery else None,
+        "timelines": [int(entry.timeline) for entry in recovery.choice.way()] if recovery else [],
+        "wal_segments": recovery.choice.proof.segments if recovery else 0,
+        "wal_stored_bytes": recovery.choice.proof.stored_bytes if recovery else 0,
+        "estimated_s": round(recovery.estimated_s, 1) if recovery else None,
         "data_directory": str(prepared.live.directory),
         "in_service": prepared.live.description,
         "staging": [str(root) for root in plan.layout.roots],
@@ -192,6 +211,7 @@ def _plan_words(prepared: PreparedInPlace) -> str:
     last = f"; {text.duration(prepared.last_outage_s)} last time" if prepared.last_outage_s is not None else ""
     lines = [
         f"{prepared.became} of {prepared.request.service}, taken {_when(plan.snapshot.started)}",
+        *_recovery_words(prepared),
         f"  in place at {prepared.live.directory}: {text.size(plan.size_bytes)}",
         f"  there now: {prepared.live.description}; {kept}",
         *(f"  staged in {root}" for root in plan.layout.roots),
@@ -203,11 +223,24 @@ def _plan_words(prepared: PreparedInPlace) -> str:
     return "\n".join(lines)
 
 
+def _recovery_words(prepared: PreparedInPlace) -> list[str]:
+    recovery = prepared.recovery
+    if recovery is None:
+        return []
+    segments = text.count(recovery.choice.proof.segments, "WAL segment")
+    way = " -> ".join(str(entry.timeline) for entry in recovery.choice.way())
+    return [
+        f"  recovered to {recovery.target} on timeline {way}: {segments} from the archive, all there",
+        f"  about {text.duration(recovery.estimated_s)} until the swap",
+    ]
+
+
 def _done_message(done: InPlaceDone) -> dict[str, object]:
     return {
         "outage_s": _rounded(done.outage_s),
         "became": done.description,
-        "reached": str(done.reached.lsn) if done.reached else None,
+        "reached_lsn": str(done.reached.lsn) if done.reached else None,
+        "last_commit": done.reached.last_commit.isoformat() if done.reached and done.reached.last_commit else None,
         "archives_again": done.archives_again,
     }
 
@@ -217,12 +250,18 @@ def _done_words(prepared: PreparedInPlace, done: InPlaceDone, seconds: float) ->
     lines = [
         f"restored {where} in {text.duration(seconds)}; out of service for {text.duration(done.outage_s or 0)}",
         f"in service: {done.description}",
+        *(_reached_words(done.reached) if done.reached else ()),
     ]
     if prepared.parked is not None:
         lines.append(
             f"what was there is in {prepared.parked.directory}: --undo puts it back, --drop-checkpoint deletes it"
         )
     return "\n".join(lines)
+
+
+def _reached_words(reached: Reached) -> list[str]:
+    commit = f"; the last transaction ended {text.instant(reached.last_commit)}" if reached.last_commit else ""
+    return [f"reached {reached.lsn} on timeline {reached.timeline}{commit}"]
 
 
 def _undo_message(prepared: PreparedUndo) -> dict[str, object]:

@@ -96,9 +96,9 @@ def spool_directory(stack: Stack, service: str) -> Path:
 
 def forget_acknowledgements(stack: Stack, service: str) -> None:
     """Forget which WAL was acknowledged: another history begins. What is asked for again is compared anew."""
-    directory = spool_directory(stack, service) / "ack"
-    for path in directory.iterdir() if directory.is_dir() else ():
-        path.unlink(missing_ok=True)
+    from holdfast.wal.spool import clear_acknowledgements
+
+    clear_acknowledgements(str(spool_directory(stack, service)))
 
 
 def major_of(directories: Iterable[Path]) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from holdfast.crashpoint import CrashPoint
 from holdfast.errors import HoldfastError, UsageError
 from holdfast.model import new_object_id
 from holdfast.operations.in_place import parts, place
+from holdfast.operations.in_place.catch_up import let_archive_catch_up
 from holdfast.operations.in_place.deeds import Deed
 from holdfast.operations.restore import RestoreRequest, prepare_restore
 from holdfast.operations.restore import restore as restore_files
@@ -100,7 +101,7 @@ class InPlaceDone:
     archives_again: bool
 
 
-def prepare_in_place(stack: Stack, request: InPlaceRequest) -> PreparedInPlace:
+def prepare_in_place(stack: Stack, request: InPlaceRequest, reporter: Reporter) -> PreparedInPlace:
     """Plan a restore in place, having refused what stands in its way; nothing is written."""
     state, config = place.service_state(stack, request.service), choose_service(stack, request.service)
     _require_finished(state)
@@ -111,11 +112,19 @@ def prepare_in_place(stack: Stack, request: InPlaceRequest) -> PreparedInPlace:
 
     restore_id = new_object_id()
     directory = staging.staging_name(live.directory, restore_id, config.restore.staging)
-    prepared, recovery = _plan(stack, request, directory, staging.staging_part(restore_id))
+    wanted = RestoreRequest(
+        request.service,
+        directory,
+        request.snapshot,
+        request.repository,
+        request.tablespaces,
+        tablespace_part=staging.staging_part(restore_id),
+    )
+    prepared, recovery = _plan(stack, wanted, request.target, reporter)
     homes = parts.tablespace_homes(prepared.facts, request.tablespaces)
     _require_runnable(live, prepared)
     parts.require_own_homes(live, homes)
-    if recovery is not None:
+    if request.target is not None:
         parts.require_tablespaces_of(live, homes)
     assert prepared.binaries is not None
     return PreparedInPlace(
@@ -174,17 +183,29 @@ def _directory_in_snapshot(stack: Stack, request: InPlaceRequest) -> Path:
 
 
 def _plan(
-    stack: Stack, request: InPlaceRequest, directory: Path, part: str
+    stack: Stack, wanted: RestoreRequest, target: RecoveryTarget | None, reporter: Reporter
 ) -> tuple[PreparedRestore, PreparedRecovery | None]:
-    wanted = RestoreRequest(
-        request.service, directory, request.snapshot, request.repository, request.tablespaces, tablespace_part=part
-    )
-    if request.target is None:
-        return prepare_restore(stack, wanted), None
+    """Plan the restore, and the recovery where there is an archive: it knows which timelines there have been."""
     from holdfast.operations.recovering import RecoveryRequest, prepare_recovery
+    from holdfast.restore.target import ImmediateGoal, RecoveryTarget
 
-    recovery = prepare_recovery(stack, RecoveryRequest(wanted, request.target))
+    if target is None:
+        prepared = prepare_restore(stack, wanted)
+        if not _has_archive(prepared):
+            return prepared, None
+        wanted, target = replace(wanted, snapshot=prepared.plan.snapshot.id), RecoveryTarget(ImmediateGoal())
+    else:
+        let_archive_catch_up(stack, wanted.service, reporter)
+    recovery = prepare_recovery(stack, RecoveryRequest(wanted, target), reporter)
     return recovery.restore, recovery
+
+
+def _has_archive(prepared: PreparedRestore) -> bool:
+    from holdfast.wal.archive import WalArchive
+
+    repository = prepared.repository
+    archive = WalArchive(repository.storage, repository.keys, prepared.facts.system_identifier)
+    return next(archive.list(), None) is not None
 
 
 def _require_runnable(live: LiveCluster, prepared: PreparedRestore) -> None:
@@ -244,17 +265,19 @@ def _running(prepared: PreparedInPlace, reporter: Reporter) -> Iterator[tuple[Pr
     from holdfast.services.postgres.health import PrivateServer
 
     user = connection_user(connection_string(choose_service(prepared.stack, prepared.request.service)))
-    reporter.phase("recovering")
-    if prepared.recovery is None:
-        from holdfast.services.postgres.promotion import promoted_alone
+    from holdfast.services.postgres.promotion import place_histories, promoted_alone
 
-        kin = [Path(checkpoint.parked.directory) for checkpoint in read_checkpoints(prepared.state)]
-        with promoted_alone(prepared.binaries, prepared.staging, [prepared.live.directory, *kin], user) as cluster:
+    kin = [Path(checkpoint.parked.directory) for checkpoint in read_checkpoints(prepared.state)]
+    place_histories(prepared.staging, [prepared.live.directory, *kin])
+    if prepared.recovery is None:
+        reporter.phase("recovering")
+        with promoted_alone(prepared.binaries, prepared.staging, user) as cluster:
             yield PrivateServer(cluster.conninfo(user=user), user), None
         return
     from holdfast.operations.recovering import recovered
 
     with recovered(prepared.recovery, prepared.staging, reporter) as server:
+        reporter.phase("promoting")
         server.promote()
         yield PrivateServer(server.conninfo(user=user), user), server.reached
 
@@ -273,6 +296,7 @@ def _prove(prepared: PreparedInPlace, server: PrivateServer, reporter: Reporter)
 def _rearm(prepared: PreparedInPlace, reporter: Reporter) -> bool:
     """Make the staged cluster fit to take the place of what is in service; whether it may archive as that did."""
     from holdfast.restore.marker import adopt_marker
+    from holdfast.services.postgres.archive_status import queue_own_wal
     from holdfast.services.postgres.rearm import (
         differing_configuration,
         remove_makeshift_configuration,
@@ -287,6 +311,7 @@ def _rearm(prepared: PreparedInPlace, reporter: Reporter) -> bool:
         reporter.warning("the restored cluster is on no timeline of its own, so archiving stays off in it")
         return False
     restore_settings(directory)
+    queue_own_wal(directory, control)
     adopt_marker(directory)
     return True
 

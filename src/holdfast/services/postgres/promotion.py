@@ -36,13 +36,10 @@ _SETTINGS = {
 }
 
 
-@contextmanager
-def promoted_alone(
-    binaries: Binaries, data_directory: Path, known: Iterable[Path], user: str
-) -> Iterator[LocalCluster]:
-    """Start a restored cluster on a private socket, wait until it is promoted, and yield it; it is stopped in the end.
+def place_histories(data_directory: Path, known: Iterable[Path]) -> None:
+    """Put the history files of clusters of the same origin into ``pg_wal``, before recovery.
 
-    ``known`` are data directories of clusters of the same origin: the new timeline has a number that none of them has.
+    A new timeline gets the first number above the present one of which there is no such file (``findNewestTimeLine``).
     """
     account = server_account(data_directory)
     for directory in known:
@@ -51,6 +48,15 @@ def promoted_alone(
             if not copy.exists():
                 shutil.copyfile(history, copy)
                 account.take_over(copy)
+
+
+@contextmanager
+def promoted_alone(binaries: Binaries, data_directory: Path, user: str) -> Iterator[LocalCluster]:
+    """Start a restored cluster on a private socket, wait until it is promoted, and yield it; it is stopped in the end.
+
+    ``user`` is a role that the cluster has.
+    """
+    account = server_account(data_directory)
     (data_directory / _SIGNAL).touch(mode=0o600)
     account.take_over(data_directory / _SIGNAL)
     cluster = LocalCluster(binaries, data_directory, account=account, settings=_SETTINGS)

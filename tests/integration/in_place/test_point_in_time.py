@@ -1,0 +1,64 @@
+"""In place to an instant: with an archive behind it, under load, and the archive goes on afterwards."""
+
+from tests.integration.backup_restore.stack import wait_until
+from tests.integration.in_place.services import archive, archived
+from tests.servers.load import Ledger, compare
+
+from holdfast import clock
+
+
+def test_a_dropped_table_comes_back_from_just_before(make):
+    service = make()
+    archive(service)
+    service.sql("CREATE TABLE item AS SELECT i AS id FROM generate_series(1, 1000) AS i")
+    service.stack.backup()
+    service.sql("INSERT INTO item SELECT i FROM generate_series(1001, 2000) AS i")
+    before = service.ask("SELECT clock_timestamp()::text")
+    clock.sleep(0.05)
+    service.sql("DROP TABLE item")
+
+    done = service.stack.succeed("restore", "db", "--to", before, "--yes").message("restored_in_place")
+    assert service.ask("SELECT count(*) FROM item") == 2000
+    assert (service.timeline, done["archives_again"], done["outage_s"] < 5) == (2, True, True)
+    assert service.ask("SHOW archive_mode") == "on"
+    assert service.ask("SHOW max_logical_replication_workers") != "0"
+
+    service.sql("INSERT INTO item VALUES (2001)")
+    segment = service.ask("SELECT pg_walfile_name(pg_switch_wal())")
+    assert segment.startswith("00000002")
+    wait_until(lambda: {segment, "00000002.history"} <= archived(service))
+
+    # what the new timeline committed is reached from the old snapshot
+    service.sql("DELETE FROM item")
+    service.sql("SELECT pg_create_restore_point('emptied')", "DROP TABLE item")
+    service.stack.succeed("restore", "db", "--to", "name:emptied", "--yes")
+    assert service.ask("SELECT count(*) FROM item") == 0
+    assert service.timeline == 3
+    assert len(service.checkpoints) == 2
+
+    # the snapshot alone, and still no timeline twice
+    service.stack.succeed("restore", "db", "--yes")
+    assert service.ask("SELECT count(*) FROM item") == 1000
+    assert service.timeline == 4
+
+    service.stack.succeed("restore", "db", "--undo", "--yes")
+    assert service.ask("SELECT count(*) FROM item") == 0
+    assert service.timeline == 3
+    service.stack.succeed("check", "--read-data")
+
+
+def test_under_load_every_commit_up_to_the_target_is_there(make):
+    service = make()
+    archive(service)
+    with Ledger(service.conninfo) as ledger:
+        ledger.wait_for(200)
+        service.stack.backup()
+        ledger.wait_for(500)
+        target = ledger.commits()[-1].lsn
+        ledger.wait_for(300)
+        done = service.stack.succeed("restore", "db", "--to", str(target), "--yes").message("restored_in_place")
+    assert ledger.interruptions, "the load was not interrupted: was this server replaced?"
+    comparison = compare(service.conninfo, ledger.commits(until=target))
+    assert comparison.is_exact, comparison
+    assert comparison.rows <= sum(len(commit.ids) for commit in ledger.commits(until=target)) + 2 * 5
+    assert done["outage_s"] < 5

@@ -120,6 +120,17 @@ def test_lag_and_window_to_the_byte_with_pieces(origin, stack):
     assert message["lag"]["size_bytes"] < SEGMENT_SIZE
 
 
+def test_the_slot_of_the_receiver_is_shown(origin, stack):
+    stack.backup()
+    assert look(stack)["slot"] is None
+    sql(origin, "SELECT pg_create_physical_replication_slot('holdfast_db', true)")
+    write_segments(origin, 1, 2)
+    push(stack, outbox(origin))
+    slot = look(stack)["slot"]
+    assert (slot["name"], slot["is_active"], slot["wal_status"]) == ("holdfast_db", False, "reserved")
+    assert slot["retained_bytes"] >= 2 * SEGMENT_SIZE
+
+
 def test_fault_01_other_bytes_under_a_taken_name_raise_the_alarm(origin, stack):
     stack.backup()
     write_segments(origin, 1)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+import time
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,7 +15,7 @@ from holdfast.postgres.lsn import Lsn
 from holdfast.postgres.segment import parse_segment_name
 from holdfast.postgres.timeline import Timeline, TimelineHistory
 from holdfast.wal.coverage import Coverage, survey
-from holdfast.wal.names import conflict_name, gap_name
+from holdfast.wal.names import ArchivedFile, WalFileKind, conflict_name, gap_name
 
 MIB = 1 << 20
 
@@ -326,6 +329,28 @@ def test_fault_01_and_05_what_was_refused_or_given_up_is_kept_apart():
     assert [file.name for file in listing.conflicts] == [archive.name(1, 3) + ".conflict-" + "0" * 16]
     assert [file.segment_name for file in listing.gap_records] == [archive.name(1, 4)]
     assert [file.name for file in listing.strangers] == ["0000000100000000FFFFFFFF"]
+
+
+class Long(Archive):
+    """A hundred thousand segments, every thousandth of them missing."""
+
+    def list(self):
+        for number in range(1, 100_001):
+            if number % 1000:
+                yield ArchivedFile(self.name(1, number), WalFileKind.SEGMENT, 100, BEGAN)
+
+
+def test_a_hundred_thousand_segments_take_a_second_and_few_megabytes():
+    archive = Long(16 << 20)
+    points = [archive.point(1, number + 0.2, number + 0.5) for number in range(5, 100_000, 200)]
+    began = time.process_time()
+    coverage = look(archive, *points)
+    assert (len(coverage.gaps), len(coverage.windows)) == (99, 100)
+    seconds = time.process_time() - began
+    assert seconds < 5
+    held = coverage.holdings[Timeline(1)]
+    assert held.count == 99_900
+    assert sum(map(sys.getsizeof, (held._numbers, held._stored_sums, held._archived))) < 4 << 20
 
 
 def test_an_empty_archive_has_the_window_that_the_snapshot_brings():

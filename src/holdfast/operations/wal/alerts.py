@@ -108,13 +108,11 @@ def _lost(status: WalStatus, coverage: Coverage) -> Iterator[Alert]:
 
 
 def _of_slot(status: WalStatus) -> Iterator[Alert]:
-    if status.server is None or status.receive is None:
-        return
-    slot = status.server.slot
-    if slot is None:
+    slot = status.server.slot if status.server is not None else None
+    if status.server is not None and status.receive is not None and slot is None:
         words = f"the replication slot {status.receive.slot} of the receiver is not there"
         yield Alert(AlertKind.SLOT, words, f"make it: holdfast wal receive {status.service} --create-slot")
-    elif slot.wal_status in _LOST_SLOT:
+    elif slot is not None and slot.wal_status in _LOST_SLOT:
         words = (
             f"the replication slot {slot.name} is {slot.wal_status}: the server has dropped WAL that it held, or will"
         )
@@ -124,9 +122,9 @@ def _of_slot(status: WalStatus) -> Iterator[Alert]:
 def _of_queue(status: WalStatus) -> Iterator[Alert]:
     push = status.push
     if push is not None and push.is_full:
-        words = f"the queue is full: {push.standing.queue}"
+        words = f"the queue is full: {push.queue}"
         yield Alert(AlertKind.QUEUE_FULL, words, "make the repository reachable; watch the disk of pg_wal")
-    for segment in push.standing.gaps if push is not None else ():
+    for segment in push.gaps if push is not None else ():
         words = f"{segment} was given up, as the queue was full; the archive does not know yet"
         yield Alert(AlertKind.GIVEN_UP, words, "recovery cannot cross it: take a backup when archiving works again")
     if push is not None and push.failure is not None:

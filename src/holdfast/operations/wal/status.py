@@ -17,6 +17,7 @@ from holdfast import clock
 from holdfast.config.choose import choose_repository, choose_service
 from holdfast.errors import ConfigError, HoldfastError, ServerError
 from holdfast.operations.wal.compilation import settings_path, spool_directory
+from holdfast.operations.wal.receive import slot_name
 from holdfast.operations.wiring import connection_string, open_stack_repository
 from holdfast.postgres.lsn import Lsn
 from holdfast.postgres.timeline import Timeline, TimelineHistory, parse_history
@@ -86,7 +87,7 @@ def wal_status(stack: Stack, service: str, repository: Repository) -> WalStatus:
     """Return how the archive of a service in a repository stands."""
     spool = spool_directory(stack, service)
     receive = receive_state.read_state(spool)
-    server, server_error = _ask_server(stack, service, receive)
+    server, server_error = _ask_server(stack, service)
     settings = _settings(stack, service)
     snapshots = repository.survey_snapshots().of(stack.stack, service).snapshots
     identifier, segment_size = _cluster(server, settings, snapshots)
@@ -109,14 +110,12 @@ def wal_status(stack: Stack, service: str, repository: Repository) -> WalStatus:
     )
 
 
-def _ask_server(
-    stack: Stack, service: str, receive: ReceiveState | None
-) -> tuple[ArchivingFacts | None, HoldfastError | None]:
+def _ask_server(stack: Stack, service: str) -> tuple[ArchivingFacts | None, HoldfastError | None]:
     from holdfast.postgres.archiving import ask_archiving
 
     try:
         conninfo = connection_string(choose_service(stack, service))
-        return ask_archiving(conninfo, receive.slot if receive else None), None
+        return ask_archiving(conninfo, slot_name(stack, service)), None
     except ServerError as error:
         return None, error
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -35,24 +36,24 @@ class Past:
     directory: Path
     archive: WalArchive
     bases: dict[str, Path] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
     def prepare(self, target: RecoveryTarget, directory: Path, snapshot: str = "latest") -> PreparedRecovery:
         """Plan a recovery into a directory."""
         request = RecoveryRequest(RestoreRequest("db", directory, snapshot), target)
-        with self.stack.cache_of_children():
-            return prepare_recovery(load_stack(self.stack.config), request)
+        return prepare_recovery(load_stack(self.stack.config), request)
 
     def restored(self, prepared: PreparedRecovery) -> Path:
         """Restore the files of a plan: once for each snapshot, then by copying what was restored."""
         target = prepared.restore.plan.layout.target
         snapshot = prepared.choice.point.id
-        if snapshot not in self.bases:
-            with self.stack.cache_of_children():
+        with self.lock:
+            if snapshot not in self.bases:
                 restore_files(prepared, Silence())
-            self.bases[snapshot] = self.directory / f"base-{snapshot}"
-            copy_cluster(target, self.bases[snapshot])
-        else:
-            copy_cluster(self.bases[snapshot], target)
+                self.bases[snapshot] = self.directory / f"base-{snapshot}"
+                copy_cluster(target, self.bases[snapshot])
+                return target
+        copy_cluster(self.bases[snapshot], target)
         return target
 
 
@@ -68,7 +69,8 @@ def past(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Past]:
         stack = StackDirectory(tmp_path_factory.mktemp("past"), {"db": world.server.conninfo()})
         stack.succeed("init")
         live_through(world, stack)
-        yield Past(world, stack, factory.directory, world.push(stack))
+        with stack.cache_of_children():
+            yield Past(world, stack, factory.directory, world.push(stack))
     finally:
         factory.close()
         shutil.rmtree(factory.directory)
@@ -87,7 +89,7 @@ def live_through(world: World, stack: StackDirectory) -> None:
     world.name_point("on-2")
     _back_up(world, stack)
     world.load(40)
-    world.fail_over(goes_on=40)
+    world.fail_over(goes_on=600)
     world.load_and_kill(40)
     world.name_point("on-3")
     world.load(40)

@@ -133,7 +133,7 @@ class World:
     def archive_all(self) -> None:
         """Have everything up to now archived by the present server."""
         name = ask(self.server, "SELECT pg_walfile_name(pg_switch_wal())")
-        wait_until(lambda: (self.plain / name).exists())
+        wait_until((self.plain / name).exists)
 
     def push(self, stack: StackDirectory) -> WalArchive:
         """Put into the stack's archive what lies in the plain directory and is not there yet."""

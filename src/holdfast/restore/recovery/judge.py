@@ -108,8 +108,10 @@ def _require_right_end(expected: Expected, reached: Reached) -> None:
 
 def how_far(reached: Reached) -> str:
     """Return in words how far a recovery came."""
-    commit = f"the last transaction ended {reached.last_commit:%Y-%m-%d %H:%M:%S.%f} UTC"
-    return f"it came to {reached.lsn} on timeline {reached.timeline}, {commit if reached.last_commit else 'no commit'}"
+    place = f"it came to {reached.lsn} on timeline {reached.timeline}"
+    if reached.last_commit is None:
+        return f"{place}, before the first transaction after the snapshot"
+    return f"{place}, the last transaction ended {reached.last_commit:%Y-%m-%d %H:%M:%S.%f} UTC"
 
 
 def _is_in_time(target: RecoveryTarget, reached: Reached) -> bool:

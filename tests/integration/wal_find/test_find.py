@@ -36,6 +36,10 @@ class Accident:
         sql(self.cluster, "CREATE TABLE item AS SELECT i FROM generate_series(1, 1000) AS i")
         self.snapshot = self.stack.backup()
         with psycopg.connect(self.cluster.conninfo(), autocommit=True) as connection:
+            for _ in range(3):
+                connection.execute("CREATE TABLE IF NOT EXISTS before_it ()")
+                connection.execute("SELECT pg_switch_wal()")
+                connection.execute("DROP TABLE IF EXISTS before_it")
             connection.execute("SELECT pg_create_restore_point('release 7')")
             self.begin = self._now(connection)
             self.deletion = self._change(connection, "DELETE FROM item", "COMMIT")
@@ -158,6 +162,19 @@ def test_bad_input_is_refused_in_one_line(accident, arguments, code, message):
 def test_a_running_transaction_has_not_ended(accident):
     run = accident.stack.run("wal", "find", "--service", "db", "--xid", accident.running)
     assert run.code == 13
+
+
+def test_an_answer_tells_of_the_wal_that_it_could_not_look_at(accident, tmp_path):
+    copy = StackDirectory(tmp_path / "copy", accident.stack.connections)
+    shutil.copytree(accident.stack.place, copy.place)
+    segments = sorted(path for path in (copy.place / "wal").rglob("*") if path.is_file() and "." not in path.name)
+    assert len(segments) > 2
+    segments[1].unlink()
+    run = copy.run("wal", "find", "--service", "db", "--xid", "3999999999")
+    assert run.code == 13
+    assert any("is not there" in detail for detail in run.error["details"])
+    found = copy.succeed("wal", "find", "--service", "db", "--name", "release 7")
+    assert "is not there" in found.message("warning")["text"]
 
 
 def test_a_service_without_wal_is_told_so(accident, tmp_path):

@@ -46,6 +46,7 @@ class AboutTransaction:
             raise TargetNotReachableError(
                 f"the end of transaction {self.xid} is not in the WAL ({_extent(finder)})",
                 hint="it was never committed, or not yet, or it wrote nothing; --between shows what there is",
+                details=_unknown(finder),
             )
         return lambda run, restore: self._show(run, restore, end)
 
@@ -72,6 +73,7 @@ class AboutRestorePoint:
             raise TargetNotReachableError(
                 f"there is no restore point {self.name!r} in the WAL ({_extent(finder)})",
                 hint="its name is that given to pg_create_restore_point, to the letter",
+                details=_unknown(finder),
             )
         return lambda run, restore: self._show(run, restore, points)
 
@@ -137,6 +139,11 @@ def _summary(minutes: list[Minute]) -> str:
 def _extent(finder: WalFinder) -> str:
     first, last = finder.segments[0], finder.segments[-1]
     return f"{first.start} to {last.stop}, timeline {last.timeline}"
+
+
+def _unknown(finder: WalFinder) -> tuple[str, ...]:
+    """Return what an answer that found nothing does not know."""
+    return tuple(found.hole_words(hole) for hole in finder.holes)
 
 
 def _show_transactions(run: Invocation, ends: Iterator[TransactionEnd]) -> None:

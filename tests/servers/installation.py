@@ -44,14 +44,12 @@ def _is_runnable(python: Path) -> bool:
 
 
 def _link_python(directory: Path) -> None:
-    """Lay out a virtual environment over a linked interpreter: ``base`` is Python itself, packages stay where they are."""
+    """Lay out a virtual environment over a linked interpreter, ``base``; packages stay where they are."""
     base = directory / "base"
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
     (base / "bin").mkdir(parents=True)
     _link_or_copy(os.path.realpath(sys.executable), base / "bin" / version)
-    shutil.copytree(
-        sysconfig.get_path("stdlib"), base / "lib" / version, ignore=_LEFT_OUT, copy_function=_link_or_copy
-    )
+    shutil.copytree(sysconfig.get_path("stdlib"), base / "lib" / version, ignore=_LEFT_OUT, copy_function=_link_or_copy)
     library = Path(sysconfig.get_config_var("LIBDIR") or "", sysconfig.get_config_var("INSTSONAME") or "")
     if library.is_file():
         _link_or_copy(library, base / "lib" / library.name)
@@ -61,7 +59,7 @@ def _link_python(directory: Path) -> None:
     (directory / "pyvenv.cfg").write_text(f"home = {base / 'bin'}\ninclude-system-site-packages = false\n")
     (directory / "bin").mkdir()
     (directory / "bin" / version).symlink_to(base / "bin" / version)
-    start = f'#!/bin/sh\nLD_LIBRARY_PATH={base / "lib"} exec {directory / "bin" / version}'
+    start = f"#!/bin/sh\nLD_LIBRARY_PATH={base / 'lib'} exec {directory / 'bin' / version}"
     _write_program(directory / "bin" / "python", f'{start} "$@"\n')
     call = "'from holdfast.cli.entry import run; run()'"
     _write_program(directory / "bin" / "holdfast", f'{start} -I -c {call} "$@"\n')

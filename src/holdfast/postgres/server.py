@@ -119,6 +119,19 @@ class Server:
         """Return the timeline that the server writes, or, on a standby, the newest one that it follows."""
         return facts.read_timeline(self._connection)
 
+    def archive_mode(self) -> str:
+        """Return whether the server archives its WAL: ``off``, ``on`` or ``always``."""
+        return self._setting("archive_mode")
+
+    def archive_command(self) -> str:
+        """Return the command by which the server archives its WAL; empty where it has none."""
+        return self._setting("archive_command")
+
+    def _setting(self, name: str) -> str:
+        with translated(f"asking for {name}"):
+            row = self._connection.execute("SELECT setting FROM pg_settings WHERE name = %s", (name,)).fetchone()
+            return str(row[0]) if row is not None else ""
+
     def require_alive(self) -> None:
         """Ask the server for nothing: keeps the connection from idling, and raises as soon as it is lost."""
         with translated("keeping the backup's connection alive"):

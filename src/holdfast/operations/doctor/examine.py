@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from holdfast.config.choose import choose_repository
 from holdfast.config.load import find_stack_file, load_stack
 from holdfast.errors import HoldfastError
+from holdfast.operations.doctor.archiving import examine_archiving
 from holdfast.operations.doctor.finding import Finding, failed, fine
 from holdfast.operations.doctor.machine import examine_machine
 from holdfast.operations.doctor.repository import examine_repository
@@ -39,6 +40,7 @@ def examine(explicit: Path | None, asked: str | None) -> Iterator[Finding]:
         yield from examine_repository(f"repository {name}", stack.repositories[name])
     for name in _services_of(stack, wanted):
         yield from examine_service(f"service {name}", stack.services[name])
+        yield from examine_archiving(f"service {name}", stack, name)
 
 
 def _services_of(stack: Stack, repositories: list[str]) -> list[str]:

@@ -33,6 +33,7 @@ COMMANDS: dict[str, Leaf | Branch] = {
     "status": Leaf("holdfast.cli.status:status", "Show each service: last snapshot, window of recovery, alerts."),
     "snapshots": Leaf("holdfast.cli.snapshots:snapshots", "List the snapshots of a repository."),
     "restore": Leaf("holdfast.cli.restore:restore", "Restore a service, as of any instant."),
+    "journal": Leaf("holdfast.cli.journal:journal", "List what was done to services in place, by whom."),
     "demo": Leaf("holdfast.cli.demo:demo", "Back up, destroy, restore and prove a throw-away PostgreSQL."),
     "show": Leaf("holdfast.cli.show:show", "Show all that is known of one snapshot."),
     "ls": Leaf("holdfast.cli.ls:ls", "List what a directory of a snapshot holds."),

@@ -191,9 +191,9 @@ class RestoreConfig(ConfigModel):
     state: LocalPath | None = None
     """Where the journal and the records of checkpoints and unfinished swaps are; unset:
     ``/var/lib/holdfast/STACK/SERVICE``."""
-    stop_timeout: Duration = Field(parse_duration("1m"), json_schema_extra={"default": "1m"})
+    stop_timeout: Duration = Field(default=parse_duration("1m"), json_schema_extra={"default": "1m"})
     """How long the server may take to stop."""
-    start_timeout: Duration = Field(parse_duration("1m"), json_schema_extra={"default": "1m"})
+    start_timeout: Duration = Field(default=parse_duration("1m"), json_schema_extra={"default": "1m"})
     """How long it may take until it takes connections."""
 
 
@@ -203,7 +203,7 @@ class WalConfig(ConfigModel):
     spool: LocalPath | None = None
     """The directory that the server's account and Holdfast share while WAL is shipped; unset:
     ``/var/spool/holdfast/STACK/SERVICE``."""
-    queue_limit: Size = Field(parse_size("16GiB"), json_schema_extra={"default": "16GiB"})
+    queue_limit: Size = Field(default=parse_size("16GiB"), json_schema_extra={"default": "16GiB"})
     """How much WAL may wait to be archived before the queue counts as full."""
     when_full: Literal["keep", "drop"] = "keep"
     """What becomes of WAL that cannot be archived while the queue is full: ``keep`` leaves it in pg_wal and raises the
@@ -211,7 +211,7 @@ class WalConfig(ConfigModel):
     slot: str | None = Field(None, pattern=r"^[a-z0-9_]{1,63}$")
     """The physical replication slot of ``holdfast wal receive``, and the name that ``synchronous_standby_names`` may list;
     unset: ``holdfast_SERVICE``."""
-    piece_interval: Duration = Field(parse_duration("0.5s"), json_schema_extra={"default": "0.5s"})
+    piece_interval: Duration = Field(default=parse_duration("0.5s"), json_schema_extra={"default": "0.5s"})
     """How long received WAL may wait before it is stored, while more keeps coming in: what can be lost at most, and how
     often an object store is written to."""
 

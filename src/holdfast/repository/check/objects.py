@@ -11,6 +11,7 @@ from holdfast.model import OBJECT_ID, ObjectId
 from holdfast.repository.check.report import DamageKind
 from holdfast.repository.config import CONFIG_NAME, parse_config
 from holdfast.repository.index import INDEX_PREFIX, decode_index
+from holdfast.repository.journal import JOURNAL_PREFIX, JournalEntry, decode_entry
 from holdfast.repository.keys import KeySlot
 from holdfast.repository.pack import PackKind, PackRef
 from holdfast.repository.sealed import ObjectType, open_object, require_authentic
@@ -55,6 +56,7 @@ class ObjectChecker:
         slots = self._open_all(KeySlot.PREFIX.rstrip("/"), DamageKind.KEY_SLOT, self._slot)
         self._check_slots(slots)
         self._check_sessions()
+        self._open_all(JOURNAL_PREFIX, DamageKind.JOURNAL, self._journal_entry)
         parts = self._open_all(INDEX_PREFIX, DamageKind.INDEX, self._index_part)
         snapshots = self._open_all(SNAPSHOT_PREFIX, DamageKind.SNAPSHOT, self._snapshot)
         return SoundObjects(slots, parts, snapshots, self._list_packs(), self._foreign)
@@ -91,6 +93,9 @@ class ObjectChecker:
                 pass
         except DamageError as error:
             self._findings.add(DamageKind.SESSION, error.object_name, error.reason)
+
+    def _journal_entry(self, name: str, stored: bytes) -> JournalEntry:
+        return decode_entry(self._keys, name, stored)
 
     def _index_part(self, name: str, stored: bytes) -> tuple[list[IndexedPack], Records]:
         return decode_index(open_object(self._keys, ObjectType.INDEX, name, stored), name)

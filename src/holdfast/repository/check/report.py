@@ -24,6 +24,7 @@ class DamageKind(StrEnum):
     CHUNK_MISSING = "chunk-missing"
     MANIFEST = "manifest"
     WAL_FILE = "wal-file"
+    JOURNAL = "journal"
 
 
 _NEXT = {
@@ -52,6 +53,10 @@ _NEXT = {
     DamageKind.WAL_FILE: (
         "replace {name} from another copy of the repository; without one: "
         "holdfast backup SERVICE   (no recovery gets past this file from an older snapshot)"
+    ),
+    DamageKind.JOURNAL: (
+        "replace {name} from another copy of the repository; without one, delete it, as no backup needs it, then: "
+        "holdfast journal   (shows the rest)"
     ),
 }
 

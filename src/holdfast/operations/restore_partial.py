@@ -15,6 +15,7 @@ from typing import IO, TYPE_CHECKING, Protocol
 from holdfast.errors import UsageError
 from holdfast.operations.part_file import is_there, new_file
 from holdfast.operations.recovering import RecoveryRequest, prepare_recovery, recovered
+from holdfast.operations.recovery.server import require_binaries
 from holdfast.operations.restore import RestoreRequest, restore
 from holdfast.postgres.connection import connect
 from holdfast.postgres.facts import read_databases
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from holdfast.services.postgres.parts import Table
 
 _DATA = "data"
+_TALKATIVE_WAL_BYTES = 4 << 30
 
 
 @dataclass(frozen=True)
@@ -119,11 +121,22 @@ def _prepare(stack: Stack, request: PartRequest, reporter: Reporter, make_layout
     recovery = prepare_recovery(stack, RecoveryRequest(wanted, request.target), reporter)
     facts, layout = recovery.restore.facts, recovery.restore.plan.layout
     assert isinstance(layout, PartLayout)
+    require_binaries(recovery.restore.binaries, facts.major)
+    if layout.number is not None and _would_say_too_much(recovery):
+        return _prepare(stack, request, reporter, _everything)
     config = stack.services.get(request.service)
     extra = [config.binaries] if config and config.binaries else []
     return PreparedPart(
         request, recovery, layout, _meant_database(facts, request), find_dump_program(facts.major, extra)
     )
+
+
+def _would_say_too_much(recovery: PreparedRecovery) -> bool:
+    """Return whether the server's log, a few lines for each page that is left out, may grow as long as the WAL.
+
+    Without page checksums, pages that VACUUM finds visible to all are not in the WAL as images.
+    """
+    return not recovery.restore.facts.has_data_checksums and recovery.replayed_bytes > _TALKATIVE_WAL_BYTES
 
 
 def _only_the_database(facts: PostgresFacts, data: Path, request: PartRequest) -> PartLayout:

@@ -39,7 +39,7 @@ OTHER = (
 )
 AFTER_THE_SNAPSHOT = (
     "CHECKPOINT",
-    "UPDATE ballast SET id = -id WHERE id % 50 = 0",
+    "UPDATE ballast SET id = -id WHERE id < 3000",
     "DELETE FROM away WHERE id % 2 = 0",
     "VACUUM ballast, away",
     "INSERT INTO ballast SELECT i, 'new' FROM generate_series(1, 20000) AS i",

@@ -22,6 +22,8 @@ from tests.integration.wal_status.archiving import (
 from tests.servers.postgres import postgres_binaries
 
 from holdfast.errors import VerificationError
+from holdfast.postgres.archiving import ask_archiving
+from holdfast.postgres.local import StopMode
 from holdfast.postgres.lsn import Lsn
 from holdfast.wal.names import conflict_name, piece_name
 
@@ -90,7 +92,7 @@ def test_a_server_that_is_down_is_a_line_and_the_lag_comes_from_what_waits(origi
     assert up["lag"]["segments"] >= 3
     assert up["lag"]["size_bytes"] > 2 * SEGMENT_SIZE
     assert "failing" in kinds(up)
-    origin.stop()
+    origin.stop(StopMode.IMMEDIATE)
     down = look(stack)
     assert down["server"] is None
     assert "cannot connect" in down["server_error"]
@@ -118,6 +120,18 @@ def test_lag_and_window_to_the_byte_with_pieces(origin, stack):
     assert message["timelines"][0]["intervals"][-1]["end_lsn"] == str(flushed)
     assert message["lag"]["archived_lsn"] == str(flushed)
     assert message["lag"]["size_bytes"] < SEGMENT_SIZE
+
+
+def test_a_role_that_may_not_see_the_queue_sees_the_rest(origin, stack):
+    stack.backup()
+    write_segments(origin, 1)
+    push(stack, outbox(origin))
+    sql(origin, "CREATE ROLE watcher LOGIN", "GRANT pg_read_all_settings TO watcher")
+    facts = ask_archiving(origin.conninfo(user="watcher"), None)
+    assert (facts.waiting, facts.archiver.last_archived) == (None, outbox(origin)[-1].name)
+    stack.connections = {"db": origin.conninfo(user="watcher")}
+    stack.write()
+    assert look(stack)["lag"]["segments"] == 0
 
 
 def test_the_slot_of_the_receiver_is_shown(origin, stack):

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from holdfast.wal.gaps import Gap
 
 _MOST_GAPS = 10
+_CANNOT_CROSS = "recovery cannot cross it: take a backup now, unless the files turn up and can be pushed"
+_LOST_INSTANTS = "a later snapshot opens a new window; the instants between are lost, unless the files turn up"
 _LOST_SLOT = frozenset({"unreserved", "lost"})
 
 
@@ -57,7 +59,7 @@ def find_alerts(status: WalStatus) -> Iterator[Alert]:
 
 
 def _of_archive(coverage: Coverage) -> Iterator[Alert]:
-    yield from _of_gaps([gap for gap in coverage.gaps if gap.splits])
+    yield from _of_gaps(coverage, [gap for gap in coverage.gaps if gap.splits])
     for file in coverage.listing.conflicts:
         words = f"other bytes were pushed under a name that is taken: kept as {file.name}"
         yield Alert(
@@ -78,9 +80,10 @@ def _of_archive(coverage: Coverage) -> Iterator[Alert]:
         )
 
 
-def _of_gaps(gaps: Sequence[Gap]) -> Iterator[Alert]:
+def _of_gaps(coverage: Coverage, gaps: Sequence[Gap]) -> Iterator[Alert]:
     for gap in gaps[-_MOST_GAPS:]:
-        yield Alert(AlertKind.GAP, gap_words(gap), "recovery cannot cross it: take a backup now")
+        remedy = _LOST_INSTANTS if _has_snapshot_after(coverage, gap) else _CANNOT_CROSS
+        yield Alert(AlertKind.GAP, gap_words(gap), remedy)
     if len(gaps) > _MOST_GAPS:
         words = f"{len(gaps) - _MOST_GAPS} more gaps before these"
         yield Alert(AlertKind.GAP, words, "'holdfast wal status --json' lists them all")
@@ -142,6 +145,14 @@ def gap_words(gap: Gap) -> str:
     names = gap.first.name if gap.segments == 1 else f"{gap.first.name} to {gap.last.name}"
     seen = f", seen {gap.seen:%Y-%m-%d %H:%M:%S} UTC" if gap.seen else ""
     return f"{gap.segments} WAL segment{'s' if gap.segments != 1 else ''} missing: {names}{seen}"
+
+
+def _has_snapshot_after(coverage: Coverage, gap: Gap) -> bool:
+    """Whether a window begins after a gap, on its timeline or on one that comes from it."""
+    return any(
+        point.stop >= gap.end and coverage.lineage.history(point.timeline).has_point(gap.timeline, gap.end)
+        for point in coverage.points
+    )
 
 
 def _is_held(coverage: Coverage, name: str) -> bool:

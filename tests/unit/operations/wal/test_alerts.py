@@ -70,6 +70,15 @@ def test_a_gap_counts_when_a_snapshot_needs_it(archive):
     assert kinds(status_of(archive, archive.point(1, 7, 7.5))) == []
 
 
+def test_a_gap_asks_for_a_backup_unless_one_was_taken_since(archive):
+    archive.add_segments(1, 7, 8)
+    early, late = archive.point(1, 2, 2.5), archive.point(1, 7, 7.5)
+    (alert,) = find_alerts(status_of(archive, early))
+    assert "take a backup now" in alert.remedy
+    (alert,) = find_alerts(status_of(archive, early, late))
+    assert "a later snapshot opens a new window" in alert.remedy
+
+
 def test_many_gaps_are_cut_short(archive):
     archive.add_segments(1, *range(7, 60, 2))
     alerts = list(find_alerts(status_of(archive, archive.point(1, 2, 2.5))))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from holdfast import clock
 from holdfast.errors import ServerError
@@ -39,6 +39,16 @@ if TYPE_CHECKING:
     from holdfast.wal.coverage import Coverage
 
 _LATEST = "latest"
+
+
+class PrepareRestore(Protocol):
+    """Plans the restore of a snapshot that was chosen already."""
+
+    def __call__(
+        self, stack: Stack, request: RestoreRequest, repository: Repository, snapshot: Snapshot
+    ) -> PreparedRestore:
+        """Return the plan; nothing is written."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -120,9 +130,15 @@ class Recovered:
     conninfo: str | None = None
 
 
-def prepare_recovery(stack: Stack, request: RecoveryRequest, reporter: Reporter | None = None) -> PreparedRecovery:
+def prepare_recovery(
+    stack: Stack,
+    request: RecoveryRequest,
+    reporter: Reporter | None = None,
+    prepare: PrepareRestore = prepare_restore_of,
+) -> PreparedRecovery:
     """Choose the snapshot, prove that all WAL up to the target is there, and plan the restore; nothing is written.
 
+    ``prepare`` plans the restore of the chosen snapshot: into new directories, unless it is given.
     Raises TargetNotReachableError with the usable window, and whatever ``prepare_restore`` refuses.
     """
     require_absolute(request.restore.target)
@@ -133,7 +149,7 @@ def prepare_recovery(stack: Stack, request: RecoveryRequest, reporter: Reporter 
     expected = _choose(archive, coverage, request.target, reporter or Silence())
     chosen = next(each for each in snapshots if each.id == expected.choice.point.id)
     return PreparedRecovery(
-        restore=prepare_restore_of(stack, wanted, repository, chosen),
+        restore=prepare(stack, wanted, repository, chosen),
         expected=expected,
         archive=archive,
         coverage=coverage,

@@ -149,14 +149,12 @@ class Handover:
                     os.rename(self._spool, leaving)  # in one step: whoever comes now begins anew
                     shutil.rmtree(leaving)
             os.close(self._directory)
-            if not self._is_serving:
-                self._release()
+            self._release_unused()
 
     def _end_serving(self) -> None:
         with self._lock:
             self._is_serving = False
-            if self._is_closed:
-                self._release()
+            self._release_unused()
 
     def _let_go(self) -> None:
         """Put /dev/null in the place of the FIFOs: they have no writer then, and a late answer goes nowhere."""
@@ -166,10 +164,12 @@ class Handover:
         os.close(null)
         os.write(self._hangs_up, b"!")
 
-    def _release(self) -> None:
-        for descriptor in self._descriptors:
-            os.close(descriptor)
-        self._descriptors = []
+    def _release_unused(self) -> None:
+        """Close what is open, when nobody works with it any more: the numbers may be other files' from then on."""
+        if self._is_closed and not self._is_serving and not self._files_at_work:
+            for descriptor in self._descriptors:
+                os.close(descriptor)
+            self._descriptors = []
 
     def _has_its_path(self) -> bool:
         try:
@@ -211,6 +211,7 @@ class Handover:
             with self._lock:
                 self._files_at_work -= not is_closed
                 self._lock.notify_all()
+                self._release_unused()
 
     def _publish(self, directory: int, name: str, content: Buffer) -> None:
         temporary = _TEMPORARY_SIGN + name

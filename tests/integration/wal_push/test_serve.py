@@ -83,6 +83,7 @@ def test_a_number_that_another_process_has_now_is_not_waited_for(idle_archiving)
     assert name in shop.archived()
 
 
+@pytest.mark.slow
 def test_one_that_hangs_is_waited_for_once_and_for_a_while(idle_archiving):
     shop = idle_archiving
     with shop.serving() as process:

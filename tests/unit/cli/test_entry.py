@@ -1,0 +1,50 @@
+"""Which command lines take the short way; all others must reach the full one."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from holdfast.cli.entry import ShortCall, parse_short
+
+HEAVY = ("typer", "pydantic", "yaml", "numpy", "psycopg", "rich", "obstore", "click", "hashlib", "secrets", "shutil")
+
+
+@pytest.mark.parametrize(
+    ("line", "call"),
+    [
+        ("wal push db pg_wal/1 --settings s", ShortCall("push", "db", ("pg_wal/1",), "s")),
+        ("-c f wal push db p --settings s", ShortCall("push", "db", ("p",), "s")),
+        ("wal push --settings s db p", ShortCall("push", "db", ("p",), "s")),
+        ("--config f wal serve db --settings s", ShortCall("serve", "db", (), "s")),
+        ("wal push db p", None),
+        ("wal push db p --settings", None),
+        ("wal push --settings s", None),
+        ("wal push db p --settings s --json", None),
+        ("wal push db p --settings s -q", None),
+        ("wal push --help --settings s", None),
+        ("wal status db --settings s", None),
+        ("backup db --settings s", None),
+        ("", None),
+    ],
+)
+def test_the_form_of_a_short_call(line: str, call: ShortCall | None):
+    assert parse_short(line.split()) == call
+
+
+def test_the_short_way_imports_nothing_heavy():
+    program = (
+        "import sys; import holdfast.cli.entry, holdfast.operations.wal.push; "
+        f"print([name for name in {HEAVY} if name in sys.modules])"
+    )
+    answer = subprocess.run([sys.executable, "-I", "-c", program], capture_output=True, text=True, check=True)
+    assert answer.stdout == "[]\n"
+
+
+def test_an_error_of_the_short_way_is_said_as_everywhere():
+    command = [sys.executable, "-m", "holdfast", "wal", "push", "db", "p", "--settings", "/nowhere/settings"]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert answer.returncode == 2
+    assert answer.stderr.startswith("error: cannot read /nowhere/settings: no such file or directory\nHINT: ")

@@ -1,15 +1,15 @@
-"""Bring a stopped, older or damaged copy of a cluster to the state of a snapshot, by writing only what differs."""
+"""Bring a stopped, older or damaged copy of a cluster to a snapshot or a target, by writing only what differs."""
 
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from holdfast.config.choose import choose_repository
-from holdfast.errors import UsageError
+from holdfast.operations.restore import PreparedRestore, RestoreRequest, require_absolute
 from holdfast.operations.wiring import open_stack_repository
 
 if TYPE_CHECKING:
@@ -17,63 +17,57 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from holdfast.config.models import Stack
+    from holdfast.operations.recovering import PreparedRecovery, Recovered
     from holdfast.progress import Reporter
+    from holdfast.repository.repository import Repository
+    from holdfast.repository.snapshot import Snapshot
     from holdfast.restore.delta import DeltaOptions, DeltaPlan, DeltaResult, Difference
+    from holdfast.restore.target import RecoveryTarget
     from holdfast.services.postgres.facts import PostgresFacts
 
 
 @dataclass(frozen=True)
 class DeltaRequest:
-    """What a user asks for; ``tablespaces`` maps names to directories."""
+    """What a user asks for; ``tablespaces`` maps names to directories. ``recovery`` None: the snapshot itself."""
 
     service: str
     target: Path
     snapshot: str = "latest"
     repository: str | None = None
     tablespaces: Mapping[str, Path] = field(default_factory=dict)
+    recovery: RecoveryTarget | None = None
 
 
 @dataclass(frozen=True)
 class PreparedDelta:
-    """A delta restore that is planned and allowed; nothing is compared yet."""
+    """A delta restore that is planned and allowed; nothing is compared yet. ``recovery`` follows it, if any."""
 
     delta: DeltaPlan
     facts: PostgresFacts
     options: DeltaOptions
+    recovery: PreparedRecovery | None = None
 
 
 @contextmanager
-def prepared_delta(stack: Stack, request: DeltaRequest) -> Iterator[PreparedDelta]:
+def prepared_delta(stack: Stack, request: DeltaRequest, reporter: Reporter) -> Iterator[PreparedDelta]:
     """Plan a delta restore, and hold the copy against a second one while the block lasts; nothing is written.
 
-    Raises UsageError for a copy that is in use, of another cluster, or none; BusyError when another run has it.
+    Raises UsageError for a copy that is in use, of another cluster, or none; BusyError when another run has it;
+    TargetNotReachableError for a target that cannot be recovered to.
     """
-    if not request.target.is_absolute():
-        raise UsageError(f"{request.target} is not an absolute path", hint=f"did you mean {request.target.absolute()}?")
-    _, config = choose_repository(stack, asked=request.repository, service=request.service)
-    with ThreadPoolExecutor(1) as pool:  # the passphrase takes half a second of another core: load modules meanwhile
-        opening = pool.submit(open_stack_repository, stack, request.repository, request.service)
-        from holdfast.postgres.running import require_stopped
-        from holdfast.restore.delta import DeltaOptions, locked, plan_delta, set_aside_path
-        from holdfast.restore.marker import marked_facts
-        from holdfast.services.postgres.copies import MAY_BE_LINKS, places_of_copy, require_copy, require_tablespaces
-        from holdfast.services.postgres.facts import from_facts
-        from holdfast.services.postgres.layout import PostgresLayout
+    require_absolute(request.target)
+    wanted = RestoreRequest(request.service, request.target, request.snapshot, request.repository, request.tablespaces)
+    with ExitStack() as held:
+        planner = _Planner(held)
+        if request.recovery is None:
+            repository, snapshot = _open(stack, wanted)
+            planner.prepare(stack, wanted, repository, snapshot)
+            yield planner.prepared(None)
+        else:
+            from holdfast.operations.recovering import RecoveryRequest, prepare_recovery
 
-        repository = opening.result()
-    snapshot = repository.survey_snapshots().of(stack.stack, request.service).choose_restorable(request.snapshot)
-    facts = from_facts(snapshot.facts, snapshot.object_name)
-    target = request.target.resolve()
-    aside = set_aside_path(PostgresLayout(facts, target, {}))
-    marked = marked_facts(target).get("system_identifier")
-    require_copy(target, facts, aside, str(marked) if marked else None)
-    places = places_of_copy(target, facts, request.tablespaces)
-    layout = PostgresLayout(facts, target, places)
-    new = require_tablespaces(target, layout.roots, places)
-    with locked(target):
-        delta = plan_delta(repository, snapshot, layout, new)
-        options = DeltaOptions(MAY_BE_LINKS, partial(require_stopped, target), config.threads or DeltaOptions.threads)
-        yield PreparedDelta(delta, facts, options)
+            recovery = RecoveryRequest(wanted, request.recovery)
+            yield planner.prepared(prepare_recovery(stack, recovery, reporter, planner.prepare))
 
 
 def compare(prepared: PreparedDelta, reporter: Reporter) -> Difference:
@@ -89,3 +83,68 @@ def rewrite(prepared: PreparedDelta, difference: Difference, reporter: Reporter)
 
     require_room(prepared.delta.whole)
     return run_delta(prepared.delta, difference, prepared.options, reporter)
+
+
+def recover_copy(prepared: PreparedDelta, reporter: Reporter) -> Recovered | None:
+    """Recover what was rewritten to the target, if there is one."""
+    if prepared.recovery is None:
+        return None
+    from holdfast.operations.recovering import recover
+
+    return recover(prepared.recovery, prepared.delta.whole.layout.target, reporter)
+
+
+def _open(stack: Stack, wanted: RestoreRequest) -> tuple[Repository, Snapshot]:
+    choose_repository(stack, asked=wanted.repository, service=wanted.service)
+    with ThreadPoolExecutor(1) as pool:  # the passphrase takes half a second of another core: load modules meanwhile
+        opening = pool.submit(open_stack_repository, stack, wanted.repository, wanted.service)
+        import holdfast.restore.delta
+        import holdfast.services.postgres.layout  # noqa: F401
+
+        repository = opening.result()
+    survey = repository.survey_snapshots().of(stack.stack, wanted.service)
+    return repository, survey.choose_restorable(wanted.snapshot)
+
+
+class _Planner:
+    """Plans over a copy once the snapshot is chosen; what holds the copy is let go of by ``held``."""
+
+    def __init__(self, held: ExitStack) -> None:
+        self._held = held
+        self._prepared: PreparedDelta | None = None
+
+    def prepare(
+        self, stack: Stack, request: RestoreRequest, repository: Repository, snapshot: Snapshot
+    ) -> PreparedRestore:
+        """Plan, and hold the copy (a PrepareRestore)."""
+        from holdfast.postgres.binaries import find_binaries
+        from holdfast.postgres.running import require_stopped
+        from holdfast.restore.delta import DeltaOptions, locked, plan_delta, set_aside_path
+        from holdfast.restore.marker import marked_facts
+        from holdfast.restore.run import RestoreOptions
+        from holdfast.services.postgres.copies import MAY_BE_LINKS, places_of_copy, require_copy, require_tablespaces
+        from holdfast.services.postgres.facts import from_facts
+        from holdfast.services.postgres.layout import PostgresLayout
+
+        facts = from_facts(snapshot.facts, snapshot.object_name)
+        target = request.target.resolve()
+        marked = marked_facts(target).get("system_identifier")
+        aside = set_aside_path(PostgresLayout(facts, target, {}))
+        require_copy(target, facts, aside, str(marked) if marked else None)
+        places = places_of_copy(target, facts, request.tablespaces)
+        layout = PostgresLayout(facts, target, places)
+        new = require_tablespaces(target, layout.roots, places)
+        self._held.enter_context(locked(target))
+        delta = plan_delta(repository, snapshot, layout, new)
+        _, config = choose_repository(stack, asked=request.repository, service=request.service)
+        threads = config.threads or DeltaOptions.threads
+        options = DeltaOptions(MAY_BE_LINKS, partial(require_stopped, target), threads)
+        self._prepared = PreparedDelta(delta, facts, options)
+        service = stack.services.get(request.service)
+        binaries = find_binaries(facts.major, [service.binaries] if service and service.binaries else [])
+        return PreparedRestore(delta.whole, facts, binaries, repository, delta.reader, RestoreOptions())
+
+    def prepared(self, recovery: PreparedRecovery | None) -> PreparedDelta:
+        """Return what was planned, with the recovery that follows."""
+        assert self._prepared is not None
+        return replace(self._prepared, recovery=recovery)

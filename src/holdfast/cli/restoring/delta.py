@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from holdfast.cli import text
-from holdfast.errors import UsageError
 
 if TYPE_CHECKING:
     from holdfast.cli.restoring.asked import AskedRestore
+    from holdfast.operations.recovering import Recovered
     from holdfast.operations.restore_delta import PreparedDelta
     from holdfast.restore.delta import DeltaResult, Difference
 
@@ -16,34 +17,37 @@ if TYPE_CHECKING:
 def restore_delta(asked: AskedRestore) -> None:
     """Compare the copy with the snapshot, say what differs, and rewrite that; a dry run stops after the comparison."""
     from holdfast import clock
+    from holdfast.cli.restoring.recovery import asked_target, target_words
     from holdfast.cli.restoring.to_directory import tablespace_places
     from holdfast.config.load import find_stack_file, load_stack
-    from holdfast.operations.restore_delta import DeltaRequest, compare, prepared_delta, rewrite
+    from holdfast.operations.restore_delta import DeltaRequest, compare, prepared_delta, recover_copy, rewrite
 
     run = asked.run
     assert asked.target is not None
-    if asked.to is not None:
-        raise UsageError(
-            "--to does not go with --delta", hint="bring the copy to a snapshot, or restore to a directory"
-        )
-    stack = load_stack(find_stack_file(run.config))
+    target = asked_target(asked) if asked.to is not None else None
+    if target is not None:
+        run.output.say(target_words(target))
     places = tablespace_places(asked.tablespace)
-    request = DeltaRequest(asked.service, asked.target, asked.snapshot, run.repository, places)
+    request = DeltaRequest(asked.service, asked.target, asked.snapshot, run.repository, places, target)
+    stack = load_stack(find_stack_file(run.config))
     began = clock.monotonic()
-    with prepared_delta(stack, request) as prepared:
+    with ExitStack() as held:
+        with run.reporter() as reporter:
+            prepared = held.enter_context(prepared_delta(stack, request, reporter))
         run.output.say(_plan_words(prepared))
         with run.reporter() as reporter:
             difference = compare(prepared, reporter)
+        message = _plan_message(prepared, difference)
         if asked.dry_run:
-            message = _plan_message(prepared, difference)
             run.output.emit("delta_plan", message, lambda: _difference_words(prepared, difference))
             return
         run.output.say(_difference_words(prepared, difference))
         with run.reporter() as reporter:
             result = rewrite(prepared, difference, reporter)
+            recovered = recover_copy(prepared, reporter)
     seconds = clock.monotonic() - began
-    message = {**_plan_message(prepared, difference), **_result_message(result), "seconds": round(seconds, 3)}
-    run.output.emit("delta_restored", message, lambda: _done_words(prepared, result, seconds))
+    message |= {**_result_message(result, recovered), "seconds": round(seconds, 3)}
+    run.output.emit("delta_restored", message, lambda: _done_words(prepared, result, recovered, seconds))
 
 
 def _plan_message(prepared: PreparedDelta, difference: Difference) -> dict[str, object]:
@@ -64,8 +68,11 @@ def _plan_message(prepared: PreparedDelta, difference: Difference) -> dict[str, 
     }
 
 
-def _result_message(result: DeltaResult) -> dict[str, object]:
-    return {"rewritten_bytes": result.rewritten_bytes, "removed": result.removed}
+def _result_message(result: DeltaResult, recovered: Recovered | None) -> dict[str, object]:
+    from holdfast.cli.restoring.recovery import reached_message
+
+    reached = reached_message(recovered) if recovered else {}
+    return {"rewritten_bytes": result.rewritten_bytes, "removed": result.removed, **reached}
 
 
 def _plan_words(prepared: PreparedDelta) -> str:
@@ -92,10 +99,13 @@ def _difference_words(prepared: PreparedDelta, difference: Difference) -> str:
     )
 
 
-def _done_words(prepared: PreparedDelta, result: DeltaResult, seconds: float) -> str:
+def _done_words(prepared: PreparedDelta, result: DeltaResult, recovered: Recovered | None, seconds: float) -> str:
+    from holdfast.cli.restoring.recovery import reached_words
+
     plan = prepared.delta.whole
-    return (
+    done = (
         f"restored {plan.snapshot.service} to {plan.layout.target}: {text.size(result.rewritten_bytes)} "
         f"of {text.size(plan.size_bytes)} rewritten, {text.count(result.removed, 'path')} removed, "
         f"in {text.duration(seconds)}"
     )
+    return f"{done}\n{reached_words(recovered).rstrip()}" if recovered else done

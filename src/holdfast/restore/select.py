@@ -85,6 +85,7 @@ def choose(
 ) -> Choice:
     """Return the newest of ``points`` from which the target can be reached, with the proof that the WAL is there.
 
+    ``points`` are in the order in which they were made.
     ``position`` is where a transaction or a restore point was found, None for other goals. Raises
     TargetNotReachableError, with the usable windows.
     """
@@ -101,7 +102,9 @@ def choose(
     before = [(point, history) for point, history in ways if _ends_before(point, target, position)]
     if not before:
         raise _too_early(coverage, target, [point for point, _ in ways])
-    point, history = max(before, key=lambda way: (way[1].timeline, way[0].stop))
+    # Positions on timelines apart from one another have no order: there, the snapshot that was made last.
+    order = points.index if stays else (lambda point: point.stop)
+    point, history = max(before, key=lambda way: order(way[0]))
     proof = coverage.prove(point, _proven(target, position, point), history.timeline)
     return Choice(point, history, proof, coverage.segment_size)
 

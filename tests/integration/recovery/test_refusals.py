@@ -4,8 +4,9 @@ import os
 from datetime import timedelta
 
 import pytest
-from tests.integration.backup_restore.stack import StackDirectory
+from tests.integration.backup_restore.stack import StackDirectory, wait_until
 
+from holdfast import clock
 from holdfast.errors import TargetNotReachableError
 from holdfast.operations.recovering import recover, recovered
 from holdfast.postgres.control import ClusterState, read_control_file
@@ -59,7 +60,9 @@ def test_a_target_beyond_the_wal_is_refused_with_the_window(past, target):
     beyond = Lsn(end + 16 * 2**20)
     assert "the WAL of the archive ends at" in refused(past, target, "--to", beyond)["message"]
     last = max(each.time for each in past.world.truth(4).ends)
-    error = refused(past, target, "--to", (last + timedelta(seconds=2)).isoformat())
+    later = last + timedelta(milliseconds=300)
+    wait_until(lambda: clock.now() > later)
+    error = refused(past, target, "--to", later.isoformat())
     assert "does not reach" in error["message"]
     assert "timeline 4 from" in error["hint"]
 
@@ -115,8 +118,6 @@ def test_a_name_that_was_given_twice_is_refused_with_both_places(past, target, m
 
 class _Point:
     def __init__(self, lsn):
-        from holdfast import clock
-
         self.start = self.end = lsn
         self.time = clock.now()
 

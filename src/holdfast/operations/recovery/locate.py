@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from holdfast.errors import TargetNotReachableError, UsageError
 from holdfast.postgres.walmarks import marks
@@ -21,18 +21,17 @@ from holdfast.wal.scan import WalScan
 from holdfast.wal.sources import ArchiveSource
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from datetime import datetime
 
     from holdfast.postgres.timeline import Timeline
-    from holdfast.postgres.walmarks import RestorePoint
     from holdfast.postgres.walrecord import Records
-    from holdfast.postgres.walxact import TransactionEnd
     from holdfast.progress import Reporter
     from holdfast.restore.target import RecoveryTarget
     from holdfast.wal.archive import WalArchive
     from holdfast.wal.coverage import Coverage
 
+_Found = TypeVar("_Found")
 _MICROSECOND = timedelta(microseconds=1)
 
 
@@ -70,21 +69,21 @@ class Locator:
                 return Located(target)
 
     def _transaction(self, target: RecoveryTarget, xid: int, timelines: Sequence[Timeline]) -> Located:
-        found = self._ends_of(xid, timelines)
+        timeline, found = self._first(timelines, lambda each: self._finder(each).find_xid(xid))
         if found is None:
-            others = [each for each in self._others(timelines) if self._ends_of(xid, [each])]
+            others = [each for each in self._others(timelines) if self._finder(each).find_xid(xid)]
             raise self._unknown(target, timelines, others, f"'holdfast wal find --xid {xid}' shows what there is")
         if found.kind is EndKind.ABORT:
             raise TargetNotReachableError(
                 f"transaction {xid} never committed: it was rolled back at {found.start}, {TimeGoal(found.time)}",
                 hint=f"it left nothing behind; to stop there, use --to {found.start}",
             )
-        return Located(replace(target, goal=XidGoal(found.xid)), Position(found.start, found.end))
+        return Located(replace(target, goal=XidGoal(found.xid), timeline=timeline), Position(found.start, found.end))
 
     def _restore_point(self, target: RecoveryTarget, name: str, timelines: Sequence[Timeline]) -> Located:
-        found = self._points_of(name, timelines)
+        timeline, found = self._first(timelines, lambda each: self._finder(each).find_restore_point(name))
         if not found:
-            others = [each for each in self._others(timelines) if self._points_of(name, [each])]
+            others = [each for each in self._others(timelines) if self._finder(each).find_restore_point(name)]
             raise self._unknown(target, timelines, others, "pg_create_restore_point makes them; names count case")
         if len(found) > 1:
             raise UsageError(
@@ -92,31 +91,42 @@ class Locator:
                 hint="say which, by its LSN: --to LSN --exclusive stops just after it",
                 details=tuple(f"{each.end}  {TimeGoal(each.time)}" for each in found),
             )
-        return Located(target, Position(found[0].start, found[0].end))
+        return Located(replace(target, timeline=timeline), Position(found[0].start, found[0].end))
 
     def _instant(self, target: RecoveryTarget, at: datetime, timelines: Sequence[Timeline]) -> Located:
         """Return the position of the first commit after the instant, or none where only other records follow it."""
         after = at if target.is_inclusive else at - _MICROSECOND
-        latest: datetime | None = None
-        for timeline in timelines:
-            source = self._source(timeline)
-            if (commit := WalFinder(source, self._reporter).first_commit_after(after)) is not None:
-                return Located(target, Position(commit.start, commit.end))
-            told = _latest_time(WalScan(source, self._reporter), source)
-            latest = max(filter(None, (latest, told)), default=None)
+        timeline, commit = self._first(timelines, lambda each: self._finder(each).first_commit_after(after))
+        if commit is not None:
+            return Located(replace(target, timeline=timeline), Position(commit.start, commit.end))
+        latest = max(filter(None, map(self._latest_time, timelines)), default=None)
         if latest is not None and latest > at:
             return Located(target, latest_told=latest)
         words = f"the last time that it tells is {TimeGoal(latest)}" if latest else "it is empty"
         error = TargetNotReachableError(f"the WAL of the archive does not reach {TimeGoal(at)}: {words}")
         raise explained(error, self._coverage.windows)
 
-    def _ends_of(self, xid: int, timelines: Iterable[Timeline]) -> TransactionEnd | None:
-        found = (WalFinder(self._source(each), self._reporter).find_xid(xid) for each in timelines)
-        return next(filter(None, found), None)
+    def _first(
+        self, timelines: Sequence[Timeline], look: Callable[[Timeline], _Found | None]
+    ) -> tuple[Timeline, _Found | None]:
+        """Return the first timeline on which something is found, with that; the last one, where nothing is."""
+        for timeline in timelines:
+            if found := look(timeline):
+                return timeline, found
+        return timelines[-1], None
 
-    def _points_of(self, name: str, timelines: Iterable[Timeline]) -> list[RestorePoint]:
-        found = (WalFinder(self._source(each), self._reporter).find_restore_point(name) for each in timelines)
-        return next(filter(None, found), [])
+    def _finder(self, timeline: Timeline) -> WalFinder:
+        return WalFinder(self._source(timeline), self._reporter)
+
+    def _latest_time(self, timeline: Timeline) -> datetime | None:
+        """Return the latest time that the end of the WAL tells: of commits, aborts, restore points and checkpoints."""
+        source = self._source(timeline)
+        scan = WalScan(source, self._reporter)
+        for segment in reversed(source.segments):
+            times = [time for records in scan.stretches([segment]) for time in _times(records)]
+            if times:
+                return max(times)
+        return None
 
     def _source(self, timeline: Timeline) -> ArchiveSource:
         return ArchiveSource(self._archive, self._coverage.lineage.history(timeline), self._coverage.segment_size)
@@ -135,15 +145,6 @@ class Locator:
         error = explained(error, self._coverage.windows)
         error.hint = f"{hint}; {error.hint}"
         return error
-
-
-def _latest_time(scan: WalScan, source: ArchiveSource) -> datetime | None:
-    """Return the latest time that the end of the WAL tells: of commits, aborts, restore points and checkpoints."""
-    for segment in reversed(source.segments):
-        times = [time for records in scan.stretches([segment]) for time in _times(records)]
-        if times:
-            return max(times)
-    return None
 
 
 def _times(records: Records) -> Iterator[datetime]:

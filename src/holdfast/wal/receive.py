@@ -77,7 +77,7 @@ class Receiver:
         while not self._stop.is_set:
             try:
                 self._session()
-            except (ServerUnreachableError, StorageError) as error:
+            except (ServerUnreachableError, StorageError, WalRemovedError) as error:
                 self._wait_after(error)
             except BusyError as error:
                 if not self._has_streamed and clock.monotonic() - began > _BUSY_PATIENCE_S:
@@ -125,12 +125,11 @@ class Receiver:
         except WalRemovedError as error:
             held = second_choice(session.origin)
             start = held if held.number > wanted.number else last_choice(session.origin)
-            self._reporter.warning(f"{error.message}; {error.hint}")
-            if start.number <= wanted.number:
+            if start.number <= wanted.number:  # what was there a moment ago is not any more: look again
                 raise
+            self._reporter.warning(f"{error.message}; {error.hint}")
             last = Segment(wanted.timeline, start.number - 1, wanted.size_bytes)
-            self._state.lose(wanted.name, last.name)
-            self._state.fail(error.message)
+            self._state.lose(wanted.name, last.name, error.message)
             self._follow(session, start)
 
     def _follow(self, session: _Session, segment: Segment) -> None:

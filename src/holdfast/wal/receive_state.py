@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 STATE_NAME = "receive.json"
 _WRITTEN_EVERY_S = 1.0
-_GAPS_KEPT = 20
+_LOSSES_KEPT = 20
 _MODE = 0o640
 
 
@@ -83,10 +83,11 @@ class StateFile:
         self.state.activity = Activity.WAITING
         self.write()
 
-    def lose(self, first: str, last: str) -> None:
-        """Note WAL that nobody has any more."""
-        self.state.lost_wal = [*self.state.lost_wal, LostWal(first, last, now_text())][-_GAPS_KEPT:]
-        self.write()
+    def lose(self, first: str, last: str, message: str) -> None:
+        """Note WAL that nobody has any more; a loss that was known and has grown stays one loss."""
+        known = [each for each in self.state.lost_wal if each.first != first]
+        self.state.lost_wal = [*known, LostWal(first, last, now_text())][-_LOSSES_KEPT:]
+        self.fail(message)
 
     def write_sometimes(self) -> None:
         """Write the state unless it was written within the last second."""

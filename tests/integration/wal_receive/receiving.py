@@ -64,8 +64,9 @@ class Receiving:
     def close(self) -> None:
         """Kill what still runs."""
         for child in self.children:
-            if child.poll() is None:
-                kill(child)
+            if child.stdout and not child.stdout.closed:
+                child.kill()
+                child.communicate()
 
     @cached_property
     def archive(self) -> WalArchive:
@@ -88,9 +89,7 @@ class Receiving:
 
 def current(cluster: LocalCluster, size_bytes: int = 16 << 20) -> tuple[Segment, Lsn]:
     """Return the segment that a primary writes, and how far its WAL is flushed."""
-    name, lsn = ask(
-        cluster, "SELECT pg_walfile_name(l) || ' ' || l FROM pg_current_wal_flush_lsn() AS l"
-    ).split()
+    name, lsn = ask(cluster, "SELECT pg_walfile_name(l) || ' ' || l FROM pg_current_wal_flush_lsn() AS l").split()
     return segment_at(Lsn.parse(lsn), Timeline.parse_hex(name[:8]), size_bytes), Lsn.parse(lsn)
 
 
@@ -99,11 +98,18 @@ def flushed(cluster: LocalCluster) -> Lsn:
     return Lsn.parse(ask(cluster, "SELECT pg_current_wal_flush_lsn()::text"))
 
 
-def require_same_wal(receiving: Receiving, cluster: LocalCluster, until: Lsn, size_bytes: int = 16 << 20) -> int:
+def require_same_wal(
+    receiving: Receiving,
+    cluster: LocalCluster,
+    until: Lsn,
+    *,
+    size_bytes: int = 16 << 20,
+    timeline: Timeline | None = None,
+) -> int:
     """Compare every archived segment with the server's own, the last one as far as ``until``; return how many."""
     segments = {
         parse_segment_name(file.name[:24], size_bytes)
-        for file in receiving.archive.list()
+        for file in receiving.archive.list(timeline)
         if file.kind in {WalFileKind.SEGMENT, WalFileKind.PIECE}
     }
     compared = 0
@@ -121,6 +127,6 @@ def require_same_wal(receiving: Receiving, cluster: LocalCluster, until: Lsn, si
 def wait_until_stored(receiving: Receiving, cluster: LocalCluster, timeout_s: float = 30) -> Lsn:
     """Wait until the slot says that all of the server's WAL is in the repository; return the position."""
     position = flushed(cluster)
-    query = f"SELECT coalesce(restart_lsn >= '{position}', false) FROM pg_replication_slots WHERE slot_name = '{SLOT}'"
+    query = f"SELECT count(*) FROM pg_replication_slots WHERE slot_name = '{SLOT}' AND restart_lsn >= '{position}'"
     wait_until(lambda: ask(cluster, query), timeout_s=timeout_s)
     return position

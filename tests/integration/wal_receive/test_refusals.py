@@ -32,7 +32,11 @@ def refused(receiving, *options):
 
 def test_there_is_no_slot(binaries, make_cluster, make_receiving):
     code, error = refused(make_receiving(make_cluster(binaries)))
-    assert (code, f"no replication slot {SLOT}" in error["message"], "--create-slot" in error["hint"]) == (1, True, True)
+    assert (code, f"no replication slot {SLOT}" in error["message"], "--create-slot" in error["hint"]) == (
+        1,
+        True,
+        True,
+    )
 
 
 def test_the_slot_is_in_use(cluster, make_receiving):

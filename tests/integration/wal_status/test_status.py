@@ -124,9 +124,9 @@ def test_lag_and_window_to_the_byte_with_pieces(origin, stack):
 
 def test_a_role_that_may_not_see_the_queue_sees_the_rest(origin, stack):
     stack.backup()
+    sql(origin, "CREATE ROLE watcher LOGIN", "GRANT pg_read_all_settings TO watcher")
     write_segments(origin, 1)
     push(stack, outbox(origin))
-    sql(origin, "CREATE ROLE watcher LOGIN", "GRANT pg_read_all_settings TO watcher")
     facts = ask_archiving(origin.conninfo(user="watcher"), None)
     assert (facts.waiting, facts.archiver.last_archived) == (None, outbox(origin)[-1].name)
     stack.connections = {"db": origin.conninfo(user="watcher")}

@@ -15,8 +15,15 @@ from benchmarks.delta import measure_delta
 from benchmarks.local_files import measure_local
 from benchmarks.object_store import measure_object_store
 from benchmarks.peers import versions
+from benchmarks.wal_push import measure_wal_push
 
-PARTS = {"local": measure_local, "s3": measure_object_store, "cli": measure_command_line, "delta": measure_delta}
+PARTS = {
+    "local": measure_local,
+    "s3": measure_object_store,
+    "cli": measure_command_line,
+    "delta": measure_delta,
+    "wal": measure_wal_push,
+}
 
 
 def main() -> None:

@@ -6,6 +6,8 @@ import os
 import stat
 from typing import TYPE_CHECKING, Any
 
+from tests.integration.cli.calling import validator
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -43,7 +45,9 @@ def differences(wanted: Content, found: Content) -> list[str]:
 
 def delta(stack: StackDirectory, copy: Path, *options: object) -> dict[str, Any]:
     """Run a delta restore that succeeds; return its message."""
-    return stack.succeed("restore", "db", "--target", copy, "--delta", *options).message("delta_restored")
+    done = stack.succeed("restore", "db", "--target", copy, "--delta", *options).message("delta_restored")
+    validator("delta_restored").validate(done)
+    return done
 
 
 def largest(directory: Path) -> Path:

@@ -5,6 +5,7 @@ import random
 import shutil
 
 from tests.integration.backup_restore.clusters import ask, require_sound, sql, start_restored
+from tests.integration.cli.calling import validator
 from tests.integration.delta.copies import content, delta, differences, largest
 from tests.servers.postgres import account
 
@@ -116,6 +117,7 @@ def test_a_dry_run_compares_and_changes_nothing(stack, copy):
     (copy / "surplus").touch()
     before = content(copy)
     plan = stack.succeed("restore", "db", "--target", copy, "--delta", "--dry-run").message("delta_plan")
+    validator("delta_plan").validate(plan)
     assert content(copy) == before
     assert plan["surplus"] == [str(copy / "surplus")]
     assert (1 << 20) <= plan["differing_bytes"] < 3 << 20

@@ -7,6 +7,7 @@ import subprocess
 import pytest
 from tests.integration.backup_restore.clusters import ask, sql
 from tests.integration.backup_restore.stack import finish, wait_until
+from tests.integration.cli.calling import validator
 from tests.integration.partial.conftest import BEFORE_THE_LOSS, ORDERS
 
 TABLE = ("--database", "shop", "--table", "sales.orders")
@@ -15,6 +16,7 @@ TABLE = ("--database", "shop", "--table", "sales.orders")
 def part(stack, temporary, *arguments):
     """Run a partial restore that succeeds and leaves nothing behind."""
     done = stack.succeed("restore", "db", *arguments, TMPDIR=str(temporary)).message("part_restored")
+    validator("part_restored").validate(done)
     assert list(temporary.iterdir()) == []
     return done
 
@@ -69,7 +71,9 @@ def test_a_table_and_its_partitions_come_back_into_a_file(stack, loss, temporary
     assert "is there already" in refused(stack, temporary, *tables, "--database", "shop", "--output", output)["message"]
 
 
-@pytest.mark.parametrize(("database", "column"), [("later", "one"), ("again", "two")])
+@pytest.mark.parametrize(
+    ("database", "column"), [pytest.param("later", "one", marks=pytest.mark.slow), ("again", "two")]
+)
 def test_a_database_made_after_the_snapshot_comes_back_too(stack, loss, temporary, rescue, database, column):
     """It was copied from a template, or takes the name of one that the snapshot has: then all is restored."""
     part(stack, temporary, "--database", database, "--to", "latest", "--into", rescue)
@@ -110,12 +114,13 @@ def test_a_schema_that_is_missing_is_told(stack, temporary, rescue):
 def test_a_dry_run_leaves_nothing(stack, temporary, shared_directory):
     arguments = (*TABLE, "--output", shared_directory / "f", "--dry-run")
     plan = stack.succeed("restore", "db", *arguments, TMPDIR=str(temporary)).message("part_plan")
+    validator("part_plan").validate(plan)
     assert (plan["database"], plan["asked_tables"], plan["is_whole_cluster"]) == ("shop", ["sales.orders"], False)
     assert list(temporary.iterdir()) == []
     assert not (shared_directory / "f").exists()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_interrupted_it_removes_everything(stack, temporary, number):
     output = temporary.with_name("part.sql")
     child = stack.start("restore", "db", *TABLE, "--to", BEFORE_THE_LOSS, "--output", output, TMPDIR=str(temporary))

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
     from holdfast.postgres.connection import Connection
 
-_WORD = re.compile(r'"((?:[^"]|"")+)"|([^".]+)')
+_WORD = r'(?:"((?:[^"]|"")+)"|([^".]+))'
+_NAME = re.compile(rf"(?:{_WORD}\.)?{_WORD}")
 _NOT_FOR_USERS = {"template0", "template1"}
 _ORDINARY = "postgres"
 _SHOWN = 5
@@ -95,10 +96,12 @@ def choose_tables(connection: Connection, asked: Sequence[str]) -> list[Table]:
 
 def parse_name(words: str) -> tuple[str | None, str]:
     """Return (schema, name); each may be quoted as in SQL. UsageError for what is no name of a table."""
-    parts = [quoted_part.replace('""', '"') or plain for quoted_part, plain in _WORD.findall(words)]
-    if len(parts) not in {1, 2} or len(words) != len(".".join(m.group() for m in _WORD.finditer(words))):
+    match = _NAME.fullmatch(words)
+    if match is None:
         raise UsageError(f"not the name of a table: {words!r}", hint="write --table schema.name")
-    return (parts[0], parts[1]) if len(parts) == 2 else (None, parts[0])
+    in_quotes, plain, name_in_quotes, plain_name = match.groups()
+    schema = in_quotes.replace('""', '"') if in_quotes else plain
+    return schema, name_in_quotes.replace('""', '"') if name_in_quotes else plain_name
 
 
 def _find(words: str, known: Sequence[Table]) -> Table:

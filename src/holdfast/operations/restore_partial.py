@@ -15,7 +15,6 @@ from typing import IO, TYPE_CHECKING, Protocol
 from holdfast.errors import UsageError
 from holdfast.operations.part_file import is_there, new_file
 from holdfast.operations.recovering import RecoveryRequest, prepare_recovery, recovered
-from holdfast.operations.recovery.server import require_binaries
 from holdfast.operations.restore import RestoreRequest, restore
 from holdfast.postgres.connection import connect
 from holdfast.postgres.facts import read_databases
@@ -121,7 +120,6 @@ def _prepare(stack: Stack, request: PartRequest, reporter: Reporter, make_layout
     recovery = prepare_recovery(stack, RecoveryRequest(wanted, request.target), reporter)
     facts, layout = recovery.restore.facts, recovery.restore.plan.layout
     assert isinstance(layout, PartLayout)
-    require_binaries(recovery.restore.binaries, facts.major)
     if layout.number is not None and _would_say_too_much(recovery):
         return _prepare(stack, request, reporter, _everything)
     config = stack.services.get(request.service)

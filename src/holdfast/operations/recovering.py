@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from holdfast import clock
-from holdfast.errors import ServerError
+from holdfast.errors import ServerError, UsageError
 from holdfast.operations.restore import prepare_restore_of, require_absolute, restore
 from holdfast.operations.wiring import open_stack_repository
 from holdfast.progress import Silence
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from holdfast.config.models import Stack
     from holdfast.operations.restore import PreparedRestore, RestoreRequest
+    from holdfast.postgres.binaries import Binaries
     from holdfast.postgres.timeline import Timeline
     from holdfast.progress import Reporter
     from holdfast.repository.repository import Repository
@@ -148,8 +149,10 @@ def prepare_recovery(
     archive, coverage = _survey(repository, snapshots)
     expected = _choose(archive, coverage, request.target, reporter or Silence())
     chosen = next(each for each in snapshots if each.id == expected.choice.point.id)
+    planned = prepare(stack, wanted, repository, chosen)
+    _require_binaries(planned)
     return PreparedRecovery(
-        restore=prepare(stack, wanted, repository, chosen),
+        restore=planned,
         expected=expected,
         archive=archive,
         coverage=coverage,
@@ -173,13 +176,14 @@ def recovered(prepared: PreparedRecovery, data_directory: Path, reporter: Report
     recovery still. Raises TargetNotReachableError, with how far it came, when the server did not reach the target;
     the server is stopped then.
     """
-    from holdfast.operations.recovery.server import Replay, replayed, require_binaries
+    from holdfast.operations.recovery.server import Replay, replayed
+    from holdfast.restore.marker import mark_recovered
 
     facts = prepared.restore.facts
     replay = Replay(
         expected=prepared.expected,
         archive=prepared.archive,
-        binaries=require_binaries(prepared.restore.binaries, facts.major),
+        binaries=_require_binaries(prepared.restore),
         roles=prepared.roles,
         at_least=facts.recovery_settings,
         timelines=sorted(prepared.coverage.listing.histories),
@@ -187,6 +191,7 @@ def recovered(prepared: PreparedRecovery, data_directory: Path, reporter: Report
         cache=default_cache_root(),
     )
     with replayed(replay, data_directory, reporter) as (server, reached):
+        mark_recovered(data_directory, reached.as_facts(prepared.target))
         yield RecoveredServer(server, reached)
 
 
@@ -208,6 +213,16 @@ def recover(prepared: PreparedRecovery, data_directory: Path, reporter: Reporter
                 return Recovered(server.reached, conninfo=conninfo)
             case TargetAction.SHUTDOWN:
                 return Recovered(server.reached)
+
+
+def _require_binaries(planned: PreparedRestore) -> Binaries:
+    """Return the programs that recovery needs; UsageError where this machine has none of that version."""
+    if planned.binaries is None:
+        raise UsageError(
+            f"recovery needs the programs of PostgreSQL {planned.facts.major}, and there are none on this machine",
+            hint=f"install PostgreSQL {planned.facts.major}, or name its bin directory: 'binaries' in the stack file",
+        )
+    return planned.binaries
 
 
 def _require_action(action: TargetAction, reached: Reached) -> None:

@@ -26,6 +26,7 @@ class RestoreMarker(msgspec.Struct, frozen=True, kw_only=True):
     """Which snapshot was restored from where into which directories.
 
     Times are ISO 8601 in UTC; ``finished`` is empty until it is. ``is_delta``: it was restored over an earlier copy.
+    ``recovered`` says what a recovery to a target was told and reached; empty when there was none.
     """
 
     snapshot: str
@@ -39,6 +40,7 @@ class RestoreMarker(msgspec.Struct, frozen=True, kw_only=True):
     finished: str = ""
     adopted: str = ""
     facts: dict[str, object] = {}
+    recovered: dict[str, object] = {}
     is_delta: bool = False
 
 
@@ -86,6 +88,13 @@ def read_marker(target: Path) -> RestoreMarker | None:
         return None
     except (OSError, msgspec.MsgspecError) as error:
         raise HoldfastError(f"{path} cannot be read ({error})", hint="run as the owner of the directory") from error
+
+
+def mark_recovered(target: Path, recovered: dict[str, object]) -> None:
+    """Say what a recovery of the restored cluster reached; nothing where there is no marker."""
+    marker = read_marker(target)
+    if marker is not None:
+        write_marker(target, msgspec.structs.replace(marker, recovered=recovered))
 
 
 def adopt_marker(target: Path) -> None:

@@ -12,7 +12,7 @@ from tests.servers.postgres import account
 from holdfast.postgres.control import ClusterState, read_control_file
 from holdfast.postgres.initdb import add_settings
 from holdfast.postgres.local import LocalCluster
-from holdfast.restore.marker import MARKER_NAME
+from holdfast.restore.marker import read_marker
 
 
 @pytest.fixture
@@ -45,7 +45,8 @@ def test_promoted_it_starts_plainly_on_a_timeline_of_its_own(past, target):
     assert read_control_file(target).state is ClusterState.SHUT_DOWN
     assert not list(target.glob("*.signal"))
     assert not (target / "pg_wal" / "holdfast-supply").exists()
-    assert (target / MARKER_NAME).exists()
+    marked = read_marker(target).recovered
+    assert (marked["target"], marked["lsn"]) == (f"transaction {end.xid}", message["reached_lsn"])
     with started(past, target) as cluster:
         assert xids_of(cluster.conninfo()) == committed_before(past, 4, end.lsn + 1)
         assert ask(cluster, "SELECT pg_is_in_recovery()") is False

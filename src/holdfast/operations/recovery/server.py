@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from holdfast import clock
-from holdfast.errors import NotFoundError, ServerError, UsageError
+from holdfast.errors import NotFoundError, ServerError
 from holdfast.postgres.account import server_account
 from holdfast.postgres.segment import history_name
 from holdfast.restore.recovery.estimate import keep_replay_rate
@@ -180,13 +180,3 @@ def _place_histories(replay: Replay, data_directory: Path) -> None:
             path.write_bytes(content)
             path.chmod(0o600)
             account.take_over(path)
-
-
-def require_binaries(binaries: Binaries | None, major: int) -> Binaries:
-    """Return the programs that recovery needs; UsageError where this machine has none of that version."""
-    if binaries is None:
-        raise UsageError(
-            f"recovery needs the programs of PostgreSQL {major}, and there are none on this machine",
-            hint=f"install PostgreSQL {major}, or name its bin directory with 'binaries' in the stack file",
-        )
-    return binaries

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from holdfast.postgres.lsn import Lsn
     from holdfast.postgres.timeline import Timeline
+    from holdfast.restore.target import RecoveryTarget
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,3 +27,13 @@ class Reached:
     last_commit: datetime | None
     stopped: str = ""
     has_ended: bool = False
+
+    def as_facts(self, target: RecoveryTarget) -> dict[str, object]:
+        """Return what was wanted and what was reached, as the marker of a restored directory keeps it."""
+        return {
+            "target": str(target),
+            "lsn": str(self.lsn),
+            "timeline": int(self.timeline),
+            "last_commit": self.last_commit.isoformat() if self.last_commit else None,
+            "stopped": self.stopped,
+        }

@@ -62,9 +62,13 @@ class RecoveringServer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Stop the server, and remove its socket."""
+        """Stop the server, in order where all went well, and remove its socket."""
         self._disconnect()
-        self._cluster.close()
+        try:
+            if error is None:
+                self.stop()
+        finally:
+            self._cluster.close()
 
     @property
     def stopping_line(self) -> str:

@@ -16,13 +16,14 @@ from benchmarks.local_files import measure_local
 from benchmarks.object_store import measure_object_store
 from benchmarks.peers import versions
 from benchmarks.wal_push import measure_wal_push
+from benchmarks.wal_receive import measure_wal_receive
 
 PARTS = {
-    "local": measure_local,
-    "s3": measure_object_store,
-    "cli": measure_command_line,
-    "delta": measure_delta,
-    "wal": measure_wal_push,
+    "local": [measure_local],
+    "s3": [measure_object_store],
+    "cli": [measure_command_line],
+    "delta": [measure_delta],
+    "wal": [measure_wal_push, measure_wal_receive],
 }
 
 
@@ -42,7 +43,8 @@ def main() -> None:
     with bench_cluster.running(arguments.directory, arguments.scale) as cluster:
         for name in arguments.only or PARTS:
             print(f"\n## {name}", flush=True)
-            PARTS[name](arguments.directory, cluster, arguments.rounds)
+            for measure in PARTS[name]:
+                measure(arguments.directory, cluster, arguments.rounds)
 
 
 if __name__ == "__main__":

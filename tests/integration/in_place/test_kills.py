@@ -112,12 +112,8 @@ def some_of(points):
 
 
 SOME = {
-    CrashPoint.SWAP_RECOVERED,
-    CrashPoint.SWAP_STOPPED,
     f"{CrashPoint.SWAP_STEP_DONE}:1",
     f"{CrashPoint.SWAP_STEP_DONE}:4",
-    CrashPoint.SWAP_STARTED,
-    CrashPoint.SWAP_RECORDED,
     f"{CrashPoint.SWAP_STEP_UNDONE}:3",
     CrashPoint.DROP_BEGUN,
 }
@@ -166,6 +162,7 @@ def test_a_deletion_is_finished(make, point):
     assert rows(service) == (1000, 1000)
 
 
+@pytest.mark.slow
 def test_a_swap_that_is_done_and_recorded_is_not_repeated(make):
     service = spread_out(make())
     killed(service, CrashPoint.SWAP_FINISHED, "restore", "db", "--yes")
@@ -175,6 +172,7 @@ def test_a_swap_that_is_done_and_recorded_is_not_repeated(make):
     assert rows(service) == (1001, 1001)
 
 
+@pytest.mark.slow
 def test_an_undo_that_is_cut_off_is_finished(make):
     service = spread_out(make())
     service.stack.succeed("restore", "db", "--yes")
@@ -186,6 +184,7 @@ def test_an_undo_that_is_cut_off_is_finished(make):
         require_tidy(service, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("passing", [1, 2])
 def test_an_undo_that_is_cut_off_is_turned_back(make, passing):
     service = spread_out(make())

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from holdfast.postgres.binaries import Binaries
+    from holdfast.postgres.connection import Connection
     from holdfast.progress import Reporter
 
 _UNSIGNED_64 = 2**64 - 1
@@ -63,19 +64,32 @@ def require_identity(conninfo: str, identity: str) -> None:
 
 
 def run_checks(conninfo: str, checks: Mapping[str, Sequence[str]]) -> None:
-    """Run the operator's statements, by database. HoldfastError for the first one that fails or says no."""
+    """Run the operator's statements, by database. HoldfastError for the first one that fails or says no.
+
+    Names in them are found as the role finds them in psql.
+    """
     for database, statements in checks.items():
         with connect(with_parts(conninfo, dbname=database)) as connection:
+            with translated("preparing the checks"):
+                connection.execute("RESET search_path")
             for statement in statements:
-                with translated(f"the check {statement!r} in {database}"):
-                    cursor = connection.execute(statement.encode())
-                    row = cursor.fetchone() if cursor.description else None
-                if row is None or row[0] is None or row[0] is False:
-                    said = "no row" if row is None else "null" if row[0] is None else "false"
-                    raise HoldfastError(
-                        f"the check {statement!r} in {database} says {said}",
-                        hint="a check must return a row whose first value is neither false nor null",
-                    )
+                _require_yes(_first_value(connection, statement), statement, database)
+
+
+def _first_value(connection: Connection, statement: str) -> object:
+    """Return the first value of a statement's first row, None where there is none."""
+    with translated(f"the check {statement!r} failed"):
+        cursor = connection.execute(statement.encode())
+        row = cursor.fetchone() if cursor.description else None
+    return row[0] if row else None
+
+
+def _require_yes(value: object, statement: str, database: str) -> None:
+    if value is None or value is False:
+        raise HoldfastError(
+            f"the check {statement!r} in {database} says {'false' if value is False else 'nothing'}",
+            hint="a check returns a row whose first value is neither false nor null; --target lets you look",
+        )
 
 
 def check_relations(server: PrivateServer, binaries: Binaries, reporter: Reporter) -> None:

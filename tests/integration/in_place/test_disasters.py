@@ -1,0 +1,154 @@
+"""The live cluster is down, damaged, empty or gone: what is left of it is kept, and the service comes back."""
+
+import os
+import shutil
+
+import pytest
+from tests.integration.in_place.services import owner
+from tests.integration.in_place.test_kills import spread_out
+
+
+def empty(service):
+    for path in service.data.iterdir():
+        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+
+
+def remove(service):
+    shutil.rmtree(service.data)
+
+
+def break_control(service):
+    (service.data / "global" / "pg_control").write_bytes(b"\0" * 8192)
+
+
+def lose_catalog(service):
+    shutil.rmtree(service.data / "global")
+    shutil.rmtree(service.data / "pg_tblspc")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["fast", "immediate"])
+def test_a_server_that_is_down_is_replaced_and_comes_back_down(service, how):
+    service.stop(how)
+    service.stack.succeed("restore", "db", "--yes")
+    assert service.ask("SELECT count(*) FROM item") == 1000
+    service.stack.succeed("restore", "db", "--undo", "--yes")
+    assert service.ask("SELECT count(*) FROM item") == 2000
+
+
+@pytest.mark.parametrize(
+    "destroy",
+    [
+        remove,
+        pytest.param(empty, marks=pytest.mark.slow),
+        pytest.param(break_control, marks=pytest.mark.slow),
+        pytest.param(lose_catalog, marks=pytest.mark.slow),
+    ],
+)
+def test_what_is_left_of_a_cluster_is_kept(make, destroy):
+    service = spread_out(make())
+    both = "SELECT (SELECT count(*) FROM item) + (SELECT count(*) FROM far)"
+    service.stop("immediate")
+    destroy(service)
+    service.stack.succeed("restore", "db", "--yes")
+    assert service.ask(both) == 2000
+    assert len(service.checkpoints) == 1
+    # the lost cluster's tablespace lay where the restored one's belongs: it is kept, too
+    names = [path.name for path in (service.place / "fast").iterdir()]
+    assert sum(name.startswith("holdfast-checkpoint-") for name in names) == 1
+    # nothing starts from what is left, so an undo is itself put back
+    assert service.stack.run("restore", "db", "--undo", "--yes").code in {1, 2}
+    assert service.ask(both) == 2000
+    service.stack.succeed("restore", "db", "--drop-checkpoint", "--yes")
+    assert not service.checkpoints
+    assert service.ask(both) == 2000
+
+
+def test_everything_is_gone_and_nothing_is_kept(make):
+    service = spread_out(make())
+    service.stop("immediate")
+    shutil.rmtree(service.data)
+    shutil.rmtree(service.place / "fast")
+    service.stack.succeed("restore", "db", "--yes")
+    assert service.ask("SELECT (SELECT count(*) FROM item) + (SELECT count(*) FROM far)") == 2000
+    assert not service.checkpoints
+    assert (service.place / "fast").stat().st_uid == owner().uid
+    assert service.stack.run("restore", "db", "--undo", "--yes").code == 2
+
+
+@pytest.mark.slow
+def test_a_new_cluster_in_its_place_is_kept(service):
+    from holdfast.postgres.initdb import ClusterOptions, create_cluster
+
+    configuration = (service.data / "postgresql.conf").read_text()
+    service.stop("immediate")
+    remove(service)
+    create_cluster(service.binaries, service.data, ClusterOptions(), owner())
+    (service.data / "postgresql.conf").write_text(configuration)
+    service.start()
+    service.sql("CREATE TABLE fresh (id int)")
+    service.stack.succeed("restore", "db", "--yes")
+    assert service.ask("SELECT count(*) FROM item") == 1000
+    service.stack.succeed("restore", "db", "--undo", "--yes")
+    assert service.ask("SELECT count(*) FROM fresh") == 0
+
+
+def test_a_data_directory_behind_a_symbolic_link(service):
+    service.stop()
+    real = service.place / "elsewhere"
+    real.mkdir()
+    owner().take_over(real)
+    service.data.rename(real / "cluster")
+    service.data.symlink_to(real / "cluster")
+    service.start()
+    service.stack.succeed("restore", "db", "--yes")
+    assert service.ask("SELECT count(*) FROM item") == 1000
+    assert service.data.is_symlink()
+    assert sorted(name.partition("-")[0] for name in os.listdir(real)) == ["cluster", "cluster.holdfast"]
+    service.stack.succeed("restore", "db", "--undo", "--yes")
+    assert service.ask("SELECT count(*) FROM item") == 2000
+
+
+def test_tablespaces_made_and_dropped_since_and_one_in_the_data_directory(make):
+    service = make()
+    with (service.data / "postgresql.conf").open("a") as file:
+        file.write("allow_in_place_tablespaces = on\n")
+    service.stop()
+    service.start()
+    for name in ("old", "new"):
+        (service.place / name).mkdir()
+        owner().take_over(service.place / name)
+    service.sql(
+        f"CREATE TABLESPACE old LOCATION '{service.place / 'old'}'",
+        "CREATE TABLESPACE inside LOCATION ''",
+        "CREATE TABLE in_old TABLESPACE old AS SELECT 1 AS id",
+        "CREATE TABLE in_inside TABLESPACE inside AS SELECT 2 AS id",
+    )
+    service.stack.backup()
+    service.sql(
+        "DROP TABLE in_old",
+        "DROP TABLESPACE old",
+        f"CREATE TABLESPACE new LOCATION '{service.place / 'new'}'",
+        "CREATE TABLE in_new TABLESPACE new AS SELECT 3 AS id",
+    )
+    service.stack.succeed("restore", "db", "--yes")
+    assert service.ask("SELECT id FROM in_old") + service.ask("SELECT id FROM in_inside") == 3
+    service.stack.succeed("restore", "db", "--undo", "--yes")
+    assert service.ask("SELECT id FROM in_new") + service.ask("SELECT id FROM in_inside") == 5
+    service.stack.succeed("restore", "db", "--undo", "--yes")
+    assert service.ask("SELECT id FROM in_old") + service.ask("SELECT id FROM in_inside") == 3
+    # a backup of what is in service holds nothing of the checkpoint that lies in its tablespaces
+    made = service.stack.backup()
+    assert not [path for path in service.stack.entries(made["id"]) if b"holdfast-checkpoint" in path]
+
+
+@pytest.mark.parametrize("major", [pytest.param(17, marks=pytest.mark.slow), 18])
+def test_other_versions(make, major):
+    service = make(major, amcheck=True)
+    service.sql("CREATE TABLE item AS SELECT i AS id FROM generate_series(1, 1000) AS i")
+    service.stack.backup()
+    service.sql("DROP TABLE item")
+    service.stack.succeed("restore", "db", "--yes")
+    assert (service.ask("SELECT count(*) FROM item"), service.timeline) == (1000, 2)
+    service.stack.succeed("restore", "db", "--undo", "--yes")
+    assert service.timeline == 1

@@ -1,0 +1,223 @@
+"""What a restore in place refuses, and what it puts back: one line, a HINT, the exit code, and nothing changed."""
+
+import fcntl
+import os
+import pty
+import subprocess
+from pathlib import Path
+
+import pytest
+from tests.integration.backup_restore.stack import finish
+from tests.integration.in_place.test_kills import SELDOM_WELL
+
+FORGETS_ORDER = """
+CREATE FUNCTION compare(int, int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT btint4cmp($1, $2)';
+CREATE OPERATOR CLASS odd FOR TYPE int4 USING btree AS OPERATOR 1 <, OPERATOR 2 <=, OPERATOR 3 =, OPERATOR 4 >=,
+    OPERATOR 5 >, FUNCTION 1 compare(int4, int4);
+CREATE INDEX ON item (id odd);
+CREATE OR REPLACE FUNCTION compare(int, int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT btint4cmp($2, $1)';
+"""
+"""An index that was built in another order than it is read in: pg_amcheck says so, no page is damaged."""
+
+
+def filled(service):
+    service.sql("CREATE TABLE item AS SELECT i AS id FROM generate_series(1, 1000) AS i")
+    service.stack.backup()
+    service.sql("INSERT INTO item SELECT i FROM generate_series(1001, 2000) AS i")
+    return service
+
+
+def server_pid(service):
+    return (service.data / "postmaster.pid").read_text().splitlines()[0]
+
+
+def require_untouched(service, pid):
+    """The server was never stopped, and nothing is left beside its directory."""
+    assert server_pid(service) == pid
+    assert service.ask("SELECT count(*) FROM item") == 2000
+    assert not service.checkpoints
+    assert not service.leftovers
+
+
+def refused(service, code, *arguments):
+    pid = server_pid(service)
+    run = service.stack.run("restore", "db", *arguments)
+    assert run.code == code, str(run)
+    require_untouched(service, pid)
+    return run.error["message"]
+
+
+def test_before_anything_is_staged(service):
+    assert "nobody is there to agree" in refused(service, 2)
+    assert "no checkpoint" in refused(service, 2, "--undo", "--yes")
+    assert "no checkpoint" in refused(service, 2, "--drop-checkpoint", "--yes")
+    assert "no snapshot" in refused(service, 2, "--snapshot", "ffff", "--yes")
+    refused(service, 13, "--to", "2020-01-01 00:00", "--yes")
+
+    service.stack.service["restore"] = {**service.stack.service["restore"], "staging": "/dev/shm"}
+    service.stack.write()
+    assert "another file system" in refused(service, 2, "--yes")
+
+    service.stack.service["restore"] = {"state": str(service.state)}
+    service.stack.write()
+    assert "stopped and started" in refused(service, 2, "--yes")
+
+
+def test_the_dry_run_tells_all_and_changes_nothing(service):
+    pid = server_pid(service)
+    plan = service.stack.succeed("restore", "db", "--dry-run").message("in_place_plan")
+    require_untouched(service, pid)
+    assert plan["data_directory"] == str(service.data)
+    assert plan["staging"][0].startswith(f"{service.data}.holdfast-staging-")
+    assert plan["checkpoint"][0].startswith(f"{service.data}.holdfast-checkpoint-")
+    assert (plan["stop"][-1], plan["start"][-1], plan["last_outage_s"]) == ("stop", "start", None)
+    assert plan["file_systems"][0]["needed_bytes"] > 1 << 20
+    assert not service.state.exists()
+
+
+def test_one_at_a_time(service):
+    service.state.mkdir()
+    with (service.state / "lock").open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert "another run" in refused(service, 11, "--yes")
+
+
+def test_a_check_that_says_no_keeps_the_service_running(make):
+    service = filled(make(checks={"postgres": ["SELECT count(*) > 1500 FROM item"]}))
+    message = refused(service, 1, "--yes")
+    assert "says false" in message
+
+
+def test_a_statement_that_fails_keeps_the_service_running(make):
+    service = filled(make(checks={"postgres": ["SELECT count(*) FROM no_such_table"]}))
+    assert "no_such_table" in refused(service, 1, "--yes")
+
+
+def test_a_corrupt_index_keeps_the_service_running(make):
+    service = make(amcheck=True)
+    service.sql("CREATE TABLE item AS SELECT i AS id FROM generate_series(1, 2000) AS i", *FORGETS_ORDER.split(";\n"))
+    service.stack.backup()
+    assert "corrupt" in refused(service, 1, "--yes")
+
+
+def test_amcheck_leaves_no_extension_behind(make):
+    service = filled(make(amcheck=True))
+    service.stack.succeed("restore", "db", "--yes")
+    assert service.ask("SELECT count(*) FROM item") == 1000
+    for database in ("postgres", "template1"):
+        assert service.ask("SELECT count(*) FROM pg_extension WHERE extname = 'amcheck'", database) == 0
+
+
+def test_what_fails_in_service_is_put_back(make):
+    service = filled(make(checks=SELDOM_WELL))
+    run = service.stack.run("restore", "db", "--yes")
+    assert run.code == 1, str(run)
+    assert "the swap failed" in run.error["message"]
+    assert any("is back in" in detail for detail in run.error["details"])
+    assert service.ask("SELECT count(*) FROM item") == 2000
+    assert service.timeline == 1
+    assert not service.checkpoints
+    assert not list((service.state / "checkpoints").glob("*"))
+    assert len(service.leftovers) == 1, "what failed is kept to be looked at"
+    entries = service.stack.succeed("journal").messages
+    assert [(entry["result"], entry["outage_s"] > 0) for entry in entries] == [("put back", True)]
+    service.stack.run("restore", "db", "--yes")
+    assert len(service.leftovers) == 1, "the next run deletes it"
+
+
+def test_a_server_that_does_not_start_is_put_back(make):
+    service = filled(make())
+    with (service.data / "postgresql.conf").open("a") as file:
+        file.write("# fine\n")
+    service.stop()
+    service.start()
+    command = service.binaries.program("pg_ctl")
+    user = service.data.stat().st_uid
+    run_as = ["setpriv", f"--reuid={user}", "--clear-groups"] if os.geteuid() == 0 else []
+    stop = [*run_as, str(command), "-D", str(service.data), "-m", "fast", "stop"]
+    start = f'grep -q fine {service.data}/postgresql.conf && exec "$@" || {{ echo will not; exit 7; }}'
+    server = [
+        "sh",
+        "-c",
+        start,
+        "sh",
+        *run_as,
+        str(command),
+        "-D",
+        str(service.data),
+        "-l",
+        f"{service.place}/log",
+        "start",
+    ]
+    service.stack.service["restore"] = {
+        **service.stack.service["restore"],
+        "server": {"stop": stop, "start": server},
+    }
+    service.stack.write()
+    run = service.stack.run("restore", "db", "--yes")
+    assert run.code == 1, str(run)
+    assert any("will not" in detail for detail in run.error["details"])
+    assert service.ask("SELECT count(*) FROM item") == 2000
+    assert "postgresql.conf comes back" in run.stdout
+
+
+def test_a_stop_command_that_does_nothing_changes_nothing(make):
+    service = filled(make())
+    service.stack.service["restore"] = {
+        **service.stack.service["restore"],
+        "server": {"stop": ["true"], "start": ["true"]},
+        "stop_timeout": "1s",
+    }
+    service.stack.write()
+    pid = server_pid(service)
+    run = service.stack.run("restore", "db", "--yes")
+    assert run.code == 1, str(run)
+    assert "did not stop" in run.error["message"]
+    assert server_pid(service) == pid
+    assert service.ask("SELECT count(*) FROM item") == 2000
+
+
+def test_another_server_answers(make):
+    service, other = filled(make()), make()
+    service.stack.connections = other.stack.connections
+    service.stack.write()
+    assert "another one" in refused(service, 1, "--yes")
+
+
+@pytest.mark.parametrize(("typed", "code", "rows"), [("db", 0, 1000), ("DB", 2, 2000), ("", 130, 2000)])
+def test_the_name_must_be_typed(service, typed, code, rows):
+    ours, theirs = pty.openpty()
+    command = [word for word in service.stack.command("restore", "db") if word != "--json"]
+    child = subprocess.Popen(
+        command, stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=service.stack.environment
+    )
+    os.close(theirs)
+    os.write(ours, f"{typed}\n".encode() if typed else b"\x04")
+    run = finish(child)
+    os.close(ours)
+    assert run.code == code, str(run)
+    assert "Type its name" in run.stderr
+    assert service.ask("SELECT count(*) FROM item") == rows
+
+
+def test_an_undo_needs_no_repository_and_the_journal_catches_up(service):
+    service.stack.succeed("restore", "db", "--yes")
+    place = Path(service.stack.place)
+    away = place.rename(place.with_name("away"))
+    run = service.stack.succeed("restore", "db", "--undo", "--yes")
+    assert "journal" in run.message("warning")["text"]
+    assert service.ask("SELECT count(*) FROM item") == 2000
+    away.rename(place)
+    assert len(list((place / "journal").iterdir())) == 1
+    service.stack.succeed("restore", "db", "--drop-checkpoint", "--yes")
+    assert len(list((place / "journal").iterdir())) == 3
+    entries = service.stack.succeed("journal", "db").messages
+    assert [(entry["action"], entry["result"]) for entry in entries] == [
+        ("restore in place", "done"),
+        ("undo", "done"),
+        ("drop checkpoint", "done"),
+    ]
+    assert entries[0]["who"]
+    assert "timeline 1" in entries[0]["was"]
+    assert "timeline 2" in entries[0]["became"]
+    service.stack.check()

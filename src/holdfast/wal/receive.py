@@ -104,7 +104,7 @@ class Receiver:
         with ReplicationConnection.connect(options.conninfo, options.slot.name) as connection:
             system = connection.identify()
             self._require_same_cluster(system)
-            is_synchronous = _names(connection.setting("synchronous_standby_names"), options.slot.name)
+            is_synchronous = is_named(connection.setting("synchronous_standby_names"), options.slot.name)
             archive = self._open_archive(system.system_identifier)
             history = self._archived_history(connection, archive, system.timeline)
             slot = prepared_slot(connection, options.slot, self._reporter)
@@ -198,7 +198,7 @@ class _Session:
     is_synchronous: bool
 
 
-def _names(synchronous_standby_names: str, application_name: str) -> bool:
+def is_named(synchronous_standby_names: str, application_name: str) -> bool:
     """Whether a standby of this name may be a synchronous one (manual, section 20.6.2)."""
     listed = synchronous_standby_names.rpartition("(")[2].rstrip(")").split(",")
     return any(each.strip().strip('"').lower() in {application_name.lower(), "*"} for each in listed)

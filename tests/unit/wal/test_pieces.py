@@ -1,0 +1,124 @@
+"""Pieces make up a segment again, whatever a receiver left; few stay while it fills, and none is deleted too early."""
+
+from datetime import UTC, datetime
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from holdfast.errors import DamageError
+from holdfast.postgres.segment import Segment
+from holdfast.postgres.timeline import Timeline
+from holdfast.repository.keys import Keys, new_keyring
+from holdfast.storage.memory import MemoryStorage
+from holdfast.wal.archive import WalArchive
+from holdfast.wal.names import ArchivedFile, kind_of, piece_name
+from holdfast.wal.pieces import Piece, assemble, covering, next_piece, pieces_of, superseded
+
+SIZE = 1 << 20
+SEGMENT = Segment(Timeline(1), 7, SIZE)
+KEYS = Keys("00" * 16, new_keyring())
+RANGES = st.lists(st.tuples(st.integers(0, 200), st.integers(1, 80)).map(lambda r: Piece(r[0], r[0] + r[1])))
+
+
+def listed(*names):
+    return [ArchivedFile(name, kind_of(name), 1, datetime(2026, 1, 1, tzinfo=UTC)) for name in names]
+
+
+def reach(pieces):
+    """How far the bytes from 0 on are there, byte by byte."""
+    held = {byte for piece in pieces for byte in range(piece.begin, piece.end)}
+    return next(byte for byte in range(1000) if byte not in held)
+
+
+@given(RANGES)
+def test_covering_reaches_as_far_as_the_bytes_do(pieces):
+    chosen = covering(pieces)
+    assert (chosen[-1].end if chosen else 0) == reach(pieces) == reach(chosen)
+    assert set(chosen) <= set(pieces)
+    assert all(before.end < after.end and after.begin <= before.end for before, after in pairwise(chosen))
+
+
+@given(RANGES, st.booleans())
+def test_what_is_superseded_may_go(pieces, is_whole):
+    files = listed(*(piece.name(SEGMENT.name) for piece in set(pieces)), *([SEGMENT.name] if is_whole else []))
+    gone = set(superseded(files))
+    left = pieces_of([file for file in files if file.name not in gone], SEGMENT.name)
+    if is_whole:
+        assert left == []
+    else:
+        assert reach(left) == reach(pieces)
+    assert all("piece" in name for name in gone)
+
+
+@given(st.lists(st.integers(1, 5000), min_size=1, max_size=400), st.integers(100, 20000))
+def test_a_segment_that_fills_in_small_steps_has_few_pieces(steps, limit):
+    stored, deleted, written, end = [], set(), 0, 0
+    for step in steps:
+        end += step
+        piece, absorbed = next_piece(stored, end, limit)
+        assert piece.end == end
+        stored = [each for each in stored if each not in absorbed] + [piece]
+        deleted |= set(absorbed)
+        written += piece.length
+        assert reach_of(stored) == end
+    # a piece absorbs what is no longer than it is, up to the limit: so the small ones halve in size from one to the next
+    assert len(stored) <= 2 * end / limit + 20 + 2
+    assert written <= end * 20
+    assert not deleted & set(stored)
+
+
+def reach_of(contiguous):
+    end = 0
+    for piece in contiguous:
+        assert piece.begin == end
+        end = piece.end
+    return end
+
+
+@pytest.fixture
+def archive():
+    return WalArchive(MemoryStorage(), KEYS, "42", threads=1)
+
+
+def test_pieces_make_up_the_segment_with_zeros_behind_them(archive):
+    content = bytes(range(256)) * 8
+    for begin, end in [(0, 100), (100, 900), (50, 1500), (1500, 2048)]:
+        archive.push(piece_name(SEGMENT.name, begin, end), content[begin:end])
+    archive.push(piece_name(SEGMENT.next().name, 0, 9), b"elsewhere")
+    assert assemble(archive, SEGMENT) == content + bytes(SIZE - 2048)
+
+
+def test_a_hole_ends_what_is_made_up(archive):
+    archive.push(piece_name(SEGMENT.name, 0, 10), b"a" * 10)
+    archive.push(piece_name(SEGMENT.name, 11, 20), b"b" * 9)
+    assert assemble(archive, SEGMENT) == b"a" * 10 + bytes(SIZE - 10)
+
+
+def test_without_its_beginning_there_is_no_segment(archive):
+    assert assemble(archive, SEGMENT) is None
+    archive.push(piece_name(SEGMENT.name, 1, 20), b"b" * 19)
+    assert assemble(archive, SEGMENT) is None
+
+
+def test_a_piece_of_another_length_than_its_name_is_damage(archive):
+    archive.push(piece_name(SEGMENT.name, 0, 10), b"a" * 9)
+    with pytest.raises(DamageError, match="9 bytes, and its name says 10"):
+        assemble(archive, SEGMENT)
+
+
+def test_pieces_that_are_replaced_while_they_are_read(archive, monkeypatch):
+    whole = b"w" * SIZE
+    name = piece_name(SEGMENT.name, 0, 10)
+    archive.push(name, whole[:10])
+    get = WalArchive.get
+
+    def replaced_first(self, asked):
+        if asked == name:
+            self.push(SEGMENT.name, whole)
+            self.delete_piece(name)
+        return get(self, asked)
+
+    monkeypatch.setattr(WalArchive, "get", replaced_first)
+    assert assemble(archive, SEGMENT) == whole

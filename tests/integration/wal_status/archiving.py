@@ -59,6 +59,12 @@ def write_segments(cluster: LocalCluster, *numbers: int) -> None:
     wait_until(lambda: ask(cluster, NOTHING_WAITS))
 
 
+def set_archive_command(cluster, command: str) -> None:
+    """Let a server archive in another way from now on."""
+    sql(cluster, f"ALTER SYSTEM SET archive_command = '{command}'", "SELECT pg_reload_conf()")
+    wait_until(lambda: ask(cluster, "SHOW archive_command") == command)
+
+
 def outbox(cluster: LocalCluster) -> list[Path]:
     """Return what a server has archived, in order."""
     return sorted((cluster.data_directory / OUTBOX).glob("0*[!w]"))

@@ -7,6 +7,7 @@ from tests.integration.backup_restore.clusters import ask, make_standby, sql
 from tests.integration.backup_restore.stack import wait_until
 from tests.integration.wal_status.archiving import (
     NOTHING_WAITS,
+    SEGMENT_SIZE,
     kinds,
     look,
     make_archiving_stack,
@@ -14,11 +15,12 @@ from tests.integration.wal_status.archiving import (
     open_archive,
     outbox,
     push,
+    set_archive_command,
     write_segments,
 )
 from tests.servers.postgres import account, postgres_binaries
 
-from holdfast.postgres.local import LocalCluster
+from holdfast.postgres.local import LocalCluster, StopMode
 from holdfast.postgres.lsn import Lsn
 from holdfast.postgres.timeline import Timeline
 from holdfast.services.postgres.points import restorable_points
@@ -26,7 +28,7 @@ from holdfast.wal.coverage import survey
 
 
 @pytest.mark.parametrize("major", [15, 18])
-def test_failover_with_both_archiving(major, make_cluster, shared_directory):
+def test_fault_12_failover_with_both_archiving(major, make_cluster, shared_directory):
     origin = make_origin(make_cluster, postgres_binaries(major))
     standby = make_standby(make_cluster, origin)
     stack = make_archiving_stack(shared_directory, origin)
@@ -92,3 +94,38 @@ def require_recovers(make_cluster, stack, origin: LocalCluster, directory, targe
     cluster = make_cluster.adopt(LocalCluster(origin.binaries, restored, account=account(), settings=settings))
     wait_until(lambda: not ask(cluster, "SELECT pg_is_in_recovery()"))
     assert ask(cluster, "SELECT array_agg(n ORDER BY n) FROM entry") == [1, 2, 3, 100, 101, 102]
+
+
+@pytest.mark.slow
+def test_fault_30_the_tail_of_the_old_timeline_that_nobody_archived_is_a_gap(make_cluster, shared_directory):
+    """The standby streamed it, and archives only from its promotion on; the old primary is rewound, or lost."""
+    origin = make_origin(make_cluster, postgres_binaries(15))
+    standby = make_standby(make_cluster, origin)
+    sql(standby, "ALTER SYSTEM SET archive_mode = 'on'")
+    standby.restart()
+    stack = make_archiving_stack(shared_directory, origin)
+    stack.backup()
+    write_segments(origin, 1)
+    push(stack, outbox(origin))
+    last_archived = Lsn.parse(look(stack)["windows"][0]["end_lsn"])
+    set_archive_command(origin, "false")
+    for number in (2, 3, 4):
+        sql(origin, f"INSERT INTO entry VALUES ({number})", "SELECT pg_switch_wal()")
+    sql(origin, "INSERT INTO entry VALUES (5)")
+    end = ask(origin, "SELECT pg_current_wal_flush_lsn()::text")
+    wait_until(lambda: ask(standby, f"SELECT pg_last_wal_replay_lsn() >= '{end}'"))
+    origin.stop(StopMode.IMMEDIATE)
+    for path in (origin.data_directory / "pg_wal" / "archive_status").glob("*.ready"):
+        path.unlink()  # as after pg_rewind: a push would ship what still waits
+    sql(standby, "SELECT pg_promote()")
+    write_segments(standby, 100, 101)
+    push(stack, outbox(standby))
+
+    message = look(stack, code=3)
+    assert kinds(message) == ["gap"]
+    (gap,) = message["gaps"]
+    (branch,) = message["timelines"][-1]["branches"]
+    switch = Lsn.parse(branch["lsn"])
+    assert (gap["timeline"], gap["start_lsn"]) == (1, str(last_archived))
+    assert Lsn.parse(gap["end_lsn"]) == switch - switch % SEGMENT_SIZE
+    assert [window["timeline"] for window in message["windows"]] == [1]

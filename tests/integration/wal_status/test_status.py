@@ -17,6 +17,7 @@ from tests.integration.wal_status.archiving import (
     outbox,
     push,
     require_schema,
+    set_archive_command,
     write_segments,
 )
 from tests.servers.postgres import postgres_binaries
@@ -40,11 +41,6 @@ def stack(origin, shared_directory):
 
 def identifier(stack) -> str:
     return stack.open().snapshots()[-1].facts["system_identifier"]
-
-
-def set_archive_command(cluster, command: str) -> None:
-    sql(cluster, f"ALTER SYSTEM SET archive_command = '{command}'", "SELECT pg_reload_conf()")
-    wait_until(lambda: ask(cluster, "SHOW archive_command") == command)
 
 
 def test_fault_06_an_archive_command_that_does_nothing_is_noticed_at_once_and_after(origin, stack, shared_directory):

@@ -28,6 +28,7 @@ _LOST_SLOT = frozenset({"unreserved", "lost"})
 class AlertKind(StrEnum):
     """What is wrong."""
 
+    SNAPSHOT = "snapshot"
     GAP = "gap"
     CONFLICT = "conflict"
     GIVEN_UP = "given up"
@@ -50,6 +51,8 @@ class Alert:
 
 def find_alerts(status: WalStatus) -> Iterator[Alert]:
     """Yield what is wrong, the worst first."""
+    for damage in status.damages:
+        yield Alert(AlertKind.SNAPSHOT, f"a snapshot does not open: {damage.message}", "run 'holdfast check'")
     if status.coverage is not None:
         yield from _of_archive(status.coverage)
         yield from _falsely_archived(status, status.coverage)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from holdfast import clock
 from holdfast.config.choose import choose_repository, choose_service
-from holdfast.errors import ConfigError, HoldfastError, ServerError
+from holdfast.errors import ConfigError, DamageError, HoldfastError, ServerError
 from holdfast.operations.wal.compilation import settings_path, spool_directory
 from holdfast.operations.wal.receive import slot_name
 from holdfast.operations.wiring import connection_string, open_stack_repository
@@ -52,7 +52,7 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class WalStatus:
-    """What is known of one service. ``snapshots`` are its own, oldest first, as far as they open.
+    """What is known of one service. ``snapshots`` are its own, oldest first; ``damages`` tells of those not opening.
 
     ``coverage`` is None where nothing tells which cluster it is. ``server`` is None where it does not answer, and
     ``server_error`` says why. ``push`` and ``receive`` are what those last wrote into the spool.
@@ -60,6 +60,7 @@ class WalStatus:
 
     service: str
     snapshots: tuple[Snapshot, ...]
+    damages: tuple[DamageError, ...]
     system_identifier: str | None
     coverage: Coverage | None
     server: ArchivingFacts | None
@@ -89,7 +90,8 @@ def wal_status(stack: Stack, service: str, repository: Repository) -> WalStatus:
     receive = receive_state.read_state(spool)
     server, server_error = _ask_server(stack, service)
     settings = _settings(stack, service)
-    snapshots = repository.survey_snapshots().of(stack.stack, service).snapshots
+    survey_of_snapshots = repository.survey_snapshots().of(stack.stack, service)
+    snapshots = survey_of_snapshots.snapshots
     identifier, segment_size = _cluster(server, settings, snapshots)
     coverage = None
     if identifier is not None:
@@ -99,6 +101,7 @@ def wal_status(stack: Stack, service: str, repository: Repository) -> WalStatus:
     return WalStatus(
         service=service,
         snapshots=snapshots,
+        damages=survey_of_snapshots.damages,
         system_identifier=identifier,
         coverage=coverage,
         server=server,

@@ -50,7 +50,9 @@ def archive():
 def status_of(archive: Archive | None, *points, **known: object) -> WalStatus:
     coverage = None if archive is None else survey(archive, points, archive.segment_size)
     facts = {"server": SERVER, "server_error": None, "lag": None, "waiting": None, "push": None, "receive": None}
-    return WalStatus(service="db", snapshots=(), system_identifier="7", coverage=coverage, **{**facts, **known})
+    return WalStatus(
+        service="db", snapshots=(), damages=(), system_identifier="7", coverage=coverage, **{**facts, **known}
+    )
 
 
 def kinds(status: WalStatus) -> list[AlertKind]:
@@ -62,6 +64,11 @@ def kinds(status: WalStatus) -> list[AlertKind]:
 def test_what_is_well_raises_nothing(archive):
     assert kinds(status_of(archive, archive.point(1, 2, 2.5), push=SHIPPING, receive=RECEIVE)) == []
     assert kinds(status_of(None, server=None)) == []
+
+
+def test_a_snapshot_that_does_not_open_raises_the_alarm(archive):
+    damaged = replace(status_of(archive), damages=(DamageError("snapshots/ab", "truncated"),))
+    assert kinds(damaged) == [AlertKind.SNAPSHOT]
 
 
 def test_a_gap_counts_when_a_snapshot_needs_it(archive):

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 SEGMENT_SIZE = 16 << 20
 _REDO = re.compile(r"redo done at .* elapsed: ([0-9.]+) s")
 _CALLS = 100
+_CP = "cp from a plain directory"
 
 
 @dataclass(frozen=True)
@@ -43,10 +44,10 @@ def measure_wal_fetch(directory: Path, _cluster: LocalCluster, rounds: int) -> N
     """Measure one segment, then whole recoveries in turn; print tables."""
     world = wal_world(directory)
     _measure_one_segment(world)
-    ways: dict[str, Callable[[Path], AbstractContextManager[str]]] = {
-        "cp from a plain directory": lambda data: _plain(world),
-        "Holdfast": lambda data: _supplied(world, data),
-        "pgBackRest, asynchronous": lambda data: _pgbackrest(world, data),
+    ways: dict[str, Callable[[WalWorld, Path], AbstractContextManager[str]]] = {
+        _CP: _plain,
+        "Holdfast": _supplied,
+        "pgBackRest, asynchronous": _pgbackrest,
     }
     figures: dict[str, list[Recovery]] = {name: [] for name in ways}
     for number in range(rounds + 1):
@@ -58,17 +59,17 @@ def measure_wal_fetch(directory: Path, _cluster: LocalCluster, rounds: int) -> N
     segments = len(list(world.plain.iterdir()))
     print(f"\n| recovery of {segments} segments | whole, median s | replay, median s | speed beside cp |")
     print("| --- | --- | --- | --- |")
-    base = figures["cp from a plain directory"]
+    base = figures[_CP]
     for name, runs in figures.items():
         whole, replay = (statistics.median(each) for each in zip(*((r.whole_s, r.replay_s) for r in runs), strict=True))
         speed = statistics.median(plain.replay_s / run.replay_s for plain, run in zip(base, runs, strict=True))
         print(f"| {name} | {whole:.2f} | {replay:.2f} | {speed:.3f} |")
 
 
-def _recover(world: WalWorld, way: Callable[[Path], AbstractContextManager[str]]) -> Recovery:
+def _recover(world: WalWorld, way: Callable[[WalWorld, Path], AbstractContextManager[str]]) -> Recovery:
     data = world.copy("recovering")
     os.sync()
-    with way(data) as command:
+    with way(world, data) as command:
         settings = {"archive_mode": "off", "restore_command": command}
         cluster = LocalCluster(world.binaries, data, account=world.account, settings=settings)
         began = time.perf_counter()
@@ -88,7 +89,7 @@ def _wait_for_promotion(cluster: LocalCluster) -> None:
 
 
 @contextmanager
-def _plain(world: WalWorld) -> Iterator[str]:
+def _plain(world: WalWorld, _data: Path) -> Iterator[str]:
     yield f"cp {world.plain}/%f %p"
 
 
@@ -125,7 +126,7 @@ def _measure_one_segment(world: WalWorld) -> None:
     print("\n| one segment, as PostgreSQL sees it | median ms | slowest ms |\n| --- | --- | --- |")
     print(f"| Holdfast, the first one, nothing ready | {first * 1000:.1f} | |")
     print(f"| Holdfast, fetched ahead | {statistics.median(taken) * 1000:.1f} | {max(taken) * 1000:.1f} |")
-    print(f"| cp from a plain directory | {statistics.median(copied) * 1000:.1f} | {max(copied) * 1000:.1f} |")
+    print(f"| {_CP} | {statistics.median(copied) * 1000:.1f} | {max(copied) * 1000:.1f} |")
     print(f"\npeak memory of the supplying process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10} MiB")
     shutil.rmtree(data)
 

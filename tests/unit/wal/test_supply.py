@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -135,6 +136,33 @@ def test_wrong_guesses_are_dropped(archive, server, supplied):
         wait_until(lambda: {path.name for path in ready.iterdir()} == {segment_name(n) for n in (2, 3, 4)})
         assert server.ask(supply.restore_command, segment_name(40)).code == DONE
         wait_until(lambda: {path.name for path in ready.iterdir()} == {segment_name(n) for n in (41, 42, 43)})
+
+
+def test_what_is_on_its_way_is_not_fetched_twice(archive, server, supplied, storage):
+    push(archive, 1, 2)
+    released = threading.Event()
+    storage.slow = (segment_name(2), released)
+    with supplied() as supply:
+        assert server.ask(supply.restore_command, segment_name(1)).code == DONE
+        wait_until(lambda: segment_name(2) in storage.asked)
+        threading.Timer(0.2, released.set).start()
+        assert server.ask(supply.restore_command, segment_name(2)).code == DONE
+        assert server.restored.read_bytes() == make_segment(segment_name(2), fill=2)
+    assert storage.asked.count(segment_name(2)) == 1
+
+
+def test_a_full_disk_stops_recovery(archive, server, supplied):
+    push(archive, 1, 2)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with supplied() as supply:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (SIZE // 2, limits[1]))
+        try:
+            answer = server.ask(supply.restore_command, segment_name(1))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        assert (answer.code, "cannot write into" in answer.stderr) == (STOP, True)
+        assert list((server.pg_wal / SPOOL_NAME / "ready").iterdir()) == []
+        assert server.ask(supply.restore_command, segment_name(1)).code == DONE
 
 
 def test_a_history_file_is_handed_over_and_shows_the_way(archive, server, supplied, storage):

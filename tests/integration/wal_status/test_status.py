@@ -26,6 +26,9 @@ from holdfast.errors import VerificationError
 from holdfast.postgres.archiving import ask_archiving
 from holdfast.postgres.local import StopMode
 from holdfast.postgres.lsn import Lsn
+from holdfast.restore.checkpoint import Checkpoint, record_checkpoint
+from holdfast.restore.exchange import Parked
+from holdfast.restore.state import StateDirectory
 from holdfast.wal.names import conflict_name, piece_name
 
 
@@ -174,6 +177,28 @@ def test_without_any_archive_the_snapshot_is_the_window(origin, stack):
     assert glance["last_snapshot"]["id"] == window["snapshots"][0]
     assert glance["window"] == window
     assert glance["server_is_up"]
+
+
+def test_checkpoints_of_restores_in_place_are_listed(origin, stack, shared_directory):
+    state = shared_directory / "state"
+    stack.service = {**stack.service, "restore": {"state": str(state)}}
+    stack.write()
+    kept = Checkpoint(
+        id="ab" * 16,
+        stack="shop",
+        service="db",
+        made="2026-11-20T14:03:00+00:00",
+        until="a restore",
+        home="/srv/data",
+        parked=Parked(directory="/srv/data.holdfast-checkpoint-abababab"),
+        description="timeline 1",
+    )
+    record_checkpoint(StateDirectory(state), kept)
+    message = stack.succeed("status").message("service_status")
+    require_schema(message)
+    (checkpoint,) = message["checkpoints"]
+    assert (checkpoint["id"], checkpoint["directory"]) == (kept.id, kept.parked.directory)
+    assert (message["last_snapshot"], message["window"]) == (None, None)
 
 
 def test_bad_input_is_one_line_with_its_exit_code(origin, stack):

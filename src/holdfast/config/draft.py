@@ -25,8 +25,11 @@ class Draft:
     password_file: Path | None = None
 
 
-def render(draft: Draft, remarks: Sequence[str]) -> str:
-    """Return the text of the stack file; ``remarks`` (lines about the server) become comments above its service."""
+def render(draft: Draft, remarks: Sequence[str], archive_command: str = "") -> str:
+    """Return the text of the stack file; ``remarks`` (lines about the server) become comments above its service.
+
+    ``archive_command`` is what the server must be given once its archiving is set up.
+    """
     password = f"\n    password: {{file: {_scalar(str(draft.password_file))}}}" if draft.password_file else ""
     said = "".join(f"  # {_printable(line)}\n" for remark in remarks for line in remark.splitlines())
     return f"""\
@@ -52,6 +55,10 @@ services:
     kind: postgres
     connection: {_scalar(draft.connection)}{password}
     # tags: [production]
+    # Every moment, not only those of the backups: 'holdfast wal setup db', then in postgresql.conf (and a restart):
+    #   archive_mode = on
+    #   archive_command = {_in_configuration(archive_command)}
+    # wal: {{queue_limit: 16GiB, when_full: keep}}
 """
 
 
@@ -64,6 +71,10 @@ def write_new(path: Path, text: str) -> None:
         raise ConfigError(f"{path} is there already", hint="name another file, or move that one away") from error
     except OSError as error:
         raise ConfigError(f"cannot write {path}: {(error.strerror or 'unknown error').lower()}") from error
+
+
+def _in_configuration(setting: str) -> str:
+    return "'" + _printable(setting).replace("'", "''") + "'"
 
 
 def _printable(text: str) -> str:

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 from holdfast.config.draft import Draft, render
 from holdfast.config.load import parse_stack
 from holdfast.errors import ServerError
+from holdfast.operations.wal.compilation import spool_directory
 from holdfast.operations.wiring import connection_string
 from holdfast.postgres.server import Server
+from holdfast.wal.archive_command import command_line
 
 if TYPE_CHECKING:
     from holdfast.postgres.facts import ServerFacts
@@ -21,11 +23,11 @@ def generate(draft: Draft) -> str:
     The draft is checked as a stack file is before the server is asked, so that a password in the connection is
     refused unused. Raises ConfigError, ServerUnreachableError, ServerError.
     """
-    service = parse_stack(Path("holdfast.yaml"), render(draft, ())).services["db"]
-    with Server.connect(connection_string(service)) as server:
+    stack = parse_stack(Path("holdfast.yaml"), render(draft, ()))
+    with Server.connect(connection_string(stack.services["db"])) as server:
         _require_privileges(server)
         facts = server.probe()
-    return render(draft, _remarks(facts))
+    return render(draft, _remarks(facts), command_line(str(spool_directory(stack, "db"))))
 
 
 def _require_privileges(server: Server) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from jsonschema import validate
 from tests.integration.backup_restore.clusters import ask, sql
 from tests.integration.backup_restore.stack import StackDirectory, wait_until
 from tests.servers.installation import holdfast_directory
@@ -26,6 +28,13 @@ if TYPE_CHECKING:
     from holdfast.wal.settings import WalSettings
 
 TIMEOUT_S = 60
+SCHEMAS = Path(__file__).parents[3] / "docs" / "reference" / "json"
+
+
+def require_schema(message: dict[str, Any]) -> dict[str, Any]:
+    """Return a message that is as its schema says."""
+    validate(message, json.loads((SCHEMAS / f"{message['message_type']}.json").read_text()))
+    return message
 
 
 class InstalledStack(StackDirectory):
@@ -62,8 +71,8 @@ class Archiving:
 
     def set_up(self) -> None:
         """Run ``wal setup``, and give the server what it prints."""
-        run = self.stack.succeed("wal", "setup", "db")
-        self.archive_by(run.message("wal_set_up")["settings"]["archive_command"])
+        message = require_schema(self.stack.succeed("wal", "setup", "db").message("wal_set_up"))
+        self.archive_by(message["settings"]["archive_command"])
 
     def archive_by(self, command: str) -> None:
         """Let the server archive by this command from now on."""

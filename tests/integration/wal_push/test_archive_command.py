@@ -9,6 +9,7 @@ import subprocess
 import pytest
 from tests.integration.backup_restore.clusters import ask, sql
 from tests.integration.backup_restore.stack import wait_until
+from tests.integration.wal_push.archiving import require_schema
 
 from holdfast.errors import ExitCode
 from holdfast.postgres.timeline import Timeline
@@ -22,6 +23,9 @@ def test_what_arrives_is_what_was_written(make_archiving, major):
     assert shop.archived() >= set(names)
     state = json.loads((shop.spool / "push.json").read_text())
     assert (state["failure"], state["is_full"], state["queue"]["files"]) == (None, False, 0)
+    again = shop.stack.succeed("wal", "push", "db", shop.wal_directory / names[0])
+    message = require_schema(again.message("wal_pushed"))
+    assert (message["file"], message["outcome"], message["ahead"]) == (names[0], "already there", 0)
 
 
 def test_the_repository_is_away_and_comes_back(kept):

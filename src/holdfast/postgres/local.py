@@ -90,13 +90,21 @@ class LocalCluster:
 
     def conninfo(self, *, user: str = "postgres", dbname: str = "postgres") -> str:
         """Return the connection string; ServerError before the first start."""
-        if self._private is None:
-            raise ServerError(f"the cluster in {self.data_directory} was not started")
-        return f"host={self._private} port={PORT} user={user} dbname={dbname}"
+        return f"host={self._require_private()} port={PORT} user={user} dbname={dbname}"
 
     def log(self) -> str:
         """Return what the server wrote since the first start."""
         return _text(self._private / "log") if self._private else ""
+
+    @property
+    def log_for_others(self) -> Path:
+        """A file that the server can write to when somebody else starts it; ServerError before the first start."""
+        return self._require_private() / "pg_ctl.log"
+
+    @property
+    def options(self) -> list[str]:
+        """The server's command line after ``-D``, for whoever else starts it; ServerError before the first start."""
+        return self._command(self._require_private())[3:]
 
     def start(self, *, timeout_s: float = 60) -> None:
         """Start the server and wait until it takes connections (also read-only ones, on a standby).
@@ -151,6 +159,11 @@ class LocalCluster:
         """Stop at any price, and remove the private directory. The data directory stays."""
         self._end(StopMode.FAST, timeout_s=30)
         self._remove_private()
+
+    def _require_private(self) -> Path:
+        if self._private is None:
+            raise ServerError(f"the cluster in {self.data_directory} was not started")
+        return self._private
 
     def _make_private(self) -> Path:
         # Not below the data directory: a socket's path may have 107 bytes only.

@@ -11,16 +11,13 @@ from tests.servers.postgres import postgres_binaries
 from holdfast import clock
 from holdfast.cli.demo import CommandLineStage
 from holdfast.cli.invocation import Invocation
-from holdfast.config.load import load_stack
 from holdfast.errors import VerificationError
 from holdfast.operations.demo.ledger import Ledger
 from holdfast.operations.demo.load import PgbenchLoad, SqlLoad, make_load
 from holdfast.operations.demo.proofs import prove_pages, prove_relations, prove_sums
 from holdfast.operations.demo.run import DemoOptions, run_demo
 from holdfast.operations.demo.stage import Proof, Verdict
-from holdfast.operations.snapshots import SnapshotFilter, list_snapshots
 from holdfast.postgres.connection import connect
-from holdfast.postgres.lsn import MAX_LSN, Lsn
 
 
 class Saboteur(CommandLineStage):
@@ -35,24 +32,30 @@ class Saboteur(CommandLineStage):
             self.failed.append(proof.text)
 
 
-class OldSnapshot(Saboteur):
-    """Restores the first snapshot instead of the last: whole and consistent, but too old."""
+class TooEarly(Saboteur):
+    """Recovers to the end of the last backup only: whole and consistent, but too old."""
 
     def run(self, arguments) -> None:
-        if "restore" in arguments:
-            first = list_snapshots(load_stack(Path(arguments[1])), None, SnapshotFilter()).snapshots[0]
-            arguments = [*arguments, "--snapshot", first.id]
-        super().run(arguments)
+        super().run(["immediate" if argument == "latest" else argument for argument in arguments])
 
 
 class FlippedBit(Saboteur):
-    """Changes one bit in the middle of the largest file of the restored cluster."""
+    """Changes one bit in the middle of the largest file of the recovered cluster."""
 
     def run(self, arguments) -> None:
         super().run(arguments)
-        if "restore" in arguments:
-            files = Path(arguments[-1]).glob("base/*/*")
+        if "--target" in arguments:
+            files = Path(arguments[arguments.index("--target") + 1]).glob("base/*/*")
             flip_a_bit(max(files, key=lambda path: path.stat().st_size))
+
+
+class ForgottenTable(Saboteur):
+    """Lets the restore in place go to the end of the WAL, where the table is dropped already."""
+
+    def run(self, arguments) -> None:
+        if "--yes" in arguments and "--to" in arguments:
+            arguments = [*arguments[: arguments.index("--to")], "--to", "latest", "--yes"]
+        super().run(arguments)
 
 
 def flip_a_bit(path: Path) -> None:
@@ -70,7 +73,7 @@ def demo_in(shared_directory, monkeypatch):
 
 
 def test_rows_that_are_missing_are_noticed(demo_in):
-    stage = OldSnapshot()
+    stage = TooEarly()
     with pytest.raises(VerificationError):
         run_demo(DemoOptions(scale=1), stage)
     assert len(stage.failed) == 1
@@ -82,7 +85,15 @@ def test_a_page_that_is_wrong_is_noticed(demo_in):
     stage = FlippedBit()
     with pytest.raises(VerificationError):
         run_demo(DemoOptions(scale=1), stage)
-    assert any("pg_checksums" in text for text in stage.failed)
+    assert stage.failed
+    assert list(demo_in.iterdir()) == []
+
+
+def test_a_table_that_did_not_come_back_is_noticed(demo_in):
+    stage = ForgottenTable()
+    with pytest.raises(VerificationError):
+        run_demo(DemoOptions(scale=1), stage)
+    assert any("invoices" in text for text in stage.failed)
     assert list(demo_in.iterdir()) == []
 
 
@@ -101,10 +112,10 @@ def test_a_ledger_that_was_harmed_is_not_exact(make_cluster, harm):
     with Ledger(cluster.conninfo()) as ledger:
         while ledger.committed < 30:
             clock.sleep(0.01)
-    assert ledger.compare(cluster.conninfo(), Lsn(MAX_LSN)).is_exact
+    assert ledger.compare(cluster.conninfo()).is_exact
     with connect(cluster.conninfo()) as connection:
         connection.execute(harm.encode().replace(b"ledger", b"public.ledger"))
-    assert not ledger.compare(cluster.conninfo(), Lsn(MAX_LSN)).is_exact
+    assert not ledger.compare(cluster.conninfo()).is_exact
 
 
 @pytest.mark.parametrize("kind", [PgbenchLoad, SqlLoad])

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from holdfast.operations.demo.ledger import Ledger
     from holdfast.postgres.account import Account
     from holdfast.postgres.binaries import Binaries
-    from holdfast.postgres.lsn import Lsn
 
 _PROGRAM_TIMEOUT_S = 1800
 _LINES_SHOWN = 5
@@ -44,17 +43,16 @@ def timed(prove: Callable[[], Proof]) -> Proof:
     return Proof(proof.verdict, proof.text, clock.monotonic() - began)
 
 
-def prove_ledger(ledger: Ledger, conninfo: str, position: Lsn) -> Proof:
-    """Every row that was committed by the backup's end is there, and equal."""
-    found = ledger.compare(conninfo, position)
+def prove_ledger(ledger: Ledger, conninfo: str) -> Proof:
+    """Every row that was ever acknowledged is there, and equal."""
+    found = ledger.compare(conninfo)
     if not found.is_exact:
         text = (
             f"of {found.required:,} committed rows of the ledger, {found.found:,} are there and {found.equal:,} equal"
         )
         return Proof(Verdict.FAILED, text)
     return Proof(
-        Verdict.PROVEN,
-        f"all {found.required:,} ledger rows committed by the backup's end are there, equal row by row",
+        Verdict.PROVEN, f"all {found.required:,} ledger rows ever committed are there, equal row by row: none is lost"
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shlex
 import shutil
 import tempfile
 from contextlib import contextmanager
@@ -17,6 +18,8 @@ from holdfast.operations.demo.interruption import interruptions_held_back
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from holdfast.postgres.local import LocalCluster
+
 _STACK_FILE = """\
 stack: demo
 repositories:
@@ -27,6 +30,11 @@ services:
   db:
     kind: postgres
     connection: {connection}
+    wal:
+      spool: {spool}
+    restore:
+      state: {state}
+      server: {{pg_ctl: {{log: {log}, options: "{options}"}}}}
 """
 _CACHE = "XDG_CACHE_HOME"
 
@@ -52,13 +60,21 @@ class Workspace:
         """What a user would write."""
         return self.root / "holdfast.yaml"
 
-    def write_stack_file(self, connection: str) -> None:
+    def write_stack_file(self, cluster: LocalCluster) -> None:
         """Write the stack file, and a random passphrase to the file that it names."""
         passphrase = self.root / "passphrase"
         passphrase.touch(mode=0o600)
         passphrase.write_text(secrets.token_urlsafe(18) + "\n")
         self.stack_file.write_text(
-            _STACK_FILE.format(repository=self.repository, passphrase=passphrase, connection=connection)
+            _STACK_FILE.format(
+                repository=self.repository,
+                passphrase=passphrase,
+                connection=cluster.conninfo(),
+                spool=self.root / "spool",
+                state=self.root / "state",
+                log=cluster.log_for_others,
+                options=shlex.join(cluster.options),
+            )
         )
 
     def require_room(self, needed_bytes: int) -> None:

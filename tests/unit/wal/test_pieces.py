@@ -63,7 +63,7 @@ def test_a_segment_that_fills_in_small_steps_has_few_pieces(steps, limit):
         deleted |= set(absorbed)
         written += piece.length
         assert reach_of(stored) == end
-    # a piece absorbs what is no longer than it is, up to the limit: so the small ones halve in size from one to the next
+    # a piece absorbs what is no longer than itself, up to the limit: small ones halve in size from one to the next
     assert len(stored) <= 2 * end / limit + 20 + 2
     assert written <= end * 20
     assert not deleted & set(stored)

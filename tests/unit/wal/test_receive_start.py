@@ -1,6 +1,7 @@
 """Where the receiver begins, for everything that archive, slot and history may say."""
 
 import pytest
+from tests.unit.wal.test_pieces import listed
 
 from holdfast.postgres.lsn import Lsn
 from holdfast.postgres.replication import SlotPosition, SystemIdentity
@@ -8,7 +9,6 @@ from holdfast.postgres.segment import Segment
 from holdfast.postgres.timeline import Timeline, first_history, parse_history
 from holdfast.wal.receive import is_named
 from holdfast.wal.receive_start import Origin, first_choice, last_choice, second_choice, survey_timeline
-from tests.unit.wal.test_pieces import listed
 
 SIZE = 1 << 20
 ONE, TWO = Timeline(1), Timeline(2)
@@ -22,9 +22,9 @@ def segment(number, timeline=ONE):
     return Segment(timeline, number, SIZE)
 
 
-def origin(archived=None, *, slot=None, flushed=at(50, 7), history=None, timeline=ONE):
+def origin(archived=None, *, slot=None, history=None, timeline=ONE):
     files = {t: survey_timeline(listed(*names), SIZE) for t, names in (archived or {}).items()}
-    return Origin(SystemIdentity("42", timeline, flushed), SIZE, history or first_history(), slot, files)
+    return Origin(SystemIdentity("42", timeline, at(50, 7)), SIZE, history or first_history(), slot, files)
 
 
 def whole(first, last, timeline=ONE):

@@ -4,14 +4,11 @@ It holds the script that ``restore_command`` sources, two FIFOs for questions an
 Best it lies within the server's ``pg_wal``: taking a file is a rename then. Elsewhere ``mv`` copies, which is no less
 safe, as PostgreSQL believes a file only when the command ended with 0.
 
-The supplying process may be root's, and the directory belongs to the server's account in the end: so it is filled
-before it is given away, everything in it is reached from its descriptor, and no link is ever followed.
+It belongs to the server's account in the end, so it is filled before it is given away.
 """
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import os
 import select
 import shutil
@@ -22,7 +19,14 @@ from typing import TYPE_CHECKING, Self
 
 from holdfast import crashpoint
 from holdfast.crashpoint import CrashPoint
-from holdfast.errors import BusyError, NoSpaceError, StorageError
+from holdfast.wal.private_directory import (
+    PID_NAME,
+    READ_DIRECTORY,
+    locked_directory,
+    remove_file,
+    unwritable,
+    write_file,
+)
 from holdfast.wal.restore_command import ANSWER, ASK, PART_SUFFIX, READY, SCRIPT_NAME, TURN, script
 
 if TYPE_CHECKING:
@@ -34,13 +38,8 @@ if TYPE_CHECKING:
     from holdfast.storage.base import Buffer
     from holdfast.wal.restore_command import Verdict
 
-PID_NAME = "pid"
-"""Holds the process id of the supplier."""
-
 _TEMPORARY_SIGN = "~"
 _READ_BYTES = 65536
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 # Both ways: no end of the FIFO is ever missing, whatever scripts come and go.
 _FIFO = os.O_RDWR | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -63,7 +62,7 @@ class Handover:
     def __init__(self, spool: Path, account: Account) -> None:
         """Make the directory, or take over what a killed process left; BusyError when another one supplies there."""
         self._spool, self._account = spool, account
-        self._directory = _locked_directory(spool)
+        self._directory = locked_directory(spool)
         self._lock = threading.Condition()
         self._is_closed, self._is_serving, self._files_at_work = False, False, 0
         self._descriptors: list[int] = []
@@ -105,7 +104,7 @@ class Handover:
         """Remove a file that was laid ready, unless it was taken."""
         with self._ready_directory() as directory:
             if directory is not None:
-                _remove(name, directory)
+                remove_file(name, directory)
 
     def holds(self, name: str) -> bool:
         """Whether a file lies ready."""
@@ -184,14 +183,14 @@ class Handover:
         for fifo in (ASK, ANSWER):
             os.mkfifo(fifo, 0o600, dir_fd=own)
         self._hung_up, self._hangs_up = map(self._kept, os.pipe2(os.O_CLOEXEC))
-        self._ready = self._kept(os.open(READY, _DIRECTORY, dir_fd=own))
+        self._ready = self._kept(os.open(READY, READ_DIRECTORY, dir_fd=own))
         self._asked = self._kept(os.open(ASK, _FIFO, dir_fd=own))
         self._answers = self._kept(os.open(ANSWER, _FIFO, dir_fd=own))
         for name in (READY, ASK, ANSWER):
             os.chown(name, self._account.uid, self._account.gid, dir_fd=own, follow_symlinks=False)
-        _write_file(own, TURN, b"", self._account)
-        _write_file(own, PID_NAME, b"%d\n" % os.getpid(), self._account)
-        _write_file(own, SCRIPT_NAME, script(self._spool).encode(), self._account)
+        write_file(own, TURN, b"", self._account)
+        write_file(own, PID_NAME, b"%d\n" % os.getpid(), self._account)
+        write_file(own, SCRIPT_NAME, script(self._spool).encode(), self._account)
         os.fchown(own, self._account.uid, self._account.gid)
         self._is_furnished = True
 
@@ -216,71 +215,9 @@ class Handover:
     def _publish(self, directory: int, name: str, content: Buffer) -> None:
         temporary = _TEMPORARY_SIGN + name
         try:
-            _write_file(directory, temporary, content, self._account)
+            write_file(directory, temporary, content, self._account)
             crashpoint.reach(CrashPoint.FETCH_WRITTEN)
             os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
         except OSError as error:
-            _remove(temporary, directory)
-            raise _unwritable(self._spool, error) from error
-
-
-def _locked_directory(spool: Path) -> int:
-    """Return a descriptor of the directory, emptied and ours alone, locked as long as it is open."""
-    while True:
-        try:
-            spool.mkdir(mode=0o700, exist_ok=True)
-            descriptor = os.open(spool, _DIRECTORY)
-        except OSError as error:
-            if error.errno == errno.ENOENT and spool.parent.exists():
-                continue  # it was removed in this moment, by its former owner
-            raise _unwritable(spool, error) from error
-        if _lock(spool, descriptor):
-            os.fchown(descriptor, os.geteuid(), os.getegid())
-            os.fchmod(descriptor, 0o700)
-            _empty(descriptor)
-            return descriptor
-        os.close(descriptor)
-
-
-def _lock(spool: Path, descriptor: int) -> bool:
-    """Lock the directory; whether it still has its path then. BusyError when another process has it locked."""
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return os.path.samestat(os.stat(spool), os.fstat(descriptor))
-    except BlockingIOError:
-        os.close(descriptor)
-        raise BusyError(
-            f"another process supplies WAL in {spool}", hint=f"its process id is in {spool / PID_NAME}"
-        ) from None
-    except FileNotFoundError:
-        return False
-
-
-def _empty(directory: int) -> None:
-    for name in os.listdir(directory):
-        try:
-            os.unlink(name, dir_fd=directory)
-        except IsADirectoryError:
-            shutil.rmtree(name, dir_fd=directory)
-
-
-def _write_file(directory: int, name: str, content: Buffer, account: Account) -> None:
-    _remove(name, directory)
-    descriptor = os.open(name, _NEW_FILE, 0o600, dir_fd=directory)
-    try:
-        view = memoryview(content)
-        while view:
-            view = view[os.write(descriptor, view) :]
-        os.fchown(descriptor, account.uid, account.gid)
-    finally:
-        os.close(descriptor)
-
-
-def _remove(name: str, directory: int) -> None:
-    with suppress(FileNotFoundError):
-        os.unlink(name, dir_fd=directory)
-
-
-def _unwritable(spool: Path, error: OSError) -> StorageError:
-    kind = NoSpaceError if error.errno in {errno.ENOSPC, errno.EDQUOT} else StorageError
-    return kind(f"cannot write into {spool}: {(error.strerror or 'unknown error').lower()}")
+            remove_file(temporary, directory)
+            raise unwritable(self._spool, error) from error

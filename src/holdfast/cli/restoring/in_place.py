@@ -202,6 +202,7 @@ def _plan_message(prepared: PreparedInPlace) -> dict[str, object]:
         "start": list(prepared.switch.commands.start),
         "binaries": str(prepared.binaries.directory),
         "last_outage_s": prepared.last_outage_s,
+        "notes": prepared.notes,
     }
 
 
@@ -220,7 +221,7 @@ def _plan_words(prepared: PreparedInPlace) -> str:
         f"  started by: {' '.join(commands.start)}",
         f"  out of service while the server stops and starts{last}; the restore itself does not count",
     ]
-    return "\n".join(lines)
+    return "\n".join([*lines, *(f"  {note}" for note in prepared.notes)])
 
 
 def _recovery_words(prepared: PreparedInPlace) -> list[str]:

@@ -85,6 +85,18 @@ class PreparedInPlace:
         return known[-1] if known else None
 
     @property
+    def notes(self) -> list[str]:
+        """What comes back otherwise than it is now."""
+        lines = []
+        control = self.live.control
+        if control is not None and str(control.system_identifier) != self.restore.facts.system_identifier:
+            lines.append("the cluster in service is another one than that of the snapshot (see the system identifier)")
+        wal = self.live.directory / "pg_wal"
+        if wal.is_symlink():
+            lines.append(f"pg_wal is a link to {wal.readlink()}; the restored cluster has it in its data directory")
+        return lines
+
+    @property
     def became(self) -> str:
         """What comes into service, in words."""
         target = f", recovered to {self.request.target}" if self.request.target else ""

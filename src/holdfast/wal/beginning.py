@@ -9,14 +9,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from holdfast.wal.names import WalFileKind, piece_range
+from holdfast.errors import DamageError
+from holdfast.wal.names import WalFileKind, object_name
+from holdfast.wal.pieces import covering, pieces_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from holdfast.postgres.segment import Segment
     from holdfast.wal.archive import WalArchive
     from holdfast.wal.names import ArchivedFile
+    from holdfast.wal.pieces import Piece
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,31 +36,22 @@ def read_beginning(archive: WalArchive, segment: Segment, listed: Iterable[Archi
     NotFoundError when a piece is gone since the listing: then the segment is whole now.
     """
     files = [file for file in listed if file.segment_name == segment.name]
-    pieces = _in_order(file.name for file in files if file.kind is WalFileKind.PIECE)
+    pieces = covering(pieces_of(files, segment.name))
     found = [_from_pieces(archive, segment, pieces)] if pieces else []
     found += [_from_partial(archive, file.name) for file in files if file.kind is WalFileKind.PARTIAL]
     return max(found, key=lambda beginning: beginning.length_bytes, default=None)
 
 
-def _in_order(names: Iterable[str]) -> list[str]:
-    """Return the pieces that cover the segment from its first byte on, without a hole."""
-    chosen: list[str] = []
-    covered = 0
-    for name in sorted(names, key=piece_range):
-        begin, end = piece_range(name)
-        if begin <= covered < end:
-            chosen.append(name)
-            covered = end
-    return chosen
-
-
-def _from_pieces(archive: WalArchive, segment: Segment, names: list[str]) -> Beginning:
-    content, length = bytearray(segment.size_bytes), 0
-    for name in names:
-        begin, end = piece_range(name)
-        content[begin:end] = archive.get(name)
-        length = end
-    return Beginning(content, length)
+def _from_pieces(archive: WalArchive, segment: Segment, pieces: Sequence[Piece]) -> Beginning:
+    content = bytearray(segment.size_bytes)
+    for piece in pieces:
+        name = piece.name(segment.name)
+        part = archive.get(name)
+        if len(part) != piece.length or piece.end > segment.size_bytes:
+            place = object_name(archive.system_identifier, name)
+            raise DamageError(place, f"it holds {len(part)} bytes, and its name says {piece.length}")
+        content[piece.begin : piece.end] = part
+    return Beginning(content, pieces[-1].end)
 
 
 def _from_partial(archive: WalArchive, name: str) -> Beginning:

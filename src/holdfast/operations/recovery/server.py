@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 from holdfast import clock
 from holdfast.errors import NotFoundError, ServerError
 from holdfast.postgres.account import server_account
+from holdfast.postgres.lsn import MAX_LSN, Lsn
 from holdfast.postgres.segment import history_name
 from holdfast.restore.recovery.estimate import keep_replay_rate
+from holdfast.restore.recovery.guard import GuardedArchive
 from holdfast.restore.recovery.run import bring_to_target
 from holdfast.restore.target import ImmediateGoal, LsnGoal, NameGoal, TimeGoal, XidGoal
 from holdfast.services.postgres.recovery.server import RecoveringServer, SettingsTooLowError
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from holdfast.postgres.binaries import Binaries
     from holdfast.postgres.timeline import Timeline
     from holdfast.progress import Reporter
+    from holdfast.repository.repository import Repository
     from holdfast.restore.recovery.judge import Expected
     from holdfast.restore.recovery.reached import Reached
     from holdfast.restore.target import RecoveryTarget
@@ -53,6 +56,7 @@ class Replay:
     """
 
     expected: Expected
+    repository: Repository
     archive: WalArchive
     binaries: Binaries
     roles: Sequence[str]
@@ -129,10 +133,18 @@ def _supplied(replay: Replay, data_directory: Path) -> Iterator[WalSupply | None
         yield None
         return
     choice = replay.expected.choice
+    archive = GuardedArchive(replay.repository, replay.archive.system_identifier, _end_of_replay(replay.expected))
     spool = data_directory / "pg_wal" / SPOOL_NAME
     options = SupplyOptions(server_account(data_directory))
-    with WalSupply(replay.archive, choice.history, spool, choice.segment_size, options) as supply:
+    with WalSupply(archive, choice.history, spool, choice.segment_size, options) as supply:
         yield supply
+
+
+def _end_of_replay(expected: Expected) -> Lsn:
+    """Return a position before which recovery stops, whatever else the archive has."""
+    if isinstance(expected.target.goal, LsnGoal):
+        return expected.target.goal.lsn
+    return expected.position.end if expected.position is not None else Lsn(MAX_LSN)
 
 
 def _command(supply: WalSupply | None) -> str:

@@ -5,19 +5,27 @@ from __future__ import annotations
 import os
 import struct
 import subprocess
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from holdfast.postgres.account import Account
 from holdfast.postgres.segment import Segment, parse_segment_name
 from holdfast.postgres.timeline import Timeline
+from holdfast.repository.keys import Keys, new_keyring
+from holdfast.wal.restore_command import STOP_EXIT
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+
+    from holdfast.wal.archive import WalArchive
 
 SIZE = 1 << 20
 SYSTEM = "7123456789012345678"
 PAGE = 8192
+KEYS = Keys("00" * 16, new_keyring())
+STOP, NOT_THERE, DONE = STOP_EXIT, 1, 0
 OWN_ACCOUNT = Account(os.geteuid(), os.getegid())
 _LONG = struct.Struct("<HHIQI4xQII")
 _SHORT = struct.Struct("<HHIQI4x")
@@ -82,3 +90,18 @@ class Recovering:
             child.communicate()
             raise
         return Asked(child.returncode, stderr)
+
+
+def push(archive: WalArchive, *numbers: int, timeline: int = 1) -> None:
+    """Archive whole segments; ``fill`` is their number."""
+    for number in numbers:
+        name = segment_name(number, timeline)
+        archive.push(name, make_segment(name, fill=number % 256))
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    """Wait for something to become true."""
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.005)

@@ -1,100 +1,25 @@
-"""What a server is answered, through a real shell: the file, that it is not there, or that recovery must stop."""
+"""What a server is handed over, through a real shell: whole segments, fetched ahead, and the beginning of the last."""
 
 from __future__ import annotations
 
-import resource
 import threading
 import time
-from typing import TYPE_CHECKING
 
 import pytest
-from tests.unit.wal.recovering import OWN_ACCOUNT, SIZE, SYSTEM, Recovering, make_segment, segment_name
+from tests.unit.wal.recovering import (
+    DONE,
+    NOT_THERE,
+    SIZE,
+    make_segment,
+    push,
+    segment_name,
+    wait_until,
+)
 
-from holdfast.errors import BusyError, DamageError, KeyRefusedError, StorageError, TargetNotReachableError
 from holdfast.postgres.timeline import Timeline, parse_history
-from holdfast.repository.keys import Keys, new_keyring
-from holdfast.storage.memory import MemoryStorage
-from holdfast.wal.archive import WalArchive
-from holdfast.wal.names import object_name, piece_name
+from holdfast.wal.names import piece_name
 from holdfast.wal.prefetch import PrefetchLimits
-from holdfast.wal.restore_command import SPOOL_NAME, STOP_EXIT
-from holdfast.wal.supply import SupplyOptions, WalSupply
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-KEYS = Keys("00" * 16, new_keyring())
-STOP, NOT_THERE, DONE = STOP_EXIT, 1, 0
-DEFAULT_LIMITS = PrefetchLimits()
-
-
-class Breakable(MemoryStorage):
-    """A storage that can go away, and that can be slow with one object."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.is_away = False
-        self.asked: list[str] = []
-        self.slow: tuple[str, threading.Event] | None = None
-
-    def get(self, name, **where):
-        """Get, or fail as a storage does that cannot be reached."""
-        self._require_here(name)
-        self.asked.append(name.rpartition("/")[2])
-        if self.slow and name.endswith(self.slow[0]):
-            self.slow[1].wait(20)
-        return super().get(name, **where)
-
-    def list(self, prefix=""):
-        """List, or fail."""
-        self._require_here(prefix)
-        return super().list(prefix)
-
-    def _require_here(self, what: str) -> None:
-        if self.is_away:
-            raise StorageError(f"get {what}: the disk is gone", hint="mount it")
-
-
-@pytest.fixture
-def storage() -> Breakable:
-    return Breakable()
-
-
-@pytest.fixture
-def archive(storage: Breakable) -> WalArchive:
-    return WalArchive(storage, KEYS, SYSTEM, threads=1)
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Recovering:
-    server = Recovering(tmp_path / "data it's 100%")
-    server.pg_wal.mkdir(parents=True)
-    return server
-
-
-@pytest.fixture
-def supplied(archive: WalArchive, server: Recovering) -> Callable[..., WalSupply]:
-    """Make a supply: ``with supplied(history=...) as supply``."""
-
-    def make(history=None, limits=DEFAULT_LIMITS, source=archive) -> WalSupply:
-        options = SupplyOptions(OWN_ACCOUNT, limits)
-        return WalSupply(source, history, server.pg_wal / SPOOL_NAME, SIZE, options)
-
-    return make
-
-
-def push(archive: WalArchive, *numbers: int, timeline: int = 1) -> None:
-    for number in numbers:
-        name = segment_name(number, timeline)
-        archive.push(name, make_segment(name, fill=number % 256))
-
-
-def wait_until(condition) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.005)
+from holdfast.wal.restore_command import SPOOL_NAME
 
 
 def test_segments_arrive_whole_and_are_fetched_ahead(archive, server, supplied, storage):
@@ -149,20 +74,6 @@ def test_what_is_on_its_way_is_not_fetched_twice(archive, server, supplied, stor
         assert server.ask(supply.restore_command, segment_name(2)).code == DONE
         assert server.restored.read_bytes() == make_segment(segment_name(2), fill=2)
     assert storage.asked.count(segment_name(2)) == 1
-
-
-def test_a_full_disk_stops_recovery(archive, server, supplied):
-    push(archive, 1, 2)
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    with supplied() as supply:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (SIZE // 2, limits[1]))
-        try:
-            answer = server.ask(supply.restore_command, segment_name(1))
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-        assert (answer.code, "cannot write into" in answer.stderr) == (STOP, True)
-        assert list((server.pg_wal / SPOOL_NAME / "ready").iterdir()) == []
-        assert server.ask(supply.restore_command, segment_name(1)).code == DONE
 
 
 def test_a_history_file_is_handed_over_and_shows_the_way(archive, server, supplied, storage):
@@ -234,130 +145,3 @@ def test_the_servers_own_segment_is_kept_when_it_has_no_less(archive, server, su
         own.write_bytes(whole[:20000].ljust(SIZE, b"\0"))
         assert server.ask(supply.restore_command, name).code == DONE
         assert server.restored.read_bytes() == whole[:30000] + bytes(SIZE - 30000)
-
-
-def test_a_missing_segment_before_others_stops_recovery(archive, server, supplied):
-    push(archive, 1, 2, 4)
-    with supplied() as supply:
-        answer = server.ask(supply.restore_command, segment_name(3))
-        assert (answer.code, segment_name(4) in answer.stderr, "gap" in answer.stderr) == (STOP, True, True)
-        assert isinstance(supply.failure, TargetNotReachableError)
-        (server.pg_wal / segment_name(3)).write_bytes(make_segment(segment_name(3)))  # from the snapshot itself
-        assert server.ask(supply.restore_command, segment_name(3)).code == NOT_THERE
-        (server.pg_wal / segment_name(3)).unlink()
-        (server.directory / "standby.signal").touch()  # it may stream it, or the archive may get it yet
-        assert server.ask(supply.restore_command, segment_name(3)).code == NOT_THERE
-
-
-def test_an_archive_that_holds_nothing_stops_recovery(server, supplied):
-    with supplied() as supply:
-        answer = server.ask(supply.restore_command, "00000002.history")
-    assert (answer.code, "holds no WAL" in answer.stderr) == (STOP, True)
-
-
-def test_a_repository_that_is_away_stops_recovery(archive, server, supplied, storage):
-    push(archive, 1, 2, 3)
-    with supplied(limits=PrefetchLimits(segments=1)) as supply:
-        assert server.ask(supply.restore_command, segment_name(1)).code == DONE
-        wait_until((server.pg_wal / SPOOL_NAME / "ready" / segment_name(2)).exists)
-        storage.is_away = True
-        assert server.ask(supply.restore_command, segment_name(2)).code == DONE
-        for name in (segment_name(3), segment_name(4), "00000002.history"):
-            answer = server.ask(supply.restore_command, name)
-            assert (answer.code, "the disk is gone" in answer.stderr) == (STOP, True)
-        assert isinstance(supply.failure, StorageError)
-        storage.is_away = False
-        assert server.ask(supply.restore_command, segment_name(3)).code == DONE
-
-
-def test_a_damaged_segment_stops_recovery(archive, server, supplied, storage):
-    push(archive, 1, 2)
-    name = object_name(SYSTEM, segment_name(2))
-    stored = bytearray(storage.get(name))
-    stored[-100] ^= 1
-    storage.delete(name)
-    storage.put(name, stored)
-    with supplied() as supply:
-        assert server.ask(supply.restore_command, segment_name(1)).code == DONE
-        answer = server.ask(supply.restore_command, segment_name(2))
-        assert (answer.code, segment_name(2) in answer.stderr) == (STOP, True)
-        assert isinstance(supply.failure, DamageError)
-    assert not server.restored.exists()
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        make_segment(segment_name(2), system="7000000000000000001"),
-        make_segment(segment_name(3)),
-        make_segment(segment_name(2))[: SIZE - 1],
-        make_segment(segment_name(2))[: SIZE // 2] + make_segment(segment_name(3))[SIZE // 2 :],
-        b"",
-    ],
-    ids=["another cluster", "another segment", "truncated", "half of another", "empty"],
-)
-def test_a_segment_that_is_not_what_its_name_says_stops_recovery(archive, server, supplied, content):
-    archive.push(segment_name(2), content)
-    with supplied() as supply:
-        assert server.ask(supply.restore_command, segment_name(2)).code == STOP
-        assert isinstance(supply.failure, DamageError)
-
-
-def test_a_writers_credential_stops_recovery(archive, storage, server, supplied):
-    push(archive, 1)
-    keyring = KEYS.keyring.for_writer()
-    with supplied(source=WalArchive(storage, Keys(KEYS.repository_id, keyring), SYSTEM)) as supply:
-        answer = server.ask(supply.restore_command, segment_name(1))
-        assert (answer.code, "only writes" in answer.stderr) == (STOP, True)
-        assert isinstance(supply.failure, KeyRefusedError)
-
-
-@pytest.mark.parametrize("name", ["../../etc/passwd", "000000010000000000000000000", "00000000.history", "a b c", ""])
-def test_odd_names_are_refused(archive, server, supplied, name):
-    push(archive, 1)
-    with supplied() as supply:
-        assert server.ask(supply.restore_command, name).code == STOP
-
-
-def test_nobody_answers_after_the_end(archive, server, supplied):
-    push(archive, 1)
-    with supplied() as supply:
-        command = supply.restore_command
-    assert server.ask(command, segment_name(1)).code == STOP
-
-
-def test_who_waits_is_let_go_at_the_end(archive, server, supplied, storage):
-    push(archive, 1)
-    released = threading.Event()
-    storage.slow = (segment_name(1), released)
-    with supplied() as supply:
-        waiting = server.start(supply.restore_command, segment_name(1))
-        wait_until(lambda: segment_name(1) in storage.asked)
-    began = time.monotonic()
-    assert waiting.wait(10) == STOP
-    assert time.monotonic() - began < 2
-    waiting.stderr.close()
-    released.set()
-    assert not server.restored.exists()
-
-
-def test_only_one_supplies_a_server(archive, supplied):
-    push(archive, 1)
-    with supplied(), pytest.raises(BusyError), supplied():
-        pass
-
-
-def test_answers_for_a_killed_asker_do_not_reach_the_next(archive, server, supplied, storage):
-    push(archive, 1, 5)
-    released = threading.Event()
-    storage.slow = (segment_name(1), released)
-    with supplied() as supply:
-        killed = server.start(supply.restore_command, segment_name(1))
-        wait_until(lambda: segment_name(1) in storage.asked)
-        killed.kill()
-        killed.wait()
-        killed.stderr.close()
-        threading.Timer(0.2, released.set).start()
-        assert server.ask(supply.restore_command, segment_name(6)).code == NOT_THERE
-        assert server.ask(supply.restore_command, segment_name(5)).code == DONE
-        assert server.restored.read_bytes() == make_segment(segment_name(5), fill=5)

@@ -10,8 +10,19 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.unit.wal.recovering import OWN_ACCOUNT, SIZE, SYSTEM, Recovering, make_segment, segment_name
-from tests.unit.wal.test_supply import DONE, KEYS, STOP, push, wait_until
+from tests.unit.wal.recovering import (
+    DONE,
+    KEYS,
+    OWN_ACCOUNT,
+    SIZE,
+    STOP,
+    SYSTEM,
+    Recovering,
+    make_segment,
+    push,
+    segment_name,
+    wait_until,
+)
 
 from holdfast.storage.memory import MemoryStorage
 from holdfast.wal.archive import WalArchive
@@ -20,14 +31,12 @@ from holdfast.wal.supply import SupplyOptions, WalSupply
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 Starter = "Callable[..., tuple[subprocess.Popen[str], str]]"
 _SUPPLIER = """
 import sys, time
 from pathlib import Path
-from tests.unit.wal.recovering import OWN_ACCOUNT, SIZE, SYSTEM, make_segment, segment_name
-from tests.unit.wal.test_supply import KEYS
+from tests.unit.wal.recovering import KEYS, OWN_ACCOUNT, SIZE, SYSTEM, make_segment, segment_name
 from holdfast.storage.memory import MemoryStorage
 from holdfast.wal.archive import WalArchive
 from holdfast.wal.supply import SupplyOptions, WalSupply
@@ -38,13 +47,6 @@ with WalSupply(archive, None, Path(sys.argv[1]), SIZE, SupplyOptions(OWN_ACCOUNT
     print(supply.restore_command, flush=True)
     time.sleep(60)
 """
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Recovering:
-    server = Recovering(tmp_path / "data")
-    server.pg_wal.mkdir(parents=True)
-    return server
 
 
 @pytest.fixture

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psycopg
-from tests.integration.backup_restore.stack import StackDirectory
+from jsonschema import Draft202012Validator
+from tests.integration.backup_restore.stack import Run, StackDirectory
 from tests.servers.installation import holdfast_directory
 from tests.servers.postgres import account, postgres_binaries
 
@@ -29,8 +31,22 @@ autovacuum = off
 """
 
 
+SCHEMAS = Path(__file__).parents[3] / "docs" / "reference" / "json"
+
+
 class InstalledStack(StackDirectory):
-    """A stack whose command line is one that the server's account can run, too: its archive_command does."""
+    """A stack whose command line is one that the server's account can run, too: its archive_command does.
+
+    Each message of a run is held against its published schema.
+    """
+
+    def run(self, *arguments: object, **environment: str) -> Run:
+        """Run the command line."""
+        run = super().run(*arguments, **environment)
+        for message in run.messages:
+            schema = json.loads((SCHEMAS / f"{message['message_type']}.json").read_text())
+            Draft202012Validator(schema, format_checker=Draft202012Validator.FORMAT_CHECKER).validate(message)
+        return run
 
     def command(self, *arguments: object) -> list[str]:
         """The command line of a child."""

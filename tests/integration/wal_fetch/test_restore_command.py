@@ -8,7 +8,9 @@ import signal
 from contextlib import suppress
 from pathlib import Path
 
+import psycopg
 import pytest
+from tests.integration.backup_restore.clusters import sql
 from tests.integration.backup_restore.stack import StackDirectory, wait_until
 from tests.integration.wal_fetch.worlds import count, recovering, require_unpromoted, run_to_its_end, wait_for_promotion
 from tests.servers.installation import holdfast_directory
@@ -119,7 +121,9 @@ def test_fault_04_the_archive_of_another_cluster_is_no_end_of_wal(world, ended):
     assert f"no WAL of the cluster with the system identifier {world.system_identifier}" in log
 
 
-@pytest.mark.parametrize("point", ["fetch.received", "fetch.written", "fetch.ready", "fetch.answering"])
+@pytest.mark.parametrize(
+    "point", ["fetch.received", pytest.param("fetch.written", marks=pytest.mark.slow), "fetch.ready", "fetch.answering"]
+)
 def test_a_killed_supplier_is_replaced(world, ended, point):
     """Each one dies at its fifth passing, the next takes over; what it laid ready was whole."""
     world.give_away()
@@ -158,8 +162,6 @@ def test_a_standby_follows_what_comes_later_and_is_promoted(world, ended):
             os.chown(path, account().uid, account().gid)
         wait_until(lambda: count_if_there(server) == world.rows)
         assert int((directory / "pg_wal" / SPOOL_NAME / "pid").read_text()) == pid
-        from tests.integration.backup_restore.clusters import sql
-
         sql(server, "SELECT pg_promote()")
         wait_until(lambda: not (directory / "pg_wal" / SPOOL_NAME).exists())
 
@@ -172,8 +174,6 @@ def wait_for_file(path: Path) -> str:
 
 def count_if_there(server) -> int:
     """Count rows on a standby that may not have the table yet."""
-    import psycopg
-
     try:
         return count(server)
     except psycopg.errors.UndefinedTable:

@@ -48,7 +48,10 @@ def branched(whole_world):
 _UNARCHIVED = "SELECT count(*) FROM pg_ls_archive_statusdir() WHERE name LIKE '%.ready'"
 
 
-@pytest.mark.parametrize(("target", "tables"), [("1", []), ("2", [2]), ("3", [3]), ("4", [2, 4]), ("latest", [2, 4])])
+@pytest.mark.parametrize(
+    ("target", "tables"),
+    [("1", []), ("2", [2]), pytest.param("3", [3], marks=pytest.mark.slow), ("4", [2, 4]), ("latest", [2, 4])],
+)
 @pytest.mark.parametrize("history_is_given", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_fault_12_recovery_follows_the_history(
     whole_world, branched, shared_directory, target, tables, history_is_given

@@ -126,7 +126,7 @@ class ReplicationConnection:
         return SlotPosition(Lsn.parse(restart), Timeline(int(timeline))) if restart else None
 
     def create_slot(self, slot: str) -> None:
-        """Make a physical slot that holds WAL from now on; ServerError when there is one of this name, or no room."""
+        """Make a physical slot that holds WAL from now on; SlotExistsError, ServerError when there is no room."""
         self._run(f"making the slot {slot}", f"CREATE_REPLICATION_SLOT {require_slot_name(slot)} PHYSICAL RESERVE_WAL")
 
     def drop_slot(self, slot: str) -> None:

@@ -30,6 +30,10 @@ class SlotMissingError(ServerError):
     """There is no replication slot of this name."""
 
 
+class SlotExistsError(ServerError):
+    """There is a slot of this name already."""
+
+
 class SlotInvalidError(ServerError):
     """The slot exists and holds no WAL: it fell too far behind, or never held any."""
 
@@ -47,6 +51,7 @@ _BY_STATE: dict[str, tuple[type[HoldfastError], str]] = {
     # undefined_file, said of a segment that "has already been removed" (src/backend/replication/walsender.c)
     "58P01": (WalRemovedError, "take a new base backup: WAL that nobody has any more cannot be recovered through"),
     "42704": (SlotMissingError, "make it: holdfast wal receive SERVICE --create-slot"),  # undefined_object
+    "42710": (SlotExistsError, "give this one another name (wal: slot:)"),  # duplicate_object
     # object_in_use, said of a slot that "is active for PID …" (src/backend/replication/slot.c)
     "55006": (SlotBusyError, "end the other receiver or standby, or give this one a slot of its own (wal: slot:)"),
     # object_not_in_prerequisite_state, said of a slot that "has been invalidated" (slot.c)

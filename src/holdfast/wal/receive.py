@@ -135,7 +135,7 @@ class Receiver:
     def _follow(self, session: _Session, segment: Segment) -> None:
         """Follow timelines from a segment on."""
         files = list(session.archive.list(segment.timeline))
-        storer = Storer(session.archive, pieces_of(files, segment.name))
+        storer = Storer(session.archive, segment, pieces_of(files, segment.name))
         try:
             storer.sweep(superseded(files))
             rhythm = Rhythm(self._options.piece_interval_s, session.is_synchronous)

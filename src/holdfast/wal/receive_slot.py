@@ -6,12 +6,13 @@ nothing. One that is missing may have been dropped by somebody, and then WAL may
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from holdfast import crashpoint
 from holdfast.crashpoint import CrashPoint
-from holdfast.postgres.replication_refusals import SlotInvalidError, SlotMissingError
+from holdfast.postgres.replication_refusals import SlotExistsError, SlotInvalidError, SlotMissingError
 
 if TYPE_CHECKING:
     from holdfast.postgres.replication import ReplicationConnection, SlotPosition
@@ -31,13 +32,18 @@ def prepared_slot(connection: ReplicationConnection, wish: SlotWish, reporter: R
 
     SlotMissingError and SlotInvalidError where it is not wished.
     """
+    if not connection.tells_slot_position:
+        if wish.is_made:
+            with suppress(SlotExistsError):
+                connection.create_slot(wish.name)
+        return None
     try:
         position = connection.slot_position(wish.name)
     except SlotMissingError:
         if not wish.is_made:
             raise
         return _made(connection, wish.name, reporter)
-    if position is not None or not connection.tells_slot_position:
+    if position is not None:
         return position
     if not wish.is_made:
         raise SlotInvalidError(

@@ -20,10 +20,11 @@ from holdfast.postgres.lsn import NO_LSN
 from holdfast.wal.pieces import Piece, covering, next_piece
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
     from concurrent.futures import Future
 
     from holdfast.postgres.lsn import Lsn
+    from holdfast.postgres.segment import Segment
     from holdfast.wal.archive import WalArchive
     from holdfast.wal.segment_buffer import SegmentBuffer
 
@@ -35,12 +36,13 @@ _ABSORB_PARTS = 16
 class Storer:
     """Stores in the background. ``stored`` may be read at any time; ``fileno`` tells of news, ``hear`` of failures.
 
-    ``known`` are the pieces of the first segment that the archive has already: they are compared, not trusted.
+    ``known`` are the pieces of the first ``segment`` that the archive has already: they are compared, not trusted.
     """
 
-    def __init__(self, archive: WalArchive, known: Iterable[Piece] = ()) -> None:
+    def __init__(self, archive: WalArchive, segment: Segment, known: Collection[Piece] = ()) -> None:
         self.stored: Lsn = NO_LSN
         self._archive = archive
+        self._segment = segment
         self._unproven = deque(covering(known))
         self._leftover = set(known)
         self._pieces: list[Piece] = []
@@ -124,7 +126,16 @@ class Storer:
                 if self._news != _CLOSED:
                     os.eventfd_write(self._news, 1)
 
+    def _enter(self, segment: Segment) -> None:
+        """Forget the pieces of another segment: one that was left for good, where its timeline ended, keeps them."""
+        if segment != self._segment:
+            self._segment = segment
+            self._unproven.clear()
+            self._leftover.clear()
+            self._pieces = []
+
     def _put_piece(self, buffer: SegmentBuffer, end: int) -> None:
+        self._enter(buffer.segment)
         self._prove(buffer, end)
         name = buffer.segment.name
         piece, absorbed = next_piece(self._pieces, end, buffer.segment.size_bytes // _ABSORB_PARTS)
@@ -146,15 +157,13 @@ class Storer:
         self._unproven.clear()
 
     def _put_segment(self, buffer: SegmentBuffer) -> None:
+        self._enter(buffer.segment)
         name = buffer.segment.name
         self._archive.push(name, buffer.part(0, buffer.segment.size_bytes))
         with self._lock:
             self._waiting_segments -= 1
         crashpoint.reach(CrashPoint.RECEIVE_SEGMENT_STORED)
         self._delete(name, {*self._pieces, *self._leftover})
-        self._unproven.clear()
-        self._leftover.clear()
-        self._pieces = []
 
     def _delete(self, segment_name: str, pieces: Iterable[Piece]) -> None:
         self.sweep(piece.name(segment_name) for piece in pieces)

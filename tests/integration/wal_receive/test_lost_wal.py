@@ -7,6 +7,7 @@ from tests.integration.backup_restore.clusters import ask, sql
 from tests.integration.backup_restore.stack import kill, wait_until
 from tests.integration.wal_receive.receiving import SLOT, require_same_wal, wait_until_stored
 from tests.integration.wal_receive.test_receive import FILL
+from tests.servers.postgres import postgres_binaries
 
 SMALL_KEEP = {
     "autovacuum": "off",
@@ -59,8 +60,8 @@ def test_an_invalidated_slot_is_told_and_made_anew_on_request(binaries, make_clu
     assert receiving.state.lost_wal == [lost]
 
 
-def test_fault_06_a_dropped_slot_with_nothing_missed_costs_nothing(make_cluster, make_receiving, binaries):
-    cluster = make_cluster(binaries, settings={"autovacuum": "off", "wal_keep_size": "1GB"})
+def test_fault_06_a_dropped_slot_with_nothing_missed_costs_nothing(make_cluster, make_receiving):
+    cluster = make_cluster(postgres_binaries(15), settings={"autovacuum": "off", "wal_keep_size": "1GB"})
     receiving = make_receiving(cluster)
     received_before(cluster, receiving)
     sql(cluster, f"SELECT pg_drop_replication_slot('{SLOT}')", FILL.format(40))
@@ -72,9 +73,9 @@ def test_fault_06_a_dropped_slot_with_nothing_missed_costs_nothing(make_cluster,
     assert min(file.name for file in receiving.archive.list()).startswith("000000010000000000000001")
 
 
-def test_an_invalidation_while_streaming(make_cluster, make_receiving, binaries):
+def test_an_invalidation_while_streaming(make_cluster, make_receiving):
     """A receiver on a machine that was suspended comes back to a server that has taken its slot away."""
-    cluster = make_cluster(binaries, settings=SMALL_KEEP)
+    cluster = make_cluster(postgres_binaries(18), settings=SMALL_KEEP)
     receiving = make_receiving(cluster)
     child = receiving.start_streaming("--create-slot")
     wait_until_stored(receiving, cluster)

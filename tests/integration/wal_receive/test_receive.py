@@ -15,6 +15,7 @@ from tests.integration.wal_receive.receiving import (
 from tests.servers.load import Ledger
 from tests.servers.postgres import postgres_binaries
 
+from holdfast.postgres.local import StopMode
 from holdfast.wal.names import WalFileKind
 
 SMALL = {"autovacuum": "off"}
@@ -75,8 +76,7 @@ def test_the_next_run_goes_on_where_a_killed_one_ended(cluster, make_receiving):
     assert not receiving.names(WalFileKind.CONFLICT)
 
 
-def test_the_server_restarts(binaries, make_cluster, make_receiving):
-    cluster = make_cluster(binaries, settings=SMALL)
+def test_the_server_restarts(cluster, make_receiving):
     receiving = make_receiving(cluster)
     child = receiving.start_streaming("--create-slot")
     sql(cluster, FILL.format(3))
@@ -95,18 +95,12 @@ def test_fault_07_the_server_crashes_in_the_middle_of_its_work(cluster, make_rec
     child = receiving.start_streaming("--create-slot")
     with Ledger(cluster.conninfo()) as ledger:
         ledger.wait_for(500)
-        cluster._end(cluster_stop_at_once(), timeout_s=10)
+        cluster.stop(StopMode.IMMEDIATE)
     cluster.start()
     wait_until(lambda: receiving.streams(child))
     until = wait_until_stored(receiving, cluster)
     assert receiving.stop(child).code == 0
     assert require_same_wal(receiving, cluster, until) >= 1
-
-
-def cluster_stop_at_once():
-    from holdfast.postgres.local import StopMode
-
-    return StopMode.IMMEDIATE
 
 
 def test_the_state_tells_what_is_stored(cluster, make_receiving):

@@ -8,7 +8,7 @@ from tests.integration.backup_restore.clusters import ask, sql
 from tests.integration.backup_restore.stack import kill, wait_until
 from tests.integration.wal_receive.receiving import SLOT
 from tests.servers.load import Ledger, compare
-from tests.servers.postgres import account
+from tests.servers.postgres import account, postgres_binaries
 
 from holdfast import clock
 from holdfast.postgres.initdb import add_settings
@@ -76,8 +76,8 @@ def test_a_committed_row_is_in_the_repository_when_commit_returns(binaries, make
     assert comparison.rows >= 300
 
 
-def test_group_commit_keeps_commits_quick(make_cluster, make_receiving, binaries):
-    cluster = make_cluster(binaries, settings=SETTINGS)
+def test_group_commit_keeps_commits_quick(make_cluster, make_receiving):
+    cluster = make_cluster(postgres_binaries(15), settings=SETTINGS)
     receiving = make_receiving(cluster, piece_interval="1h")
     receiving.start_streaming("--create-slot")
     wait_until(lambda: ask(cluster, "SELECT sync_state FROM pg_stat_replication") == "sync")

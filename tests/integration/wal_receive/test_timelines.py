@@ -38,15 +38,16 @@ def require_both_timelines(receiving, standby, until):
     assert not receiving.names(WalFileKind.CONFLICT)
 
 
-def test_a_promotion_is_followed(binaries, make_cluster, make_receiving):
-    primary = make_cluster(binaries, settings=SETTINGS)
+@pytest.mark.parametrize(("major", "fill"), [(15, 0), (17, 20), (18, 1)])
+def test_a_promotion_is_followed(make_cluster, make_receiving, major, fill):
+    primary = make_cluster(postgres_binaries(major), settings=SETTINGS)
     standby = make_standby(make_cluster, primary)
     receiving = make_receiving(standby)
     child = receiving.start_streaming("--create-slot")
     sql(primary, FILL.format(20))
     caught_up(primary, standby)
     promote(standby)
-    sql(standby, FILL.format(20))
+    sql(standby, FILL.format(fill))
     until = wait_until_stored(receiving, standby)
     run = receiving.stop(child)
     assert run.code == 0, str(run)

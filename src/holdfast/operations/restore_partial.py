@@ -22,9 +22,15 @@ from holdfast.restore.target import ImmediateGoal
 from holdfast.restore.throwaway import new_throw_away_path, throw_away_directory
 from holdfast.services.postgres.dump_program import DumpProgram, find_dump_program
 from holdfast.services.postgres.extract import write_rows
-from holdfast.services.postgres.load import load_rows, load_with_schema, require_loadable, require_schemas
+from holdfast.services.postgres.load import (
+    load_rows,
+    load_with_schema,
+    require_absent,
+    require_loadable,
+    require_schemas,
+)
 from holdfast.services.postgres.part_layout import PartLayout
-from holdfast.services.postgres.parts import choose_database, choose_tables, list_tables, parse_name
+from holdfast.services.postgres.parts import choose_database, choose_tables, list_tables, named_tables, parse_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -93,10 +99,14 @@ class _UnprovenError(Exception):
 def prepare_part(stack: Stack, request: PartRequest, reporter: Reporter) -> PreparedPart:
     """Plan it; nothing is written. Raises whatever stands in its way, as far as it can be known before."""
     _require_sense(request)
-    if request.into is not None:
-        with _open_to_load(request.into):
-            pass
-    return _prepare(stack, request, reporter, _only_the_database)
+    if request.into is None:
+        return _prepare(stack, request, reporter, _only_the_database)
+    with _open_to_load(request.into) as into:
+        prepared = _prepare(stack, request, reporter, _only_the_database)
+        if prepared.program is not None:
+            require_schemas(into, named_tables(request.tables))
+            require_absent(into, named_tables(request.tables))
+    return prepared
 
 
 def restore_part(stack: Stack, prepared: PreparedPart, reporter: Reporter) -> PartResult:

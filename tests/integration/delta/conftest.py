@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 from tests.integration.backup_restore.clusters import make_place, sql
 from tests.integration.backup_restore.stack import StackDirectory
 from tests.integration.delta.copies import content
-from tests.servers.postgres import ClusterFactory, make_shared_directory, postgres_binaries
+from tests.servers.postgres import ClusterFactory, account, make_shared_directory, postgres_binaries
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,11 +57,26 @@ def stack(source: LocalCluster, tmp_path_factory: pytest.TempPathFactory) -> Sta
     return stack
 
 
+@pytest.fixture(scope="module")
+def restored(stack: StackDirectory) -> Iterator[Path]:
+    """A directory with a restored copy and its tablespace, to be copied from."""
+    directory = make_shared_directory()
+    target = directory / "copy"
+    stack.succeed("restore", "db", "--target", target, "--tablespace", f"elsewhere={directory / 'far'}")
+    yield directory
+    shutil.rmtree(directory)
+
+
 @pytest.fixture
-def copy(stack: StackDirectory, shared_directory: Path) -> Path:
-    """A restored copy, with its tablespace beside it."""
+def copy(restored: Path, shared_directory: Path) -> Path:
+    """A restored copy of a test's own, with its tablespace beside it."""
+    subprocess.run(["cp", "-a", restored / "copy", restored / "far", shared_directory], check=True)
     target = shared_directory / "copy"
-    stack.succeed("restore", "db", "--target", target, "--tablespace", f"elsewhere={shared_directory / 'far'}")
+    (link,) = (target / "pg_tblspc").iterdir()
+    link.unlink()
+    link.symlink_to(shared_directory / "far")
+    os.lchown(link, account().uid, account().gid)
+    (target / "tablespace_map").write_text(f"{link.name} {shared_directory / 'far'}\n")
     return target
 
 

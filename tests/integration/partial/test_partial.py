@@ -83,13 +83,18 @@ def test_a_database_made_after_the_snapshot_comes_back_too(stack, loss, temporar
 def test_what_is_unknown_is_told_with_what_is_near(stack, temporary):
     file = ("--output", temporary.with_name("never.sql"))
     assert refused(stack, temporary, "--database", "shp", *file)["hint"] == "did you mean shop?"
-    error = refused(stack, temporary, "--database", "shp", "--to", "latest", *file)
-    assert "shop" in error["hint"]
     error = refused(stack, temporary, "--database", "shop", "--table", "order", *file)
     assert "sales.orders" in error["hint"]
     error = refused(stack, temporary, "--table", "orders", *file)
     assert ("as there are several" in error["message"], "shop" in error["hint"]) == (True, True)
     assert not temporary.with_name("never.sql").exists()
+
+
+@pytest.mark.slow
+def test_a_database_that_the_target_does_not_have_either_is_told(stack, temporary, shared_directory):
+    file = ("--output", shared_directory / "never.sql")
+    error = refused(stack, temporary, "--database", "shp", "--to", "latest", *file)
+    assert "shop" in error["hint"]
 
 
 def test_where_it_goes_is_asked_before_anything_is_done(stack, loss, temporary, shared_directory):

@@ -34,7 +34,7 @@ def require_loadable(into: Connection) -> None:
 
 def load_with_schema(source: Connection, into: Connection, dump: DumpProgram, tables: Sequence[Table]) -> None:
     """Make the tables and all that belongs to them, and fill them."""
-    _require_absent(into, tables)
+    require_absent(into, tables)
     before, after = dump.section("pre-data"), dump.section("post-data")
     with translated("loading"), into.transaction():
         into.execute(before)
@@ -50,7 +50,8 @@ def load_rows(source: Connection, into: Connection, tables: Sequence[Table]) -> 
         _copy_rows(source, into, tables)
 
 
-def _require_absent(into: Connection, tables: Sequence[Table]) -> None:
+def require_absent(into: Connection, tables: Sequence[Table]) -> None:
+    """Raise UsageError when one of the tables is there already."""
     for table in tables:
         if _is_there(into, _RELATION, table.quoted):
             raise UsageError(

@@ -57,6 +57,12 @@ class Table:
         return f"{self.schema}.{self.name}"
 
 
+def named_tables(asked: Sequence[str]) -> list[Table]:
+    """Return the tables that were asked for with their schema, as typed, before anybody can look them up."""
+    names = [parse_name(words) for words in asked]
+    return [Table(schema, name, 0, has_rows_of_its_own=False) for schema, name in names if schema is not None]
+
+
 def quoted(name: str) -> str:
     """Return an identifier in quotes."""
     return '"' + name.replace('"', '""') + '"'

@@ -15,6 +15,7 @@ from benchmarks.delta import measure_delta
 from benchmarks.local_files import measure_local
 from benchmarks.object_store import measure_object_store
 from benchmarks.peers import versions
+from benchmarks.swap import measure_swap
 from benchmarks.wal_fetch import measure_wal_fetch
 from benchmarks.wal_push import measure_wal_push
 from benchmarks.wal_receive import measure_wal_receive
@@ -24,6 +25,7 @@ PARTS = {
     "s3": [measure_object_store],
     "cli": [measure_command_line],
     "delta": [measure_delta],
+    "swap": [measure_swap],
     "wal": [measure_wal_push, measure_wal_receive, measure_wal_fetch],
 }
 

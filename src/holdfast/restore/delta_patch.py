@@ -5,12 +5,14 @@ Also what no chunk says: the length of every file, and zeros where the snapshot 
 
 from __future__ import annotations
 
+import mmap
 import os
 import threading
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from holdfast.repository.frames import CHUNK_LIMIT_BYTES
 from holdfast.restore.delta_read import open_copy
 from holdfast.restore.tree import finish_path, open_to_write
 from holdfast.restore.writing import OpenFiles
@@ -33,6 +35,7 @@ class Patches:
         self._plan = plan
         self._files = OpenFiles(plan.files)
         self._lock = threading.Lock()
+        self._local = threading.local()
         self.written_bytes = 0
 
     def write(self, number: int, offset: int, data: memoryview, *, is_aligned: bool) -> None:
@@ -62,16 +65,24 @@ class Patches:
             os.close(descriptor)
         finish_path(file.path, file.entry)
 
-    def _present(self, number: int, offset: int, length: int) -> bytes:
+    def _present(self, number: int, offset: int, length: int) -> memoryview:
+        """Return what the file holds there, as far as it goes, in a buffer that is this thread's own."""
+        buffer = self._buffer()
         descriptor = open_copy(self._plan.files[number].path)
         if descriptor is None:
-            return b""
+            return buffer[:0]
         try:
-            return os.pread(descriptor, length, offset)
+            return buffer[: os.preadv(descriptor, [buffer[:length]], offset)]
         except OSError:  # it cannot be read any more; whether it can be written will be seen
-            return b""
+            return buffer[:0]
         finally:
             os.close(descriptor)
+
+    def _buffer(self) -> memoryview:
+        if not hasattr(self._local, "buffer"):
+            self._local.buffer = memoryview(mmap.mmap(-1, CHUNK_LIMIT_BYTES))
+        buffer: memoryview = self._local.buffer
+        return buffer
 
 
 def gaps_of(plan: RestorePlan) -> dict[int, list[tuple[int, int]]]:
@@ -98,10 +109,10 @@ def _between(extents: np.ndarray, size: int) -> Iterator[tuple[int, int]]:
         yield at, size
 
 
-def _differing_runs(data: memoryview, present: bytes) -> list[tuple[int, int]]:
+def _differing_runs(data: memoryview, present: memoryview) -> list[tuple[int, int]]:
     """Return where ``data`` differs from what is there, in runs of blocks; all of it when most differs."""
     if len(present) < len(data) or len(data) % BLOCK_BYTES:
-        return [] if bytes(data) == present else [(0, len(data))]
+        return [] if bytes(data) == bytes(present) else [(0, len(data))]
     wanted, found = (np.frombuffer(each, dtype=np.uint64).reshape(-1, BLOCK_BYTES // 8) for each in (data, present))
     differs = (wanted != found).any(axis=1)
     if differs.mean() >= _WHOLE_FROM:

@@ -54,8 +54,8 @@ class MadeTablespace:
 def made_tablespaces(content: Content, start: Lsn) -> list[MadeTablespace]:
     """Return what a segment's records make, in order.
 
-    ``content`` is a segment, or its beginning, at ``start``. A record that goes on in the next segment is missed: one in
-    a hundred thousand with segments of 16 MiB.
+    ``content`` is a segment, or its beginning, at ``start``. A record that goes on in the next segment is missed: one
+    in a hundred thousand with segments of 16 MiB.
     """
     if len(content) < _AT_LEAST_A_SEGMENT_HEAD:
         return []

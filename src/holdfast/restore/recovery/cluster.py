@@ -32,8 +32,12 @@ class RecoveringCluster(Protocol):
         """Return what the control file says, brought up to date; only while the server rests in recovery."""
         ...
 
-    def pause(self) -> None:
-        """Have replay rest for good."""
+    def pause(self) -> ReplayState:
+        """Have replay rest where it is, and return that state."""
+        ...
+
+    def rest_here(self) -> None:
+        """Make sure that a paused server can be promoted, though it did not halt at a target."""
         ...
 
     def promote(self) -> Timeline:

@@ -37,17 +37,20 @@ def bring_to_target(
     halt, state = cluster.wait(_Progress(choice.point.start, reporter).watch, is_starved)
 
     reporter.phase("verifying what was reached")
+    if halt is Halt.NO_MORE_WAL:
+        state = cluster.pause()  # a live origin may archive more at any moment
     if halt is Halt.ENDED_ITSELF:
         timeline = choice.history.timeline_at(Lsn(max(state.lsn - 1, 0)))
         reached = Reached(state.lsn, timeline, state.last_commit, cluster.stopping_line, has_ended=True)
     else:
-        cluster.pause()
         reached = _read_reached(cluster, state)
     try:
         require_reached(expected, reached)
     except TargetNotReachableError as error:
         error.details = (*error.details, *cluster.telling_lines)
         raise
+    if halt is Halt.NO_MORE_WAL and not reached.stopped:
+        cluster.rest_here()
     return reached
 
 

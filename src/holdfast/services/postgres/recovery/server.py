@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 
 from holdfast import clock
@@ -11,6 +12,7 @@ from holdfast.errors import ServerError, ServerUnreachableError
 from holdfast.postgres.account import server_account
 from holdfast.postgres.local import LocalCluster, StopMode
 from holdfast.services.postgres.recovery import words
+from holdfast.services.postgres.recovery.settings import WHEN_CONSISTENT
 from holdfast.services.postgres.recovery.state import Halt, Observer
 
 if TYPE_CHECKING:
@@ -48,8 +50,8 @@ class RecoveringServer:
     def __init__(
         self, binaries: Binaries, data_directory: Path, settings: RecoverySettings, roles: Sequence[str]
     ) -> None:
-        self._cluster = LocalCluster(binaries, data_directory, settings=settings.for_major(binaries.major))
-        self._data_directory = data_directory
+        self._binaries, self._data_directory, self._settings = binaries, data_directory, settings
+        self._cluster = self._new_cluster(settings)
         self._roles = roles
         self._observer: Observer | None = None
 
@@ -118,9 +120,33 @@ class RecoveringServer:
         """Return what the control file says, brought up to date; only after a halt, in recovery."""
         return self._ask.write_down()
 
-    def pause(self) -> None:
-        """Have replay rest for good."""
+    def pause(self) -> ReplayState:
+        """Have replay rest where it is, also when more WAL appears; return that state."""
         self._ask.pause()
+        while not (state := self._ask.look()).is_paused and state.is_in_recovery:
+            clock.sleep(_POLL_S)
+        return state
+
+    def rest_here(self) -> None:
+        """Make sure that a paused server can be promoted, though it did not reach the target that it was given.
+
+        A target that the WAL did not reach would have the server give up at its promotion ("recovery ended before
+        configured recovery target was reached"). So it is started anew with this very place as its target, which it
+        has in its control file as the one from which on it is consistent.
+        """
+        if self._settings.stop is None:
+            return
+        reached = self._ask.look().lsn
+        for stop in (WHEN_CONSISTENT, None):  # None: where not one record remains to be replayed, nothing halts
+            halt, state = self._restart(replace(self._settings, stop=stop))
+            if state.lsn != reached:
+                raise ServerError(
+                    f"started again, the server came to {state.lsn} instead of {reached}",
+                    hint="the archive grew meanwhile: recover again",
+                )
+            if halt is Halt.AT_TARGET:
+                return
+        self.pause()
 
     def promote(self) -> Timeline:
         """End recovery, wait until the server writes, and return its new timeline."""
@@ -135,6 +161,16 @@ class RecoveringServer:
         """Let the server run on after us."""
         self._disconnect()
         self._cluster.leave_running()
+
+    def _new_cluster(self, settings: RecoverySettings) -> LocalCluster:
+        return LocalCluster(self._binaries, self._data_directory, settings=settings.for_major(self._binaries.major))
+
+    def _restart(self, settings: RecoverySettings) -> tuple[Halt, ReplayState]:
+        self.stop()
+        self._cluster.close()
+        self._cluster = self._new_cluster(settings)
+        self._cluster.launch()
+        return self.wait(lambda _: None, lambda: False)
 
     @property
     def _ask(self) -> Observer:

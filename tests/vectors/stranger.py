@@ -160,7 +160,11 @@ class Repository:
         assert blake3(data[at:]).digest() == stored_digest
         content = b""
         for stored in frames:
-            frame = self._open_frame(name, data, key_length, (at, data[at : at + stored], b"L" + digest))
+            sealed = (at, data[at : at + stored], b"L" + digest)
+            if name.endswith(".history"):
+                frame = self._open_metadata("wal history", context, sealed, data[48:80])
+            else:
+                frame = self._open_frame(name, data, key_length, sealed)
             content += frame if len(frame) == min(4 << 20, length - len(content)) else unzstd(frame)
             at += stored
         assert (len(content), blake3(content, key=self._chunk_id_key["data"]).digest()) == (length, digest)

@@ -2,8 +2,8 @@
 
 Bytes: header (16), salt (32), key commitment (32), sealed file key, sealed stamp, frames back to back. The frames hold
 the content, each as it is or as zstd, under a random key that is sealed to the epoch's public key: who writes WAL
-cannot read it back. The *stamp* is sealed under the metadata key: it lets a writer tell the same bytes from other bytes
-under the same name, and tells of a damaged object, without the private key.
+cannot read it back (history files alone are sealed under the metadata key). The *stamp* is sealed under the metadata
+key: it lets a writer tell the same bytes from other bytes under the same name, and tells of a damaged object.
 """
 
 from __future__ import annotations
@@ -21,24 +21,28 @@ from holdfast.errors import DamageError
 from holdfast.repository.crew import Crew
 from holdfast.repository.crypto import COMMITMENT_BYTES, TAG_BYTES, SealBrokenError, require_commitment, seal
 from holdfast.repository.sealed import MAGIC, SALT_BYTES, VERSION, ObjectType
+from holdfast.repository.walframes import FRAME_BYTES, compress_frame, cut
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from holdfast.repository.crypto import Cipher
     from holdfast.repository.keys import Keys
+    from holdfast.repository.walframes import PackedFrames
     from holdfast.storage.base import Buffer
 
 WAL_PREFIX = "wal"
 STAMP_READ_BYTES = 8192
 """One read of this length gets header and stamp of any WAL file up to the largest segment (1 GiB)."""
-FRAME_BYTES = 4 << 20
 _SMALL_FRAME_BYTES = 64 << 10
 _OPENED_ONE_IN = 8
 _CONTENT_LIMIT_BYTES = 1 << 30
 _HEADER = struct.Struct("<8sBBHHH")  # magic, version, type, epoch, length of the sealed key, length of the sealed stamp
 _FIXED_BYTES = _HEADER.size + SALT_BYTES + COMMITMENT_BYTES
 _STAMP_PURPOSE = "wal stamp"
+_HISTORY_PURPOSE = "wal history"
+_FOR_WRITERS = ".history"
+"""History files hold positions, no content: who archives must be able to say what can be recovered."""
 _CONTENT_KIND = "data"
 _BAD_MEMORY = "nothing was stored; this points to bad memory or a broken library"
 
@@ -84,22 +88,27 @@ def content_digest(keys: Keys, content: Buffer) -> bytes:
     return keys.chunk_id(_CONTENT_KIND, content)
 
 
-def seal_wal_file(keys: Keys, name: str, content: Buffer, options: SealOptions) -> bytearray:
-    """Return the bytes of the object ``name``.
+def seal_wal_file(
+    keys: Keys, name: str, content: Buffer, options: SealOptions, packed_before: PackedFrames | None = None
+) -> bytearray:
+    """Return the bytes of the object ``name``; ``packed_before`` is what was compressed of it already, if it fits.
 
     Before this returns, every small frame and a sample of the large ones (one in eight, by chance) was opened again and
     compared, as with packs: opening all would cost as much again as compressing them.
     """
     salt = os.urandom(SALT_BYTES)
-    epoch, sealed_key, cipher = keys.new_data_cipher(keys.context(name, salt))
+    epoch, sealed_key, cipher = _new_cipher(keys, name, salt)
     view = memoryview(content)
-    plains = [view[at : at + FRAME_BYTES] for at in range(0, len(view), FRAME_BYTES)]
+    plains = cut(content)
     packed: list[Buffer] = list(plains)
 
     def compress(number: int) -> None:
-        packed[number] = _compress(plains[number], options.level)
+        packed[number] = compress_frame(plains[number], options.level)
 
-    _for_each(len(plains), options.threads, compress)
+    if packed_before is not None and packed_before.level == options.level:
+        packed = list(packed_before.frames)
+    else:
+        _for_each(len(plains), options.threads, compress)
     lengths = tuple(len(frame) + TAG_BYTES for frame in packed)
     # Everything but the digest of the sealed frames is known now: so is the stamp's length, and where frames begin.
     draft = Stamp(content_digest(keys, view), len(view), lengths, bytes(32), options.archived, options.host)
@@ -150,7 +159,7 @@ def open_wal_file(keys: Keys, name: str, stored: Buffer, threads: int) -> bytear
     """Return the content of the object ``name``, or raise DamageError; KeyRefusedError without an owner's key."""
     head = _read_head(keys, name, stored)
     stamp = head.stamp
-    cipher = keys.data_cipher(head.epoch, head.sealed_key, keys.context(name, head.salt), name)
+    cipher = _stored_cipher(keys, name, head)
     view, content = memoryview(stored), bytearray(stamp.length_bytes)
     out = memoryview(content)
     places = _places(head.end, stamp.frames)
@@ -193,6 +202,21 @@ def _read_head(keys: Keys, name: str, stored: Buffer) -> _Head:
     return _Head(raw, epoch, salt, commitment, raw[_FIXED_BYTES:], stamp, end)
 
 
+def _new_cipher(keys: Keys, name: str, salt: bytes) -> tuple[int, bytes, Cipher]:
+    """Return (epoch, sealed key, cipher) for the frames of a new file."""
+    context = keys.context(name, salt)
+    if name.endswith(_FOR_WRITERS):
+        return 0, b"", keys.metadata_cipher(_HISTORY_PURPOSE, context)
+    return keys.new_data_cipher(context)
+
+
+def _stored_cipher(keys: Keys, name: str, head: _Head) -> Cipher:
+    context = keys.context(name, head.salt)
+    if name.endswith(_FOR_WRITERS):
+        return keys.metadata_cipher(_HISTORY_PURPOSE, context)
+    return keys.data_cipher(head.epoch, head.sealed_key, context, name)
+
+
 def _stamp_cipher(keys: Keys, name: str, salt: bytes) -> Cipher:
     return keys.metadata_cipher(_STAMP_PURPOSE, keys.context(name, salt))
 
@@ -207,13 +231,6 @@ def _places(start: int, lengths: tuple[int, ...]) -> list[tuple[int, int]]:
         places.append((start, length))
         start += length
     return places
-
-
-def _compress(plain: memoryview, level: int) -> Buffer:
-    if level == 0:
-        return plain
-    packed = zstandard.ZstdCompressor(level=level).compress(plain)
-    return packed if len(packed) < len(plain) else plain
 
 
 def _open_frame(cipher: Cipher, digest: bytes, offset: int, sealed: memoryview, length_bytes: int) -> Buffer:

@@ -76,3 +76,9 @@ def test_any_damage_is_found_with_and_without_the_private_key(seed: int, cut: bo
         open_wal_file(OWNER, NAME, stored, 1)
     with pytest.raises(DamageError):
         require_whole(WRITER, NAME, stored)
+
+
+def test_a_writer_reads_history_files() -> None:
+    name = NAME[: NAME.rindex("/")] + "/00000002.history"
+    stored = seal_wal_file(OWNER, name, b"1\t0/3000000\tfirst\n", OPTIONS)
+    assert open_wal_file(WRITER, name, stored, 1) == b"1\t0/3000000\tfirst\n"

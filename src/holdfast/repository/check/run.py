@@ -150,7 +150,8 @@ def _not_proven(examined: _Examined) -> list[str]:
             f"the content of {total - read.opened_packs} of {total} packs was not opened{chosen} (--read-data)"
         )
     if examined.wal.read < examined.wal.files:
-        lines.append(f"the bytes of {examined.wal.files - examined.wal.read} of {examined.wal.files} WAL files were not read")
+        unread = examined.wal.files - examined.wal.read
+        lines.append(f"the bytes of {unread} of {examined.wal.files} WAL files were not read")
     lines.append("that no snapshot was removed: a check knows only those that are there")
     if examined.wal.files:
         lines.append("that no WAL is missing: 'holdfast wal status' shows the windows and the gaps")

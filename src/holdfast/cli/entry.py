@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from holdfast.errors import HoldfastError
 
 _MODULES = {
-    "push": "holdfast.operations.wal.push",
+    "push": "holdfast.operations.wal.cold_push",
     "serve": "holdfast.operations.wal.serve",
 }
 """Where each command's ``run_short(service, operands, settings_file)`` is; it raises HoldfastError as operations do."""

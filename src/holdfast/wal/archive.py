@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from holdfast.repository.keys import Keys
+    from holdfast.repository.walframes import PackedFrames
     from holdfast.storage.base import Buffer, Storage
 
 DEFAULT_LEVEL = 1
@@ -64,14 +65,14 @@ class WalArchive:
         self._level, self._threads = level, threads
         self._prefix = archive_prefix(system_identifier)
 
-    def push(self, name: str, content: Buffer) -> Pushed:
-        """Store a file; it is durable, and was verified, when this returns.
+    def push(self, name: str, content: Buffer, packed: PackedFrames | None = None) -> Pushed:
+        """Store a file; it is durable, and was verified, when this returns. ``packed``: its frames, if at hand already.
 
         Raises WalConflictError when the archive has other bytes under this name, having kept these apart;
         DamageError when the stored copy of the same bytes is not whole.
         """
         try:
-            self._put(name, content)
+            self._put(name, content, packed)
         except AlreadyExistsError:
             return self._compare(name, content)
         return Pushed.NEW
@@ -116,12 +117,12 @@ class WalArchive:
     def _place(self, name: str) -> str:
         return object_name(self.system_identifier, name)
 
-    def _put(self, name: str, content: Buffer) -> None:
+    def _put(self, name: str, content: Buffer, packed: PackedFrames | None = None) -> None:
         options = SealOptions(
             self._level, self._threads, clock.now().isoformat(timespec="milliseconds"), os.uname().nodename
         )
         place = self._place(name)
-        self._storage.put(place, seal_wal_file(self._keys, place, content, options))
+        self._storage.put(place, seal_wal_file(self._keys, place, content, options, packed))
 
     def _compare(self, name: str, content: Buffer) -> Pushed:
         place = self._place(name)

@@ -11,6 +11,7 @@ from holdfast.postgres.segment import is_segment_name
 from holdfast.wal.ahead import Batch, threads_for, within
 from holdfast.wal.ownership import require_own
 from holdfast.wal.queue import Standing, StateFile, queue_of, unanswered_files
+from holdfast.wal.reading import read_wal_file
 from holdfast.wal.ready import wal_directory
 from holdfast.wal.settings import WalSettings, WhenFull
 from holdfast.wal.ship import Shipped, Shipper
@@ -18,7 +19,10 @@ from holdfast.wal.spool import Spool
 from holdfast.wal.surrender import give_up, noted_gaps, settle_gaps
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from holdfast.wal.archive import WalArchive
+    from holdfast.wal.reading import WalContent
 
 BATCH_FILES = 64
 _BATCH_S = 3.0
@@ -51,7 +55,9 @@ class PushResult:
     warnings: tuple[str, ...]
 
 
-def push(settings: WalSettings, path: str, connect: Connector) -> PushResult:
+def push(
+    settings: WalSettings, path: str, connect: Connector, read: Callable[[str, int], WalContent] = read_wal_file
+) -> PushResult:
     """Store a file durably and return; the next ones in the queue go with it where there are any.
 
     Raises what ``Shipper.ship`` does, and HoldfastError when this cluster may not be archived. With ``when_full: drop``
@@ -62,7 +68,7 @@ def push(settings: WalSettings, path: str, connect: Connector) -> PushResult:
     name = os.path.basename(path)
     try:
         archive_with = connect(settings)
-        shipper = Shipper(settings, archive_with(settings.threads), spool)
+        shipper = Shipper(settings, archive_with(settings.threads), spool, read)
         shipped = shipper.ship(path)
     except HoldfastError as error:
         return _answer_failure(settings, spool, name, error)

@@ -36,7 +36,7 @@ def test_the_form_of_a_short_call(line: str, call: ShortCall | None):
 
 def test_the_short_way_imports_nothing_heavy():
     program = (
-        "import sys; import holdfast.cli.entry, holdfast.operations.wal.push; "
+        "import sys; import holdfast.cli.entry, holdfast.operations.wal.cold_push, holdfast.operations.wal.push; "
         f"print([name for name in {HEAVY} if name in sys.modules])"
     )
     answer = subprocess.run([sys.executable, "-I", "-c", program], capture_output=True, text=True, check=True)

@@ -1,0 +1,20 @@
+"""The start of a cold ``wal push``: the file is read and compressed while the rest of Holdfast is imported."""
+
+from __future__ import annotations
+
+import sys
+
+from holdfast.errors import UsageError
+from holdfast.wal.reading import read_early
+
+
+def run_short(service: str, operands: tuple[str, ...], settings_file: str) -> None:
+    """Carry out ``wal push SERVICE PATH --settings FILE``; nothing is said but warnings."""
+    if len(operands) != 1:
+        raise UsageError("wal push takes a service and a path", hint="holdfast wal push SERVICE %p --settings FILE")
+    (path,) = operands
+    read = read_early(path)
+    from holdfast.operations.wal.push import push  # most of the modules: this is what takes time
+
+    for warning in push(service, path, settings_file, read).warnings:
+        print(f"warning: {warning}", file=sys.stderr)  # noqa: T201 - the server's log is where it is read

@@ -64,6 +64,7 @@ def test_what_is_left_of_a_cluster_is_kept(make, destroy):
     assert service.ask(both) == 2000
 
 
+@pytest.mark.slow
 def test_everything_is_gone_and_nothing_is_kept(make):
     service = spread_out(make())
     service.stop("immediate")

@@ -3,11 +3,12 @@
 import fcntl
 import os
 import pty
+import signal
 import subprocess
 from pathlib import Path
 
 import pytest
-from tests.integration.backup_restore.stack import finish
+from tests.integration.backup_restore.stack import finish, kill, wait_until
 from tests.integration.in_place.test_kills import SELDOM_WELL
 
 FORGETS_ORDER = """
@@ -100,6 +101,7 @@ def test_a_corrupt_index_keeps_the_service_running(make):
     assert "corrupt" in refused(service, 1, "--yes")
 
 
+@pytest.mark.slow
 def test_amcheck_leaves_no_extension_behind(make):
     service = filled(make(amcheck=True))
     service.stack.succeed("restore", "db", "--yes")
@@ -159,6 +161,33 @@ def test_a_server_that_does_not_start_is_put_back(make):
     assert any("will not" in detail for detail in run.error["details"])
     assert service.ask("SELECT count(*) FROM item") == 2000
     assert "postgresql.conf comes back" in run.stdout
+
+
+@pytest.mark.slow
+def test_an_interrupt_in_the_middle_puts_everything_back(make):
+    service = filled(make())
+    pg_ctl = service.place / "start"
+    user = service.data.stat().st_uid
+    run_as = f"setpriv --reuid={user} --clear-groups " if os.geteuid() == 0 else ""
+    program = f"{run_as}{service.binaries.program('pg_ctl')} -D {service.data}"
+    # what is restored takes long to start; the interrupt comes meanwhile
+    pg_ctl.write_text(
+        f"#!/bin/sh\ntest -e {service.data}/holdfast-restore.json && touch {service.place}/starting && sleep 60\n"
+        f"exec {program} -l {service.place}/log start\n"
+    )
+    pg_ctl.chmod(0o755)
+    service.stack.service["restore"] = {
+        **service.stack.service["restore"],
+        "server": {"stop": [*program.split(), "-m", "fast", "stop"], "start": [str(pg_ctl)]},
+    }
+    service.stack.write()
+    child = service.stack.start("restore", "db", "--yes")
+    wait_until(lambda: (service.place / "starting").exists(), timeout_s=60)
+    run = kill(child, signal.SIGINT)
+    assert run.code == 130, str(run)
+    assert service.ask("SELECT count(*) FROM item") == 2000
+    assert not service.checkpoints
+    assert not (service.state / "swap.json").exists()
 
 
 def test_a_stop_command_that_does_nothing_changes_nothing(make):

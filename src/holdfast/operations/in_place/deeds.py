@@ -36,6 +36,7 @@ class Deed:
         """Only remember. ``open_repository`` is called at the end; where it fails, the next deed takes this along."""
         self._state, self._entry, self._reporter, self._open = state, entry, reporter, open_repository
         self._outage_s: float | None = None
+        self._result = "done"
 
     def __enter__(self) -> Self:
         """Write down that it has begun."""
@@ -52,7 +53,7 @@ class Deed:
             reason = error.message if isinstance(error, HoldfastError) else type(error).__name__
             entry = ended(self._entry, "failed", reason=reason)
         else:
-            entry = ended(self._entry, "done", outage_s=self._outage_s)
+            entry = ended(self._entry, self._result, outage_s=self._outage_s)
         append(self._state, entry)
         self._carry()
 
@@ -65,8 +66,8 @@ class Deed:
         self._outage_s = seconds
 
     def put_back(self) -> None:
-        """Say that the deed was turned back on purpose."""
-        self._entry = msgspec.structs.replace(self._entry, became=f"{self._entry.was} (put back)")
+        """Say that the deed is turned back, and not done."""
+        self._result = "put back"
 
     def _carry(self) -> None:
         """Store every deed that has its end and is not in the repository yet; a warning where that fails."""

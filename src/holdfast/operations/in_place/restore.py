@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,95 +12,29 @@ import msgspec
 from holdfast import clock, crashpoint
 from holdfast.config.choose import choose_service
 from holdfast.crashpoint import CrashPoint
-from holdfast.errors import HoldfastError, UsageError
-from holdfast.model import new_object_id
+from holdfast.errors import HoldfastError
 from holdfast.operations.in_place import parts, place
-from holdfast.operations.in_place.catch_up import let_archive_catch_up
 from holdfast.operations.in_place.deeds import Deed
-from holdfast.operations.restore import RestoreRequest, prepare_restore
+from holdfast.operations.in_place.plan import require_finished
 from holdfast.operations.restore import restore as restore_files
-from holdfast.operations.wiring import connection_string, open_stack_repository
+from holdfast.operations.wiring import connection_string
 from holdfast.restore import staging
 from holdfast.restore.checkpoint import read_checkpoints
 from holdfast.restore.exchange import plan_exchange
-from holdfast.restore.journal import new_entry, read_journal
-from holdfast.restore.swap import SwapIntent, swap, unfinished_swap
+from holdfast.restore.journal import new_entry
+from holdfast.restore.swap import SwapIntent, swap
 from holdfast.services.postgres.live import identity, look_at
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
-    from holdfast.config.models import Stack
-    from holdfast.operations.recovering import PreparedRecovery
-    from holdfast.operations.restore import PreparedRestore
-    from holdfast.postgres.binaries import Binaries
+    from holdfast.operations.in_place.plan import PreparedInPlace
     from holdfast.progress import Reporter
     from holdfast.restore.exchange import Parked
     from holdfast.restore.recovery.reached import Reached
-    from holdfast.restore.state import StateDirectory
-    from holdfast.restore.target import RecoveryTarget
-    from holdfast.services.postgres.activation import PostgresSwitch
     from holdfast.services.postgres.health import PrivateServer
-    from holdfast.services.postgres.live import LiveCluster
 
 ACTION = "restore in place"
-
-
-@dataclass(frozen=True)
-class InPlaceRequest:
-    """What a user asks for; ``tablespaces`` maps names to directories, ``target`` is None for the snapshot's end."""
-
-    service: str
-    snapshot: str = "latest"
-    repository: str | None = None
-    tablespaces: Mapping[str, Path] = field(default_factory=dict)
-    target: RecoveryTarget | None = None
-
-
-@dataclass(frozen=True)
-class PreparedInPlace:
-    """A restore in place that is planned and possible.
-
-    ``staging`` is where the data directory is staged, ``homes`` are where its tablespaces belong, by number, and
-    ``parked`` is where what is in service goes (None: there is nothing).
-    """
-
-    id: str
-    stack: Stack
-    request: InPlaceRequest
-    live: LiveCluster
-    state: StateDirectory
-    switch: PostgresSwitch
-    restore: PreparedRestore
-    recovery: PreparedRecovery | None
-    binaries: Binaries
-    staging: Path
-    homes: Mapping[int, Path]
-    parked: Parked | None
-
-    @property
-    def last_outage_s(self) -> float | None:
-        """How long the last swap of this service kept it out of service."""
-        known = [each.outage_s for each in read_journal(self.state) if each.outage_s is not None]
-        return known[-1] if known else None
-
-    @property
-    def notes(self) -> list[str]:
-        """What comes back otherwise than it is now."""
-        lines = []
-        control = self.live.control
-        if control is not None and str(control.system_identifier) != self.restore.facts.system_identifier:
-            lines.append("the cluster in service is another one than that of the snapshot (see the system identifier)")
-        wal = self.live.directory / "pg_wal"
-        if wal.is_symlink():
-            lines.append(f"pg_wal is a link to {wal.readlink()}; the restored cluster has it in its data directory")
-        return lines
-
-    @property
-    def became(self) -> str:
-        """What comes into service, in words."""
-        target = f", recovered to {self.request.target}" if self.request.target else ""
-        return f"snapshot {self.restore.plan.snapshot.short_id}{target}"
 
 
 @dataclass(frozen=True)
@@ -111,48 +45,6 @@ class InPlaceDone:
     reached: Reached | None
     description: str
     archives_again: bool
-
-
-def prepare_in_place(stack: Stack, request: InPlaceRequest, reporter: Reporter) -> PreparedInPlace:
-    """Plan a restore in place, having refused what stands in its way; nothing is written."""
-    state, config = place.service_state(stack, request.service), choose_service(stack, request.service)
-    _require_finished(state)
-    live = look_at(place.known_directory(stack, request.service) or _directory_in_snapshot(stack, request))
-    place.require_primary(live)
-    place.require_local(stack, request.service, live)
-    staging.require_exchangeable(live.directory, config.restore.staging)
-
-    restore_id = new_object_id()
-    directory = staging.staging_name(live.directory, restore_id, config.restore.staging)
-    wanted = RestoreRequest(
-        request.service,
-        directory,
-        request.snapshot,
-        request.repository,
-        request.tablespaces,
-        tablespace_part=staging.staging_part(restore_id),
-    )
-    prepared, recovery = _plan(stack, wanted, request.target, reporter)
-    homes = parts.tablespace_homes(prepared.facts, request.tablespaces)
-    _require_runnable(live, prepared)
-    parts.require_own_homes(live, homes)
-    if request.target is not None:
-        parts.require_tablespaces_of(live, homes)
-    assert prepared.binaries is not None
-    return PreparedInPlace(
-        id=restore_id,
-        stack=stack,
-        request=request,
-        live=live,
-        state=state,
-        switch=place.make_switch(stack, request.service, live.directory, prepared.facts.major),
-        restore=prepared,
-        recovery=recovery,
-        binaries=prepared.binaries,
-        staging=directory,
-        homes=homes,
-        parked=parts.outgoing_parts(live, homes.values(), restore_id, prepared.facts.major),
-    )
 
 
 def restore_in_place(prepared: PreparedInPlace, reporter: Reporter) -> InPlaceDone:
@@ -166,7 +58,7 @@ def restore_in_place(prepared: PreparedInPlace, reporter: Reporter) -> InPlaceDo
         checkpoint=prepared.id if prepared.parked else "",
     )
     with prepared.state.locked():
-        _require_finished(prepared.state)
+        require_finished(prepared.state)
         with Deed(prepared.state, entry, reporter, lambda: prepared.restore.repository) as deed:
             staged, reached, archives_again = _stage(prepared, reporter)
             intent = _intend(prepared, staged)
@@ -177,61 +69,6 @@ def restore_in_place(prepared: PreparedInPlace, reporter: Reporter) -> InPlaceDo
             deed.outage(outcome.outage_s)
             staging.forget_staging(prepared.state)
     return InPlaceDone(outcome.outage_s, reached, describe_directory(prepared.live.directory), archives_again)
-
-
-def _require_finished(state: StateDirectory) -> None:
-    if unfinished_swap(state) is not None:
-        raise HoldfastError(
-            "an earlier swap of this service was cut off",
-            hint="'holdfast restore SERVICE' finishes it, 'holdfast restore SERVICE --undo' turns it back",
-        )
-
-
-def _directory_in_snapshot(stack: Stack, request: InPlaceRequest) -> Path:
-    """Return where the data directory was when it was backed up: nothing else tells it any more."""
-    repository = open_stack_repository(stack, request.repository, request.service)
-    snapshot = repository.survey_snapshots().of(stack.stack, request.service).choose_restorable(request.snapshot)
-    return Path(str(snapshot.facts["data_directory"]))
-
-
-def _plan(
-    stack: Stack, wanted: RestoreRequest, target: RecoveryTarget | None, reporter: Reporter
-) -> tuple[PreparedRestore, PreparedRecovery | None]:
-    """Plan the restore, and the recovery where there is an archive: it knows which timelines there have been."""
-    from holdfast.operations.recovering import RecoveryRequest, prepare_recovery
-    from holdfast.restore.target import ImmediateGoal, RecoveryTarget
-
-    if target is None:
-        prepared = prepare_restore(stack, wanted)
-        if not _has_archive(prepared):
-            return prepared, None
-        wanted, target = replace(wanted, snapshot=prepared.plan.snapshot.id), RecoveryTarget(ImmediateGoal())
-    else:
-        let_archive_catch_up(stack, wanted.service, reporter)
-    recovery = prepare_recovery(stack, RecoveryRequest(wanted, target), reporter)
-    return recovery.restore, recovery
-
-
-def _has_archive(prepared: PreparedRestore) -> bool:
-    from holdfast.wal.archive import WalArchive
-
-    repository = prepared.repository
-    archive = WalArchive(repository.storage, repository.keys, prepared.facts.system_identifier)
-    return next(archive.list(), None) is not None
-
-
-def _require_runnable(live: LiveCluster, prepared: PreparedRestore) -> None:
-    major = prepared.facts.major
-    if prepared.binaries is None:
-        raise UsageError(
-            f"the snapshot needs PostgreSQL {major}, which was not found on this machine",
-            hint="install it, or say where it is: binaries: DIR of this service",
-        )
-    if live.control is not None and live.control.major != major:
-        raise UsageError(
-            f"the snapshot is of PostgreSQL {major}, and {live.control.major} is in service",
-            hint="choose a later snapshot, or restore to a new directory: --target DIR",
-        )
 
 
 def _stage(prepared: PreparedInPlace, reporter: Reporter) -> tuple[Parked, Reached | None, bool]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from holdfast.errors import HoldfastError
 from holdfast.operations.in_place import place
 from holdfast.operations.in_place.deeds import Deed, repository_of
 from holdfast.restore import staging
@@ -44,17 +45,26 @@ def finish(unfinished: UnfinishedSwap, reporter: Reporter) -> None:
         turn_back(unfinished, reporter)
         return
     state, intent = unfinished.state, unfinished.intent
-    with state.locked(), _deed(unfinished, reporter):
-        swap(state, intent, _switch(unfinished), reporter)
-        _forget_staging(state, intent)
+    with state.locked():
+        _require_unchanged(unfinished)
+        with _deed(unfinished, reporter):
+            swap(state, intent, _switch(unfinished), reporter)
+            _forget_staging(state, intent)
 
 
 def turn_back(unfinished: UnfinishedSwap, reporter: Reporter) -> None:
     """Put back what was in service before the swap."""
     state, intent = unfinished.state, unfinished.intent
-    with state.locked(), _deed(unfinished, reporter) as deed:
-        deed.put_back()
-        put_back(state, intent, _switch(unfinished), reporter)
+    with state.locked():
+        _require_unchanged(unfinished)
+        with _deed(unfinished, reporter) as deed:
+            deed.put_back()
+            put_back(state, intent, _switch(unfinished), reporter)
+
+
+def _require_unchanged(unfinished: UnfinishedSwap) -> None:
+    if unfinished_swap(unfinished.state) != unfinished.intent:
+        raise HoldfastError("another run went on with the swap meanwhile", hint="run the same command again")
 
 
 def _switch(unfinished: UnfinishedSwap) -> PostgresSwitch:

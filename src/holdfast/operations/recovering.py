@@ -264,6 +264,7 @@ def _choose(archive: WalArchive, coverage: Coverage, target: RecoveryTarget, rep
     from holdfast.restore.recovery.judge import Expected
     from holdfast.restore.select import choose, target_timelines
 
+    reporter.phase("looking for the target in the WAL")
     timelines = target_timelines(coverage, target, coverage.points)
     located = Locator(archive, coverage, reporter).locate(target, timelines)
     choice = choose(coverage, located.target, located.position, coverage.points)

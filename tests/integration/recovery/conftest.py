@@ -15,6 +15,7 @@ from tests.servers.postgres import ClusterFactory, make_shared_directory, postgr
 from holdfast.config.load import load_stack
 from holdfast.operations.recovering import PreparedRecovery, RecoveryRequest, prepare_recovery, restore_files
 from holdfast.operations.restore import RestoreRequest
+from holdfast.postgres.local import StopMode
 from holdfast.progress import Silence
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ def past(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Past]:
         live_through(world, stack)
         with stack.cache_of_children():
             yield Past(world, stack, factory.directory, world.push(stack))
+        world.server.stop(StopMode.IMMEDIATE)  # in order it would take long: there is WAL left to be archived
     finally:
         factory.close()
         shutil.rmtree(factory.directory)

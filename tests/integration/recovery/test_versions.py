@@ -38,7 +38,7 @@ def insert_one(server):
     return xid, ask(server, "SELECT pg_current_wal_insert_lsn()::text")
 
 
-@pytest.mark.parametrize("major", [17, 18])
+@pytest.mark.parametrize("major", [pytest.param(17, marks=pytest.mark.slow), 18])
 def test_every_kind_of_target_on_other_versions(make_world, shared_directory, major):
     world, stack = make_world(major)
     stack.backup()

@@ -14,7 +14,7 @@ from holdfast import clock, crashpoint
 from holdfast.crashpoint import CrashPoint
 from holdfast.errors import BusyError, HoldfastError, ServerUnreachableError, StorageError, VerificationError
 from holdfast.postgres.replication import ReplicationConnection
-from holdfast.postgres.replication_refusals import WalRemovedError
+from holdfast.postgres.replication_refusals import SlotInvalidError, SlotMissingError, WalRemovedError
 from holdfast.postgres.segment import Segment, segment_at
 from holdfast.postgres.timeline import first_history, parse_history
 from holdfast.wal.follow import Follower, FollowTools
@@ -84,6 +84,11 @@ class Receiver:
                     self._state.fail(error.message)
                     raise
                 self._wait_after(error)
+            except (SlotInvalidError, SlotMissingError) as error:  # taken away a moment after it was looked at
+                if not self._options.slot.is_made:
+                    self._state.fail(error.message)
+                    raise
+                self._wait_after(error)
             except HoldfastError as error:
                 self._state.fail(error.message)
                 raise
@@ -115,7 +120,12 @@ class Receiver:
                 if (files := survey_timeline(archive.list(entry.timeline), size)) is not None
             }
             origin = Origin(system, size, history, slot, surveyed)
-            self._begin(_Session(connection, archive, origin, is_synchronous))
+            try:
+                self._begin(_Session(connection, archive, origin, is_synchronous))
+            except SlotInvalidError:
+                if options.slot.is_made:
+                    connection.drop_slot(options.slot.name)
+                raise
 
     def _begin(self, session: _Session) -> None:
         """Follow from the first choice of a start, or from a later one when the server no longer has that WAL."""

@@ -52,7 +52,6 @@ def test_the_repository_goes_away_and_comes_back(cluster, receiving):
     assert any("trying again" in message.get("text", "") for message in run.messages)
 
 
-@pytest.mark.slow
 def test_the_server_can_stop_while_the_repository_is_away(cluster, receiving):
     receiving.start_streaming("--create-slot")
     sql(cluster, FILL.format(5))

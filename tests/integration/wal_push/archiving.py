@@ -194,6 +194,11 @@ class Archiving:
         """What the resident process said."""
         return (self.directory / "serve.log").read_text().splitlines()
 
+    def resident(self) -> str:
+        """What the resident process says of itself; empty where there is none."""
+        path = self.spool / "serve.pid"
+        return path.read_text() if path.exists() else ""
+
     def is_acknowledged(self, name: str) -> bool:
         """Whether the spool holds an acknowledgement for the file as it is in pg_wal."""
         path = self.spool / "ack" / self.settings.repository_id / name

@@ -78,7 +78,7 @@ def test_serve_killed_at_random_under_load(make_archiving):
     for _ in range(12):
         with shop.serving() as process:
             names += shop.write(3)
-            wait_until(lambda: (shop.spool / "serve.pid").read_text() != "")
+            wait_until(lambda: shop.resident() != "")
             signal.sigtimedwait([], dice.random() * 0.4)
             process.kill()
             process.wait()

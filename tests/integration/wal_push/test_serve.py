@@ -56,7 +56,7 @@ def test_the_server_archives_through_it(kept):
 def test_when_it_was_killed_the_script_pushes_by_itself(idle_archiving):
     shop = idle_archiving
     with shop.serving() as process:
-        wait_until(lambda: (shop.spool / "serve.pid").read_text().endswith("shipping\n"))
+        wait_until(lambda: shop.resident().endswith("shipping\n"))
         process.kill()
         process.wait()
         (name,) = shop.write(1)
@@ -69,7 +69,7 @@ def test_when_it_was_killed_the_script_pushes_by_itself(idle_archiving):
 def test_a_number_that_another_process_has_now_is_not_waited_for(idle_archiving):
     shop = idle_archiving
     with shop.serving():
-        wait_until(lambda: (shop.spool / "serve.pid").read_text().endswith("shipping\n"))
+        wait_until(lambda: shop.resident().endswith("shipping\n"))
     other = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     try:
         (shop.spool / "serve.pid").write_text(f"{other.pid} 1 shipping\n")
@@ -87,7 +87,7 @@ def test_a_number_that_another_process_has_now_is_not_waited_for(idle_archiving)
 def test_one_that_hangs_is_waited_for_once_and_for_a_while(idle_archiving):
     shop = idle_archiving
     with shop.serving() as process:
-        wait_until(lambda: (shop.spool / "serve.pid").read_text().endswith("shipping\n"))
+        wait_until(lambda: shop.resident().endswith("shipping\n"))
         process.send_signal(signal.SIGSTOP)
         try:
             first, second = shop.write(2)
@@ -137,7 +137,7 @@ def test_it_outlives_the_repository_and_says_each_change_once(idle_archiving):
             names = shop.write(2)
             wait_until(lambda: any("cannot ship" in line for line in shop.serve_log()))
             clock.sleep(2)  # several attempts
-            assert (shop.spool / "serve.pid").read_text().endswith("failing\n")
+            assert shop.resident().endswith("failing\n")
         finally:
             os.rename(away, shop.repository)
         wait_until(lambda: all(shop.is_acknowledged(each) for each in names))
@@ -159,7 +159,7 @@ def test_it_outlives_the_server(kept):
 def test_a_second_one_is_refused(idle_archiving):
     shop = idle_archiving
     with shop.serving():
-        wait_until(lambda: (shop.spool / "wake").exists() and (shop.spool / "serve.pid").read_text() != "")
+        wait_until(lambda: (shop.spool / "wake").exists() and shop.resident() != "")
         answer = shop.run("wal", "serve", "db", "--settings", str(shop.spool / "settings"))
         assert answer.returncode == ExitCode.BUSY
         assert "HINT" in answer.stderr
@@ -174,7 +174,7 @@ def test_a_refused_file_does_not_hold_up_the_others(idle_archiving):
     with shop.serving():
         wait_until(lambda: shop.is_acknowledged(good))
         assert not shop.is_acknowledged(bad)
-        assert (shop.spool / "serve.pid").read_text().endswith("failing\n")
+        assert shop.resident().endswith("failing\n")
         assert bad not in shop.archived()
     path.write_bytes(whole)
     os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))

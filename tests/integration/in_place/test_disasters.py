@@ -153,3 +153,32 @@ def test_other_versions(make, major):
     assert (service.ask("SELECT count(*) FROM item"), service.timeline) == (1000, 2)
     service.stack.succeed("restore", "db", "--undo", "--yes")
     assert service.timeline == 1
+
+
+@pytest.mark.slow
+def test_configuration_that_lies_elsewhere_stays_as_it_is(make):
+    service = make()
+    service.stop()
+    etc = service.place / "etc"
+    etc.mkdir()
+    for name in ("postgresql.conf", "pg_hba.conf", "pg_ident.conf"):
+        (service.data / name).rename(etc / name)
+    with (etc / "postgresql.conf").open("a") as file:
+        file.write(
+            f"data_directory = '{service.data}'\nhba_file = '{etc}/pg_hba.conf'\nident_file = '{etc}/pg_ident.conf'\n"
+        )
+    options = f"-c config_file={etc}/postgresql.conf"
+    service.pg_ctl("-l", str(service.place / "log"), "-o", options, "start")
+    server = {"pg_ctl": {"log": str(service.place / "log"), "options": options}}
+    service.stack.service["restore"] = {**service.stack.service["restore"], "server": server}
+    service.stack.write()
+    service.sql("CREATE TABLE item AS SELECT 1 AS id")
+    service.stack.backup()
+    service.sql("DROP TABLE item")
+    with (etc / "postgresql.conf").open("a") as file:
+        file.write("work_mem = '5MB'\n")
+    service.stack.succeed("restore", "db", "--yes")
+    assert service.ask("SELECT id FROM item") == 1
+    assert service.ask("SHOW work_mem") == "5MB"
+    assert not list(service.data.glob("*.conf.*"))
+    assert [path.name for path in service.data.glob("*.conf")] == ["postgresql.auto.conf"]

@@ -182,7 +182,7 @@ def test_an_interrupt_in_the_middle_puts_everything_back(make):
     }
     service.stack.write()
     child = service.stack.start("restore", "db", "--yes")
-    wait_until(lambda: (service.place / "starting").exists(), timeout_s=60)
+    wait_until((service.place / "starting").exists, timeout_s=60)
     run = kill(child, signal.SIGINT)
     assert run.code == 130, str(run)
     assert service.ask("SELECT count(*) FROM item") == 2000

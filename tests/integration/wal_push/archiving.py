@@ -199,6 +199,10 @@ class Archiving:
         path = self.spool / "serve.pid"
         return path.read_text() if path.exists() else ""
 
+    def wait_shipping(self, process: subprocess.Popen[str]) -> None:
+        """Wait until this very process says that it is worth waiting for."""
+        wait_until(lambda: self.resident().split()[::2] == [str(process.pid), "shipping"])
+
     def is_acknowledged(self, name: str) -> bool:
         """Whether the spool holds an acknowledgement for the file as it is in pg_wal."""
         path = self.spool / "ack" / self.settings.repository_id / name

@@ -56,7 +56,7 @@ def test_the_server_archives_through_it(kept):
 def test_when_it_was_killed_the_script_pushes_by_itself(idle_archiving):
     shop = idle_archiving
     with shop.serving() as process:
-        wait_until(lambda: shop.resident().endswith("shipping\n"))
+        shop.wait_shipping(process)
         process.kill()
         process.wait()
         (name,) = shop.write(1)
@@ -68,8 +68,8 @@ def test_when_it_was_killed_the_script_pushes_by_itself(idle_archiving):
 
 def test_a_number_that_another_process_has_now_is_not_waited_for(idle_archiving):
     shop = idle_archiving
-    with shop.serving():
-        wait_until(lambda: shop.resident().endswith("shipping\n"))
+    with shop.serving() as process:
+        shop.wait_shipping(process)
     other = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     try:
         (shop.spool / "serve.pid").write_text(f"{other.pid} 1 shipping\n")
@@ -87,7 +87,7 @@ def test_a_number_that_another_process_has_now_is_not_waited_for(idle_archiving)
 def test_one_that_hangs_is_waited_for_once_and_for_a_while(idle_archiving):
     shop = idle_archiving
     with shop.serving() as process:
-        wait_until(lambda: shop.resident().endswith("shipping\n"))
+        shop.wait_shipping(process)
         process.send_signal(signal.SIGSTOP)
         try:
             first, second = shop.write(2)
@@ -158,8 +158,8 @@ def test_it_outlives_the_server(kept):
 
 def test_a_second_one_is_refused(idle_archiving):
     shop = idle_archiving
-    with shop.serving():
-        wait_until(lambda: (shop.spool / "wake").exists() and shop.resident() != "")
+    with shop.serving() as process:
+        shop.wait_shipping(process)
         answer = shop.run("wal", "serve", "db", "--settings", str(shop.spool / "settings"))
         assert answer.returncode == ExitCode.BUSY
         assert "HINT" in answer.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -98,6 +99,7 @@ def require_exact(past: Past, case: Case, number: int) -> None:
     directory = past.restored(prepared)
     with recovered(prepared, directory, Silence()) as server:
         found = xids_of(server.conninfo())
+    shutil.rmtree(directory)
     missing, surplus = sorted(case.xids - found), sorted(found - case.xids)
     assert (missing, surplus) == ([], []), f"{case.target} on {case.target.timeline}: {server.reached}"
 

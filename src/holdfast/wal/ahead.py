@@ -23,8 +23,11 @@ _SEGMENTS_A_FILE = 2
 
 
 def threads_for(settings: WalSettings) -> int:
-    """Return how many files may be in work at once: memory stays bounded whatever the size of a segment."""
-    return max(1, min(settings.threads, _MEMORY_BYTES // (_SEGMENTS_A_FILE * settings.segment_size)))
+    """Return how many files may be in work at once: one more than compute, as one of them waits for the disk.
+
+    Memory stays bounded whatever the size of a segment.
+    """
+    return max(1, min(settings.threads + 1, _MEMORY_BYTES // (_SEGMENTS_A_FILE * settings.segment_size)))
 
 
 def within(paths: list[str], seconds: float) -> Iterator[str]:

@@ -85,7 +85,8 @@ def _first_wrong_page(view: memoryview, segment: Segment, block_size: int) -> in
     What follows a switch to the next segment is zeros up to the end (since 11, ``CopyXLogRecordToWAL`` in xlog.c).
     """
     said: Sequence[int] = view.cast("Q")[_ADDRESS_WORD :: block_size // _WORD_BYTES].tolist()
-    expected = range(int(segment.start), int(segment.stop), block_size)
+    first = int(segment.start)
+    expected = range(first, first + segment.size_bytes, block_size)  # the end of the very last one is no LSN any more
     pairs = enumerate(zip(said, expected, strict=True))
     wrong = next((page for page, (one, other) in pairs if one != other), None)
     return None if wrong is None or not any(said[wrong:]) else wrong

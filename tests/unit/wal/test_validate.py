@@ -39,7 +39,7 @@ def accepts(name: str, content: bytes, size: int = MIB) -> bool:
     return True
 
 
-@given(number=st.integers(0, 2**40), timeline=st.integers(1, 2**32 - 1), power=st.integers(20, 24))
+@given(number=st.integers(0, 2**40 - 2), timeline=st.integers(1, 2**32 - 1), power=st.integers(20, 24))
 def test_a_whole_segment_is_let_in_under_its_name_only(number: int, timeline: int, power: int):
     segment = Segment(Timeline(timeline), number, 1 << power)
     content = bytes(make_segment(segment))
@@ -47,6 +47,11 @@ def test_a_whole_segment_is_let_in_under_its_name_only(number: int, timeline: in
     assert not accepts(segment.next().name, content, 1 << power)
     assert not accepts(segment.name, content[:-1], 1 << power)
     assert not accepts(segment.name, content, 1 << (power + 1))
+
+
+def test_the_very_last_segment():
+    last = Segment(Timeline(1), 2**44 - 1, MIB)
+    assert accepts(last.name, bytes(make_segment(last)))
 
 
 SEGMENT = parse_segment_name("00000003000000010000000A", MIB)

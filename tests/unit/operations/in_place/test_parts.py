@@ -32,7 +32,7 @@ def test_a_tablespace_made_since_would_be_made_again(tmp_path):
 def test_one_that_recovery_made_is_found(tmp_path):
     make_tablespace(tmp_path / "staged", 1, tmp_path / "old" / "part")
     make_tablespace(tmp_path / "staged", 2, tmp_path / "new")
-    with pytest.raises(HoldfastError, match="recovery made a tablespace at .*new"):
+    with pytest.raises(HoldfastError, match=r"recovery made a tablespace at .*new"):
         staged_parts(tmp_path / "staged", {1: tmp_path / "old"}, "part", 15)
     parked = staged_parts(tmp_path / "staged", {1: tmp_path / "old", 2: tmp_path / "new"}, "part", 15)
     assert [outside.names for outside in parked.outsides] == [(VERSION,)]

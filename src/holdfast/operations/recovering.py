@@ -117,6 +117,10 @@ class RecoveredServer:
         """End recovery, wait until the server writes, and return its new timeline; archiving stays off."""
         return self._server.promote()
 
+    def stay_at_target(self) -> None:
+        """Have the cluster halt here again when it is started later."""
+        self._server.stay_at_target()
+
     def leave_running(self) -> None:
         """Let the server run on, paused, after this process."""
         self._server.leave_running()
@@ -199,7 +203,7 @@ def recovered(prepared: PreparedRecovery, data_directory: Path, reporter: Report
 def recover(prepared: PreparedRecovery, data_directory: Path, reporter: Reporter) -> Recovered:
     """Recover the files in ``data_directory`` and end as the target's action says; return how it ended.
 
-    PROMOTE: promoted and stopped in order; starts plainly. SHUTDOWN: stopped, still in recovery. PAUSE: left running.
+    PROMOTE: promoted and stopped in order; starts plainly. SHUTDOWN: stopped; halts there again. PAUSE: left running.
     ServerError when it was to rest there and the server had ended recovery by itself (FAULTS 15).
     """
     with recovered(prepared, data_directory, reporter) as server:
@@ -213,6 +217,7 @@ def recover(prepared: PreparedRecovery, data_directory: Path, reporter: Reporter
                 server.leave_running()
                 return Recovered(server.reached, conninfo=conninfo)
             case TargetAction.SHUTDOWN:
+                server.stay_at_target()
                 return Recovered(server.reached)
 
 

@@ -6,6 +6,7 @@ import subprocess
 import psycopg
 import pytest
 from tests.integration.backup_restore.clusters import ask, require_sound
+from tests.integration.backup_restore.stack import wait_until
 from tests.integration.recovery.world import xids_of
 from tests.servers.postgres import account
 
@@ -89,6 +90,11 @@ def test_shut_down_it_is_still_in_recovery(past, target):
     assert control.state is ClusterState.SHUT_DOWN_IN_RECOVERY
     assert control.min_recovery_point > past.world.truth(4).points["on-4"]
     assert control.min_recovery_timeline == 4
+    with started(past, target) as cluster:
+        wait_until(lambda: ask(cluster, "SELECT pg_get_wal_replay_pause_state()") == "paused")
+        assert xids_of(cluster.conninfo()) == committed_before(past, 4, past.world.truth(4).points["on-4"])
+        assert ask(cluster, "SELECT pg_promote()") is True
+        assert ask(cluster, "SELECT left(pg_walfile_name(pg_current_wal_lsn()), 8)") == "00000005"
 
 
 def test_latest_is_all_that_was_archived_on_each_timeline(past, target):

@@ -160,7 +160,10 @@ def _next_words(prepared: PreparedRecovery, recovered: Recovered) -> str:
             f"it runs, paused and read-only: psql '{recovered.conninfo}'\n"
             f"to go on from here: SELECT pg_promote(); to stop it: {program} -D {target} stop"
         )
-    return f"it is stopped, still in recovery: {target} holds standby.signal; remove it only to promote elsewhere"
+    return (
+        "it is stopped, still in recovery; started again it halts there again, read-only; SELECT pg_promote() goes on\n"
+        f"start it as the owner of the directory: {program} -D {target} start"
+    )
 
 
 def _exact(when: datetime) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Self
 from holdfast import clock
 from holdfast.errors import ServerError, ServerUnreachableError
 from holdfast.postgres.account import server_account
+from holdfast.postgres.initdb import add_settings
 from holdfast.postgres.local import LocalCluster, StopMode
 from holdfast.services.postgres.recovery import words
 from holdfast.services.postgres.recovery.settings import WHEN_CONSISTENT
@@ -27,6 +28,11 @@ if TYPE_CHECKING:
 
 _SIGNAL = "standby.signal"
 _OTHER_SIGNAL = "recovery.signal"
+_AUTO_CONF = "postgresql.auto.conf"
+_STAYING = """
+# Added by holdfast when this cluster was recovered to a target and shut down there: it halts there again when it is
+# started, and SELECT pg_promote() ends recovery. Then these lines are of no use any more.
+"""
 _POLL_S = 0.1
 _STOP_TIMEOUT_S = 600
 _PROMOTE_TIMEOUT_S = 600
@@ -145,6 +151,7 @@ class RecoveringServer:
                     hint="the archive grew meanwhile: recover again",
                 )
             if halt is Halt.AT_TARGET:
+                self._settings = replace(self._settings, stop=stop)
                 return
         self.pause()
 
@@ -156,6 +163,13 @@ class RecoveringServer:
         """Stop the server in order."""
         self._disconnect()
         self._cluster.stop(StopMode.FAST, timeout_s=_STOP_TIMEOUT_S)
+
+    def stay_at_target(self) -> None:
+        """Write into the cluster's configuration that it halts here again, whenever it is started in recovery."""
+        path = self._data_directory / _AUTO_CONF
+        with path.open("a", encoding="utf-8") as file:
+            file.write(_STAYING)
+        add_settings(path, self._settings.to_stay())
 
     def leave_running(self) -> None:
         """Let the server run on after us."""

@@ -106,5 +106,19 @@ class RecoverySettings:
             settings["promote_trigger_file"] = ""
         return settings
 
+    def to_stay(self) -> dict[str, str]:
+        """Return what a server needs that is started later, without us, and is to halt at the same place again."""
+        stop = self.stop or WHEN_CONSISTENT
+        return {
+            "hot_standby": "on",
+            "primary_conninfo": "",
+            "restore_command": "",
+            **{name: "" for name in _TARGETS if name != stop.setting},
+            "recovery_target_timeline": str(self.timeline),
+            "recovery_target_inclusive": "on" if stop.is_inclusive else "off",
+            "recovery_target_action": "pause",
+            stop.setting: stop.value,
+        }
+
     def _numbers(self) -> dict[str, str]:
         return {name: value for name, value in self.at_least.items() if value.isdigit()}

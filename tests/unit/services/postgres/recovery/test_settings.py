@@ -64,3 +64,11 @@ def test_each_version_gets_only_what_it_knows():
     settings = RecoverySettings(None, Timeline(1), "true", {})
     assert "promote_trigger_file" in settings.for_major(15)
     assert "promote_trigger_file" not in settings.for_major(16)
+
+
+def test_what_stays_names_one_target_last_and_halts_there():
+    settings = RecoverySettings(stop_at_xid(741, is_inclusive=False), Timeline(16), "true", {}).to_stay()
+    assert list(settings)[-1] == "recovery_target_xid"
+    assert settings["recovery_target_action"] == "pause"
+    assert settings["recovery_target_inclusive"] == "off"
+    assert RecoverySettings(None, Timeline(1), "true", {}).to_stay()["recovery_target"] == "immediate"

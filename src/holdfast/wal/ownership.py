@@ -17,6 +17,10 @@ MARKER_NAME = "holdfast-restore.json"
 _ADOPTED = "adopted"
 
 
+class NotAdoptedError(HoldfastError):
+    """The cluster was restored by Holdfast, and nobody said that it takes over the archive."""
+
+
 def data_directory_of(path: str) -> str:
     """Return the data directory that a file of ``pg_wal`` belongs to, also where ``pg_wal`` is a link elsewhere."""
     return os.path.dirname(os.path.dirname(os.path.abspath(path)))
@@ -37,7 +41,7 @@ def require_own(path: str, data_directory: str) -> None:
 
 
 def require_adopted(data_directory: str) -> None:
-    """Raise HoldfastError when a cluster was restored by Holdfast, and nobody said that it takes over the archive."""
+    """Raise NotAdoptedError when a cluster was restored, and nobody said that it takes over the archive."""
     path = os.path.join(data_directory, MARKER_NAME)
     try:
         with open(path, "rb") as file:
@@ -49,10 +53,16 @@ def require_adopted(data_directory: str) -> None:
     except (msgspec.MsgspecError, UnicodeDecodeError):
         marker = None
     if not isinstance(marker, dict) or not marker.get(_ADOPTED):
-        raise HoldfastError(
+        raise NotAdoptedError(
             f"the cluster in {data_directory} was restored from a backup, and does not write into the archive",
             hint="if it takes the place of its origin, promote it and run 'holdfast wal adopt' for its service",
         )
+
+
+def require_adopted_if_visible(data_directory: str) -> None:
+    """As ``require_adopted``, of a cluster that may lie on another machine or be closed to this account."""
+    if os.access(os.path.join(data_directory, MARKER_NAME), os.R_OK):
+        require_adopted(data_directory)
 
 
 def _is_same(one: str, other: str) -> bool:

@@ -12,12 +12,20 @@ from typing import TYPE_CHECKING
 
 from holdfast import clock, crashpoint
 from holdfast.crashpoint import CrashPoint
-from holdfast.errors import BusyError, HoldfastError, ServerUnreachableError, StorageError, VerificationError
+from holdfast.errors import (
+    BusyError,
+    HoldfastError,
+    ServerError,
+    ServerUnreachableError,
+    StorageError,
+    VerificationError,
+)
 from holdfast.postgres.replication import ReplicationConnection
 from holdfast.postgres.replication_refusals import SlotInvalidError, SlotMissingError, WalRemovedError
 from holdfast.postgres.segment import Segment, segment_at
 from holdfast.postgres.timeline import first_history, parse_history
 from holdfast.wal.follow import Follower, FollowTools
+from holdfast.wal.ownership import NotAdoptedError, require_adopted_if_visible
 from holdfast.wal.pieces import pieces_of, superseded
 from holdfast.wal.receive_slot import SlotWish, prepared_slot
 from holdfast.wal.receive_start import Origin, first_choice, last_choice, second_choice, survey_timeline
@@ -77,7 +85,7 @@ class Receiver:
         while not self._stop.is_set:
             try:
                 self._session()
-            except (ServerUnreachableError, StorageError, WalRemovedError) as error:
+            except (ServerUnreachableError, StorageError, WalRemovedError, NotAdoptedError) as error:
                 self._wait_after(error)
             except BusyError as error:
                 if not self._has_streamed and clock.monotonic() - began > _BUSY_PATIENCE_S:
@@ -109,6 +117,7 @@ class Receiver:
         with ReplicationConnection.connect(options.conninfo, options.slot.name) as connection:
             system = connection.identify()
             self._require_same_cluster(system)
+            _require_own(connection)
             is_synchronous = is_named(connection.setting("synchronous_standby_names"), options.slot.name)
             archive = self._open_archive(system.system_identifier)
             history = self._archived_history(connection, archive, system.timeline)
@@ -212,3 +221,14 @@ def is_named(synchronous_standby_names: str, application_name: str) -> bool:
     """Whether a standby of this name may be a synchronous one (manual, section 20.6.2)."""
     listed = synchronous_standby_names.rpartition("(")[2].rstrip(")").split(",")
     return any(each.strip().strip('"').lower() in {application_name.lower(), "*"} for each in listed)
+
+
+def _require_own(connection: ReplicationConnection) -> None:
+    """Raise NotAdoptedError when the server runs in a restored directory, as far as this can be seen from here."""
+    try:
+        data_directory = connection.setting("data_directory")
+    except ServerUnreachableError:
+        raise
+    except ServerError:
+        return  # only some roles may know where it is
+    require_adopted_if_visible(data_directory)

@@ -126,3 +126,15 @@ def test_a_spool_that_cannot_be_made_is_said(cluster, make_receiving, tmp_path):
     receiving.stack.write()
     code, error = refused(receiving, "--create-slot")
     assert (code, "cannot make" in error["message"], "spool" in error["hint"]) == (1, True, True)
+
+
+def test_fault_37_a_restored_cluster_is_not_received_until_it_is_adopted(cluster, make_receiving):
+    marker = cluster.data_directory / "holdfast-restore.json"
+    marker.write_text("{}")
+    receiving = make_receiving(cluster)
+    child = receiving.start("--create-slot")
+    wait_until(lambda: receiving.state is not None and "was restored" in (receiving.state.last_error or ""))
+    assert ask(cluster, "SELECT count(*) FROM pg_replication_slots") == 0
+    marker.write_text('{"adopted": "2026-11-21T12:00:00+00:00"}')
+    wait_until(lambda: receiving.streams(child))
+    receiving.stop(child)

@@ -9,10 +9,9 @@ from holdfast.crashpoint import CrashPoint
 
 INIT = [CrashPoint.INIT_SLOT_STORED]
 RESTORE = [point for point in CrashPoint if point.value.startswith("restore.")]
-ELSEWHERE = [
-    point for point in CrashPoint if point.value.startswith(("swap.", "drop.", "delta.", "push.", "serve.", "adopt."))
-]
-"""Visited in tests/integration/in_place, tests/integration/delta, tests/integration/wal_push and wal_status."""
+_ELSEWHERE = ("swap.", "drop.", "delta.", "push.", "serve.", "adopt.", "recovery.")
+ELSEWHERE = [point for point in CrashPoint if point.value.startswith(_ELSEWHERE)]
+"""Visited in tests/integration: in_place, delta, wal_push, wal_status and recovery."""
 BACKUP = [point for point in CrashPoint if point not in {*INIT, *RESTORE, *ELSEWHERE}]
 NOTHING_STORED = {
     CrashPoint.SESSION_OPENED,

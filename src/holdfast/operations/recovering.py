@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from holdfast import clock
+from holdfast import clock, crashpoint
+from holdfast.crashpoint import CrashPoint
 from holdfast.errors import ServerError, UsageError
 from holdfast.operations.restore import prepare_restore_of, require_absolute, restore
 from holdfast.operations.wiring import open_stack_repository
@@ -115,7 +116,9 @@ class RecoveredServer:
 
     def promote(self) -> Timeline:
         """End recovery, wait until the server writes, and return its new timeline; archiving stays off."""
-        return self._server.promote()
+        timeline = self._server.promote()
+        crashpoint.reach(CrashPoint.RECOVERY_PROMOTED)
+        return timeline
 
     def stay_at_target(self) -> None:
         """Have the cluster halt here again when it is started later."""

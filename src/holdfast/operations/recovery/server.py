@@ -6,7 +6,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from holdfast import clock
+from holdfast import clock, crashpoint
+from holdfast.crashpoint import CrashPoint
 from holdfast.errors import NotFoundError, ServerError
 from holdfast.postgres.account import server_account
 from holdfast.postgres.lsn import MAX_LSN, Lsn
@@ -95,6 +96,7 @@ def replayed(replay: Replay, data_directory: Path, reporter: Reporter) -> Iterat
 
 def _bring_to_target(server: RecoveringServer, replay: Replay, supply: WalSupply | None, reporter: Reporter) -> Reached:
     began = clock.monotonic()
+    crashpoint.reach(CrashPoint.RECOVERY_STARTED)
     try:
         reached = bring_to_target(server, replay.expected, _Starvation(supply).is_there, reporter)
     except SettingsTooLowError:
@@ -103,6 +105,7 @@ def _bring_to_target(server: RecoveringServer, replay: Replay, supply: WalSupply
         if supply is not None and supply.failure is not None:
             raise supply.failure from None  # why the server gave up: the archive refused it a file
         raise
+    crashpoint.reach(CrashPoint.RECOVERY_REACHED)
     replayed_bytes = reached.lsn - replay.expected.choice.point.start
     keep_replay_rate(replay.cache, replayed_bytes, clock.monotonic() - began)
     return reached

@@ -209,8 +209,8 @@ class WalConfig(ConfigModel):
     """What becomes of WAL that cannot be archived while the queue is full: ``keep`` leaves it in pg_wal and raises the
     alarm; ``drop`` gives it up, oldest first, and records the gap: no recovery across it without a new backup."""
     slot: str | None = Field(default=None, pattern=r"^[a-z0-9_]{1,63}$")
-    """The physical replication slot of ``holdfast wal receive``, and the name that ``synchronous_standby_names`` may list;
-    unset: ``holdfast_SERVICE``."""
+    """The physical replication slot of ``holdfast wal receive``, and the name that ``synchronous_standby_names`` may
+    list; unset: ``holdfast_SERVICE``."""
     piece_interval: Duration = Field(default=parse_duration("0.5s"), json_schema_extra={"default": "0.5s"})
     """How long received WAL may wait before it is stored, while more keeps coming in: what can be lost at most, and how
     often an object store is written to."""

@@ -140,12 +140,21 @@ def put_back(state: StateDirectory, intent: SwapIntent, switch: Switch, reporter
 def _bring_into_service(intent: SwapIntent, switch: Switch, reporter: Reporter) -> None:
     if count_done(intent.steps) < len(intent.steps):
         reporter.phase("stopping the server")
-        switch.stop()
+        _stop(switch)
         crashpoint.reach(CrashPoint.SWAP_STOPPED)
         exchange(intent.steps)
     reporter.phase("starting the server")
     switch.start()
     crashpoint.reach(CrashPoint.SWAP_STARTED)
+
+
+def _stop(switch: Switch) -> None:
+    """Stop the server. An order to stop cannot be taken back, so an interruption waits until it has stopped."""
+    try:
+        switch.stop()
+    except KeyboardInterrupt:
+        switch.stop()
+        raise
 
 
 def _record(state: StateDirectory, intent: SwapIntent) -> None:

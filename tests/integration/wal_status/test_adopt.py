@@ -60,6 +60,9 @@ class Restored:
     def marker(self) -> dict[str, object]:
         return json.loads((self.directory / MARKER).read_text())
 
+    def is_marked(self, name: str, mark: str) -> bool:
+        return (self.directory / "pg_wal" / "archive_status" / f"{name}.{mark}").exists()
+
     def refused(self, code: int) -> dict[str, object]:
         before = (self.directory / MARKER).read_bytes() if (self.directory / MARKER).exists() else None
         run = self.stack.run("wal", "adopt", "db")
@@ -93,6 +96,9 @@ def test_fault_37_a_promoted_cluster_is_adopted_once_and_may_push_then(restored,
     assert run.code == 1
     assert "wal adopt" in run.error["hint"]
 
+    leftover = restored.directory / "pg_wal" / "000000010000000000000001"
+    leftover.write_bytes(bytes(16 << 20))
+    account().take_over(leftover)
     message = restored.stack.succeed("wal", "adopt", "db").message("wal_adopted")
     require_schema(message)
     assert (message["timeline"], message["is_new"]) == (2, True)
@@ -101,6 +107,8 @@ def test_fault_37_a_promoted_cluster_is_adopted_once_and_may_push_then(restored,
         "ALTER SYSTEM RESET max_logical_replication_workers",
     ]
     assert restored.marker()["adopted"] == message["adopted"]
+    assert restored.is_marked("00000002.history", "ready")  # promoted without archiving, it would never be archived
+    assert restored.is_marked(leftover.name, "done")  # offered when it is recycled, it would be refused for ever
     restored.stack.succeed("wal", "push", "db", history)
     restored.stack.succeed("wal", "push", "db", segment)
 

@@ -52,6 +52,9 @@ class PlainLayout:
     def destination(self, entry):
         return self.target if entry.path == ROOT else self.target / os.fsdecode(entry.path)
 
+    def is_filled(self, entry):
+        return True
+
     def link(self, entry):
         return entry.link
 

@@ -23,6 +23,7 @@ from holdfast.postgres.segment import parse_segment_name
 from holdfast.postgres.timeline import Timeline, first_history, parse_history
 from holdfast.repository.walfile import content_digest
 from holdfast.restore.marker import adopt_marker, read_marker
+from holdfast.services.postgres.archive_status import queue_own_wal
 from holdfast.services.postgres.facts import from_facts
 from holdfast.wal.archive import WalArchive
 from holdfast.wal.names import WalFileKind
@@ -75,6 +76,7 @@ def adopt(stack: Stack, service: str, asked: str | None = None) -> Adoption:
         archive = WalArchive(repository.storage, repository.keys, server.system_identifier)
         _require_timeline_of_its_own(archive, repository.keys, server, directory)
         crashpoint.reach(CrashPoint.ADOPT_PROVEN)
+        queue_own_wal(directory, read_control_file(directory))
         adopt_marker(directory)
         crashpoint.reach(CrashPoint.ADOPT_MARKED)
     adopted = read_marker(directory)

@@ -24,7 +24,11 @@ _READY, _DONE = ".ready", ".done"
 
 
 def queue_own_wal(data_directory: Path, control: ControlFile) -> None:
-    """Mark what the stopped cluster has written itself as to be archived, and all other WAL in it as done."""
+    """Mark what the cluster has written itself as to be archived, and all other WAL in it as done.
+
+    The cluster is stopped, or does not archive yet. What it completes meanwhile is marked by the server itself, when it
+    is about to recycle it.
+    """
     wal = data_directory / "pg_wal"
     account = server_account(data_directory)
     for name in os.listdir(wal):

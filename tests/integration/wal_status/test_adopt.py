@@ -96,8 +96,8 @@ def test_fault_37_a_promoted_cluster_is_adopted_once_and_may_push_then(restored,
     assert run.code == 1
     assert "wal adopt" in run.error["hint"]
 
-    leftover = restored.directory / "pg_wal" / "000000010000000000000001"
-    leftover.write_bytes(bytes(16 << 20))
+    leftover = segment.with_name("00000001" + segment.name[8:])
+    leftover.write_bytes(bytes(segment.stat().st_size))
     account().take_over(leftover)
     message = restored.stack.succeed("wal", "adopt", "db").message("wal_adopted")
     require_schema(message)

@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
-from holdfast.cli.invocation import everywhere
+from holdfast.cli.everywhere import everywhere
 from holdfast.errors import ExitCode
 
 if TYPE_CHECKING:

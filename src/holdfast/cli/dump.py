@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -13,7 +11,7 @@ import typer
 from holdfast.cli import text
 from holdfast.cli.completion import service_names, snapshot_ids
 from holdfast.cli.invocation import Invocation
-from holdfast.errors import StorageError, UsageError
+from holdfast.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -48,7 +46,9 @@ def dump(
     if output is None:
         _write(sys.stdout.buffer, _fit_for(sys.stdout, content(opened, entry)))
         return
-    with _new_file(output) as file:
+    from holdfast.operations.new_file import new_file
+
+    with new_file(output) as file:
         _write(file, content(opened, entry))
     message = {"snapshot": opened.snapshot.id, "path": entry.path, "output": str(output), "size_bytes": entry.size}
     run.output.emit("dumped", message, lambda: f"wrote {output} ({text.size(entry.size)})")
@@ -72,27 +72,3 @@ def _fit_for(target: IO[str], content: Iterable[bytes]) -> Iterator[bytes]:
 def is_text(part: bytes) -> bool:
     """Tell whether a terminal may see these bytes: no control characters but those of plain text."""
     return len(part.translate(None, _CONTROLS)) == len(part)
-
-
-@contextmanager
-def _new_file(path: Path) -> Iterator[IO[bytes]]:
-    """Give a new file that only its owner may read; it is removed again when the block fails."""
-    try:
-        file = os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
-    except FileExistsError:
-        raise UsageError(f"{path} is there already", hint="name a new file, or remove that one first") from None
-    except OSError as error:
-        reason = (error.strerror or "unknown error").lower()
-        raise UsageError(f"cannot write {path}: {reason}", hint="name a file where you may write") from error
-    try:
-        with file:
-            yield file
-    except OSError as error:
-        path.unlink(missing_ok=True)
-        reason = (error.strerror or "unknown error").lower()
-        raise StorageError(
-            f"cannot write {path}: {reason}", hint="make room there, or name a file elsewhere"
-        ) from error
-    except BaseException:
-        path.unlink(missing_ok=True)
-        raise

@@ -13,7 +13,8 @@ import typer
 from typer.main import get_command
 
 from holdfast.cli.deferred import Branch, Leaf, build_group
-from holdfast.cli.invocation import Invocation, show_version
+from holdfast.cli.everywhere import show_version
+from holdfast.cli.invocation import Invocation
 from holdfast.errors import ExitCode, HoldfastError, InterruptedRunError, UsageError
 
 if TYPE_CHECKING:

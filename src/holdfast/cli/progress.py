@@ -5,33 +5,20 @@ from __future__ import annotations
 import sys
 import threading
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from holdfast import clock
-from holdfast.cli import text
 from holdfast.cli.output import write_message
+from holdfast.cli.standing import Standing, sentence
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from holdfast.cli.invocation import Invocation
     from holdfast.progress import Reporter
 
 LINE_EVERY_S = 10.0
 MESSAGE_EVERY_S = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """How far the present phase has come; the payload of the JSON message ``progress``."""
-
-    phase: str
-    done_bytes: int
-    total_bytes: int | None
-    elapsed_s: float
-    bytes_per_s: float
-    remaining_s: float | None
+LIVE_EVERY_S = 0.1
 
 
 class Display(Protocol):
@@ -151,34 +138,25 @@ class WarningsDisplay(LineDisplay):
         super().notice(f"warning: {words}")
 
 
-def sentence(standing: Standing) -> str:
-    """Return a standing in words: ``copying files: 1.2 GiB of 3.4 GiB (35%), 410.0 MiB/s, 5.40 s left``.
-
-    A phase that has just begun has no speed yet: ``copying files: 3.4 GiB``.
-    """
-    if not standing.done_bytes:
-        return f"{standing.phase}: {text.size(standing.total_bytes)}" if standing.total_bytes else standing.phase
-    words = f"{standing.phase}: {text.size(standing.done_bytes)}"
-    if standing.total_bytes:
-        share = min(1.0, standing.done_bytes / standing.total_bytes)
-        words += f" of {text.size(standing.total_bytes)} ({share:.0%})"
-    words += f", {text.rate(standing.bytes_per_s)}"
-    if standing.remaining_s is not None:
-        words += f", {text.duration(standing.remaining_s)} left"
-    return words
+@contextmanager
+def reporting_json() -> Iterator[Reporter]:
+    """Yield a Reporter for programs."""
+    yield PacedReporter(JsonDisplay(), every_s=MESSAGE_EVERY_S)
 
 
 @contextmanager
-def open_reporter(invocation: Invocation) -> Iterator[Reporter]:
-    """Yield the Reporter that suits this run."""
-    if invocation.json:
-        yield PacedReporter(JsonDisplay(), every_s=MESSAGE_EVERY_S)
-    elif invocation.quiet:
-        yield PacedReporter(WarningsDisplay(), every_s=LINE_EVERY_S)
-    elif sys.stderr.isatty():
+def reporting_warnings() -> Iterator[Reporter]:
+    """Yield a Reporter that shows nothing else."""
+    yield PacedReporter(WarningsDisplay(), every_s=LINE_EVERY_S)
+
+
+@contextmanager
+def reporting_text() -> Iterator[Reporter]:
+    """Yield a Reporter for people: a live line on a terminal, else a line now and then."""
+    if sys.stderr.isatty():
         from holdfast.cli.terminal import TerminalDisplay
 
         with TerminalDisplay() as display:
-            yield PacedReporter(display, every_s=0.1)
+            yield PacedReporter(display, every_s=LIVE_EVERY_S)
     else:
         yield PacedReporter(LineDisplay(), every_s=LINE_EVERY_S)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from holdfast.cli.progress import Standing
+    from holdfast.cli.standing import Standing
 
 
 class TerminalDisplay:

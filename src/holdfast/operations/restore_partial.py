@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Protocol
 
 from holdfast.errors import UsageError
-from holdfast.operations.part_file import is_there, new_file
+from holdfast.operations.new_file import is_there, new_file
 from holdfast.operations.recovering import RecoveryRequest, prepare_recovery, recovered
 from holdfast.operations.restore import RestoreRequest, restore
 from holdfast.postgres.connection import connect

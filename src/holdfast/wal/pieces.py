@@ -105,15 +105,15 @@ def assemble(archive: WalArchive, segment: Segment) -> bytearray | None:
         try:
             if attempt and any(file.kind is WalFileKind.SEGMENT for file in files):
                 return archive.get(segment.name)
-            return _joined(archive, segment, covering(pieces_of(files, segment.name)))
+            pieces = covering(pieces_of(files, segment.name))
+            return joined(archive, segment, pieces) if pieces else None
         except NotFoundError:  # replaced while we were reading
             continue
     return None
 
 
-def _joined(archive: WalArchive, segment: Segment, pieces: Sequence[Piece]) -> bytearray | None:
-    if not pieces:
-        return None
+def joined(archive: WalArchive, segment: Segment, pieces: Sequence[Piece]) -> bytearray:
+    """Return a segment from its pieces, zeros where there is none. NotFoundError when one is gone; DamageError."""
     content = bytearray(segment.size_bytes)
     for piece in pieces:
         name = piece.name(segment.name)

@@ -13,7 +13,8 @@ from rich.console import Console
 
 from holdfast import clock
 from holdfast.cli.main import main
-from holdfast.cli.progress import PacedReporter, Standing, sentence
+from holdfast.cli.progress import PacedReporter
+from holdfast.cli.standing import Standing, sentence
 from holdfast.cli.terminal import TerminalDisplay
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from enum import Enum
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from holdfast.errors import UsageError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from holdfast.cli.invocation import Invocation
+    from holdfast.operations.restore import RestoreRequest
 
 
 class Way(Enum):
@@ -77,6 +77,25 @@ class AskedRestore:
                 "--exclusive, --timeline and --action say how to recover to a target, and none is given",
                 hint="add --to TIME, LSN, xid:N, name:X, latest or immediate",
             )
+
+    @property
+    def places(self) -> dict[str, Path]:
+        """Where tablespaces go, by name, from the options ``NAME=DIR``."""
+        return dict(_tablespace(words) for words in self.tablespace)
+
+    def request(self) -> RestoreRequest:
+        """Return the request for the files of a restore to a directory."""
+        from holdfast.operations.restore import RestoreRequest
+
+        assert self.target is not None
+        return RestoreRequest(self.service, self.target, self.snapshot, self.run.repository, self.places, self.resume)
+
+
+def _tablespace(words: str) -> tuple[str, Path]:
+    name, equals, place = words.rpartition("=")
+    if not equals or not name or not place:
+        raise UsageError(f"not a tablespace and its directory: {words!r}", hint="write --tablespace NAME=/absolute/dir")
+    return name, Path(place)
 
 
 _EVERYWHERE = {"run", "service"}

@@ -18,7 +18,6 @@ def restore_delta(asked: AskedRestore) -> None:
     """Compare the copy with the snapshot, say what differs, and rewrite that; a dry run stops after the comparison."""
     from holdfast import clock
     from holdfast.cli.restoring.recovery import asked_target, target_words
-    from holdfast.cli.restoring.to_directory import tablespace_places
     from holdfast.config.load import find_stack_file, load_stack
     from holdfast.operations.restore_delta import DeltaRequest, compare, prepared_delta, recover_copy, rewrite
 
@@ -27,7 +26,7 @@ def restore_delta(asked: AskedRestore) -> None:
     target = asked_target(asked) if asked.to is not None else None
     if target is not None:
         run.output.say(target_words(target))
-    places = tablespace_places(asked.tablespace)
+    places = asked.places
     request = DeltaRequest(asked.service, asked.target, asked.snapshot, run.repository, places, target)
     stack = load_stack(find_stack_file(run.config))
     began = clock.monotonic()

@@ -114,14 +114,13 @@ def _stack(asked: AskedRestore) -> Stack:
 
 
 def _request(asked: AskedRestore) -> InPlaceRequest:
-    from holdfast.cli.restoring.to_directory import tablespace_places
     from holdfast.operations.in_place.plan import InPlaceRequest
 
     return InPlaceRequest(
         service=asked.service,
         snapshot=asked.snapshot,
         repository=asked.run.repository,
-        tablespaces=tablespace_places(asked.tablespace),
+        tablespaces=asked.places,
         target=_target(asked),
     )
 

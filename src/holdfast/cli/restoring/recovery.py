@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 def restore_and_recover(asked: AskedRestore) -> None:
     """Restore into a new directory and recover to the target; a dry run stops after the plan."""
     from holdfast import clock
-    from holdfast.cli.restoring.to_directory import restore_request
     from holdfast.config.load import find_stack_file, load_stack
     from holdfast.operations.recovering import RecoveryRequest, prepare_recovery, recover, restore_files
 
@@ -28,7 +27,7 @@ def restore_and_recover(asked: AskedRestore) -> None:
     stack = load_stack(find_stack_file(run.config))
     began = clock.monotonic()
     with run.reporter() as reporter:
-        prepared = prepare_recovery(stack, RecoveryRequest(restore_request(asked), target), reporter)
+        prepared = prepare_recovery(stack, RecoveryRequest(asked.request(), target), reporter)
     if asked.dry_run:
         run.output.emit("recovery_plan", plan_message(prepared), lambda: plan_words(prepared))
         return

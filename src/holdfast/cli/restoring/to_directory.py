@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from holdfast.cli import text
-from holdfast.errors import UsageError
 
 if TYPE_CHECKING:
     from holdfast.cli.restoring.asked import AskedRestore
-    from holdfast.operations.restore import PreparedRestore, RestoreRequest
+    from holdfast.operations.restore import PreparedRestore
 
 
 def restore_to_directory(asked: AskedRestore) -> None:
@@ -28,7 +26,7 @@ def restore_to_directory(asked: AskedRestore) -> None:
     run = asked.run
     stack = load_stack(find_stack_file(run.config))
     began = clock.monotonic()
-    prepared = prepare_restore(stack, restore_request(asked))
+    prepared = prepare_restore(stack, asked.request())
     if asked.dry_run:
         run.output.emit("restore_plan", plan_message(prepared), lambda: plan_words(prepared))
         return
@@ -38,27 +36,6 @@ def restore_to_directory(asked: AskedRestore) -> None:
     seconds = clock.monotonic() - began
     message = {**plan_message(prepared), "seconds": round(seconds, 3)}
     run.output.emit("restored", message, lambda: _done_words(prepared, seconds))
-
-
-def restore_request(asked: AskedRestore) -> RestoreRequest:
-    """Return the request for the files of a restore to a directory."""
-    from holdfast.operations.restore import RestoreRequest
-
-    assert asked.target is not None
-    places = tablespace_places(asked.tablespace)
-    return RestoreRequest(asked.service, asked.target, asked.snapshot, asked.run.repository, places, asked.resume)
-
-
-def tablespace_places(options: tuple[str, ...]) -> dict[str, Path]:
-    """Return where tablespaces go, by name, from options ``NAME=DIR``."""
-    return dict(_tablespace(words) for words in options)
-
-
-def _tablespace(words: str) -> tuple[str, Path]:
-    name, equals, place = words.rpartition("=")
-    if not equals or not name or not place:
-        raise UsageError(f"not a tablespace and its directory: {words!r}", hint="write --tablespace NAME=/absolute/dir")
-    return name, Path(place)
 
 
 def plan_message(prepared: PreparedRestore) -> dict[str, object]:

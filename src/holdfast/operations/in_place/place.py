@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from holdfast.services.postgres.live import LiveCluster
 
 _DEFAULT_STATE = Path("/var/lib/holdfast")
-_DEFAULT_SPOOL = Path("/var/spool/holdfast")
 
 
 def service_state(stack: Stack, service: str) -> StateDirectory:
@@ -88,14 +87,9 @@ def require_local(stack: Stack, service: str, live: LiveCluster) -> None:
         )
 
 
-def spool_directory(stack: Stack, service: str) -> Path:
-    """Return where the WAL of a service is spooled."""
-    config = choose_service(stack, service)
-    return config.wal.spool or _DEFAULT_SPOOL / stack.stack / service
-
-
 def forget_acknowledgements(stack: Stack, service: str) -> None:
     """Forget which WAL was acknowledged: another history begins. What is asked for again is compared anew."""
+    from holdfast.operations.wal.compilation import spool_directory
     from holdfast.wal.spool import clear_acknowledgements
 
     clear_acknowledgements(str(spool_directory(stack, service)))

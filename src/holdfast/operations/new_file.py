@@ -1,4 +1,4 @@
-"""The file that a part of a cluster is written to: new, its owner's alone, and gone again if the work fails."""
+"""A file that something is written to for the user: new, its owner's alone, and gone again if the work fails."""
 
 from __future__ import annotations
 

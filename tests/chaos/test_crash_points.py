@@ -9,9 +9,9 @@ from holdfast.crashpoint import CrashPoint
 
 INIT = [CrashPoint.INIT_SLOT_STORED]
 RESTORE = [point for point in CrashPoint if point.value.startswith("restore.")]
-_ELSEWHERE = ("swap.", "drop.", "delta.", "push.", "serve.", "adopt.", "recovery.")
+_ELSEWHERE = ("swap.", "drop.", "delta.", "push.", "serve.", "fetch.", "receive.", "adopt.", "recovery.")
 ELSEWHERE = [point for point in CrashPoint if point.value.startswith(_ELSEWHERE)]
-"""Visited in tests/integration: in_place, delta, wal_push, wal_status and recovery."""
+"""Visited in tests/integration: in_place, delta, recovery and the rooms of WAL."""
 BACKUP = [point for point in CrashPoint if point not in {*INIT, *RESTORE, *ELSEWHERE}]
 NOTHING_STORED = {
     CrashPoint.SESSION_OPENED,

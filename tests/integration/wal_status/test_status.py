@@ -133,13 +133,15 @@ def test_a_role_that_may_not_see_the_queue_sees_the_rest(origin, stack):
     assert look(stack)["lag"]["segments"] == 0
 
 
-def test_the_slot_of_the_receiver_is_shown(origin, stack):
+def test_a_slot_that_nobody_receives_from_is_shown_and_raises_the_alarm(origin, stack):
     stack.backup()
     assert look(stack)["slot"] is None
     sql(origin, "SELECT pg_create_physical_replication_slot('holdfast_db', true)")
     write_segments(origin, 1, 2)
     push(stack, outbox(origin))
-    slot = look(stack)["slot"]
+    message = look(stack, code=3)
+    assert kinds(message) == ["slot"]  # nobody reads from it: the server keeps WAL until its disk is full
+    slot = message["slot"]
     assert (slot["name"], slot["is_active"], slot["wal_status"]) == ("holdfast_db", False, "reserved")
     assert slot["retained_bytes"] >= 2 * SEGMENT_SIZE
 

@@ -6,9 +6,11 @@ An alert says that something cannot be recovered, or soon will not be; all else 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from holdfast import clock
 from holdfast.errors import VerificationError
 from holdfast.postgres.segment import is_segment_name, parse_segment_name
 
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 _MOST_GAPS = 10
 _CANNOT_CROSS = "recovery cannot cross it: take a backup now, unless the files turn up and can be pushed"
 _LOST_INSTANTS = "a later snapshot opens a new window; the instants between are lost, unless the files turn up"
+_PATIENCE = timedelta(minutes=5)
+"""How long a segment may wait to be archived before somebody is told."""
 _LOST_SLOT = frozenset({"unreserved", "lost"})
 
 
@@ -36,7 +40,9 @@ class AlertKind(StrEnum):
     FALSELY_ARCHIVED = "falsely archived"
     FAILING = "failing"
     QUEUE_FULL = "queue full"
+    WAITING = "waiting"
     SLOT = "slot"
+    IDLE = "nothing archives"
     LOST = "lost"
 
 
@@ -59,6 +65,7 @@ def find_alerts(status: WalStatus) -> Iterator[Alert]:
         yield from _lost(status, status.coverage)
     yield from _of_slot(status)
     yield from _of_queue(status)
+    yield from _of_idleness(status)
 
 
 def _of_archive(coverage: Coverage) -> Iterator[Alert]:
@@ -123,6 +130,9 @@ def _of_slot(status: WalStatus) -> Iterator[Alert]:
             f"the replication slot {slot.name} is {slot.wal_status}: the server has dropped WAL that it held, or will"
         )
         yield Alert(AlertKind.SLOT, words, "take a backup now; raise max_slot_wal_keep_size")
+    elif slot is not None and not slot.is_active:
+        words = f"nobody receives from the replication slot {slot.name}, and the server keeps all WAL for it"
+        yield Alert(AlertKind.SLOT, words, f"start 'holdfast wal receive {status.service}' again, or add --drop-slot")
 
 
 def _of_queue(status: WalStatus) -> Iterator[Alert]:
@@ -141,6 +151,19 @@ def _of_queue(status: WalStatus) -> Iterator[Alert]:
         archiver = status.server.archiver
         words = f"archive_command fails: {archiver.last_failed} at {archiver.last_failed_time:%Y-%m-%d %H:%M:%S} UTC"
         yield Alert(AlertKind.FAILING, words, "look at the server's log")
+    elif (waiting := status.waiting) and waiting.since and clock.now() - waiting.since > _PATIENCE:
+        words = f"{waiting.segments} WAL segments wait since {waiting.since:%Y-%m-%d %H:%M:%S} UTC"
+        yield Alert(AlertKind.WAITING, words, "look at the server's log: archive_command may not even start")
+
+
+def _of_idleness(status: WalStatus) -> Iterator[Alert]:
+    """Tell of an archive that was begun, and that nothing adds to any more."""
+    server, coverage = status.server, status.coverage
+    if server is None or coverage is None or server.archive_mode != "off" or not coverage.listing.timelines:
+        return
+    if server.slot is None or not server.slot.is_active:
+        words = "the server archives nothing (archive_mode is off), and nobody receives its WAL"
+        yield Alert(AlertKind.IDLE, words, f"'holdfast wal setup {status.service}', or 'holdfast wal receive' again")
 
 
 def gap_words(gap: Gap) -> str:

@@ -166,7 +166,7 @@ def _data_directory(
 
 
 def _local_histories(data_directory: str | None) -> dict[Timeline, TimelineHistory]:
-    """Return the histories in ``pg_wal``, as far as they can be read: a writer's key opens none of the archive's."""
+    """Return the histories in ``pg_wal``, as far as they can be read: the archive may lack the newest one."""
     found: dict[Timeline, TimelineHistory] = {}
     if data_directory is not None:
         for path in Path(data_directory, "pg_wal").glob("????????.history"):

@@ -9,9 +9,10 @@ import msgspec
 import pytest
 from tests.unit.wal.worlds import BEGAN, Archive, history_of
 
+from holdfast import clock
 from holdfast.errors import DamageError
 from holdfast.operations.wal.alerts import AlertKind, find_alerts
-from holdfast.operations.wal.status import WalStatus
+from holdfast.operations.wal.status import Waiting, WalStatus
 from holdfast.postgres.archiving import ArchiverFacts, ArchivingFacts, SlotFacts
 from holdfast.postgres.lsn import Lsn
 from holdfast.postgres.timeline import Timeline
@@ -167,3 +168,22 @@ def test_histories_that_are_missing_or_do_not_open(archive):
 
     archive.history = damaged
     assert kinds(status_of(archive)) == [AlertKind.HISTORY]
+
+
+def test_a_slot_that_nobody_reads_fills_the_disk(archive):
+    server = replace(SERVER, slot=replace(SLOT, is_active=False))
+    assert kinds(status_of(archive, server=server, receive=RECEIVE)) == [AlertKind.SLOT]
+    assert kinds(status_of(archive, server=server)) == [AlertKind.SLOT]
+
+
+@pytest.mark.parametrize(("minutes", "is_bad"), [(0, False), (4, False), (6, True)])
+def test_what_waits_long_is_told_though_nothing_failed(archive, minutes, is_bad):
+    waiting = Waiting(18, clock.now() - timedelta(minutes=minutes))
+    assert kinds(status_of(archive, waiting=waiting)) == [AlertKind.WAITING] * is_bad
+
+
+@pytest.mark.parametrize(("slot", "is_bad"), [(SLOT, False), (None, True)])
+def test_an_archive_that_nothing_is_added_to_any_more(archive, slot, is_bad):
+    server = replace(SERVER, archive_mode="off", slot=slot)
+    assert kinds(status_of(archive, server=server)) == [AlertKind.IDLE] * is_bad
+    assert kinds(status_of(Archive(), server=server)) == []

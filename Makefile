@@ -3,6 +3,8 @@
 .PHONY: help demo test test-slow check chaos bench lock docs format
 PYTHON := .venv/bin/python
 READY := workshop/setup
+# Tests wait for servers and disks much of the time. The tests of a file stay together: they share a server.
+PARALLEL := --numprocesses=3 --dist=loadfile
 # Programs that the set-up put into the virtualenv (a Go toolchain, where the machine has none) are found first.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
@@ -15,11 +17,11 @@ demo:  ## Back up, destroy, restore and prove a throw-away PostgreSQL
 
 test:  ## Run the ordinary tests, against real servers
 	@$(READY) test
-	$(PYTHON) -m pytest
+	$(PYTHON) -m pytest $(PARALLEL)
 
 test-slow:  ## Run the slow tests too
 	@$(READY) test
-	$(PYTHON) -m pytest -m "slow or not slow"
+	$(PYTHON) -m pytest $(PARALLEL) -m "slow or not slow"
 
 chaos:  ## Kill and damage everything at random instants (prints its seed)
 	@$(READY) test

@@ -89,10 +89,10 @@ def test_faults_of_ours_show_a_traceback_without_values(stack, tmp_path):
     broken = tmp_path / "broken"
     broken.mkdir()
     (broken / "sitecustomize.py").write_text(
-        "import holdfast.repository.keys as keys\n"
+        "import cryptography.hazmat.primitives.kdf.argon2 as argon2\n"
         "def fail(*arguments, **named):\n"
         "    raise RuntimeError('injected')\n"
-        "keys.open_with_passphrase.__globals__['Argon2id'] = fail\n"
+        "argon2.Argon2id = fail\n"
     )
     child = stack.start("-vv", "snapshots", PYTHONPATH=str(broken), HOLDFAST_PASSPHRASE="unused")
     stdout, stderr = child.communicate(timeout=60)

@@ -187,7 +187,7 @@ class World:
             with psycopg.connect(self.server.conninfo(), autocommit=True) as connection:
                 while True:
                     self._transact(connection, dice)
-        except psycopg.Error:  # also one that says that nothing can be done with a lost connection
+        except (psycopg.Error, psycopg.Rollback):  # also one that could not be carried out on a lost connection
             return
 
     def _transact(self, connection: psycopg.Connection, dice: random.Random) -> None:

@@ -28,11 +28,11 @@ def work(cluster):
         sql(cluster, FILL.format(1), FILL.format(9))
 
 
-def die(receiving, point, act):
+def die(receiving, point, act, go_on=lambda: None):
     child = receiving.start("--create-slot", HOLDFAST_CRASH_POINT=point)
     wait_until(lambda: child.poll() is not None or receiving.streams(child))
     act()
-    wait_until(lambda: child.poll() is not None)
+    wait_until(lambda: child.poll() is not None or go_on())
     run = finish(child)
     assert run.code == -signal.SIGKILL, f"{point} was not reached: {run}"
 
@@ -40,7 +40,7 @@ def die(receiving, point, act):
 @pytest.mark.parametrize("point", [point for point in POINTS if point != WITH_A_HISTORY])
 def test_the_next_run_finishes(cluster, make_receiving, point):
     receiving = make_receiving(cluster, piece_interval="0.1s")
-    die(receiving, point, lambda: work(cluster))
+    die(receiving, point, lambda: work(cluster), lambda: sql(cluster, FILL.format(1)))
     child = receiving.start_streaming("--create-slot")
     work(cluster)
     until = wait_until_stored(receiving, cluster)

@@ -114,25 +114,21 @@ def test_extended_attributes_and_acls_are_recorded(tmp_path):
     assert b"system.posix_acl_access" in xattrs
 
 
-def test_what_may_not_be_looked_into_is_named(tmp_path):
-    os.chmod(tmp_path, 0o755)
-    for above in tmp_path.parents:
-        if above.stat().st_uid == os.geteuid() and above.name.startswith("pytest"):
-            above.chmod(0o755)
-    (tmp_path / "closed").mkdir()
-    (tmp_path / "closed" / "file").write_text("x")
-    (tmp_path / "listed").mkdir()
-    (tmp_path / "listed" / "file").write_text("x")
-    (tmp_path / "open").write_text("x")
-    (tmp_path / "closed").chmod(0)
-    (tmp_path / "listed").chmod(0o444)
+def test_what_may_not_be_looked_into_is_named(shared_directory):
+    (shared_directory / "closed").mkdir()
+    (shared_directory / "closed" / "file").write_text("x")
+    (shared_directory / "listed").mkdir()
+    (shared_directory / "listed" / "file").write_text("x")
+    (shared_directory / "open").write_text("x")
+    (shared_directory / "closed").chmod(0)
+    (shared_directory / "listed").chmod(0o444)
     unreadable = []
     try:
         with unprivileged():
-            found = scan(tmp_path, unreadable)
+            found = scan(shared_directory, unreadable)
     finally:
-        (tmp_path / "closed").chmod(0o700)
-        (tmp_path / "listed").chmod(0o700)
+        (shared_directory / "closed").chmod(0o700)
+        (shared_directory / "listed").chmod(0o700)
     assert set(found) == {b"closed", b"listed", b"open"}
     assert {(item.path, item.reason) for item in unreadable} == {
         (b"closed", "Permission denied"),

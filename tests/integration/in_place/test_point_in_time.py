@@ -1,6 +1,8 @@
 """In place to an instant: with an archive behind it, under load, and the archive goes on afterwards."""
 
-from tests.integration.backup_restore.stack import wait_until
+import signal
+
+from tests.integration.backup_restore.stack import kill, wait_until
 from tests.integration.in_place.services import archive, archived
 from tests.servers.load import Ledger, compare
 
@@ -62,3 +64,35 @@ def test_under_load_every_commit_up_to_the_target_is_there(make):
     assert comparison.is_exact, comparison
     assert comparison.rows <= sum(len(commit.ids) for commit in ledger.commits(until=target)) + 2 * 5
     assert done["outage_s"] < 5
+
+
+def test_a_receiver_follows_to_the_new_timeline_though_it_comes_late(make):
+    service = make()
+    service.stack.service = {**service.stack.service, "wal": {"spool": str(service.place / "received")}}
+    service.stack.write()
+    service.sql("CREATE TABLE item AS SELECT i AS id FROM generate_series(1, 1000) AS i")
+    service.stack.backup()
+    receiver = service.stack.start("wal", "receive", "db", "--create-slot")
+    try:
+        wait_until(lambda: service.ask("SELECT count(*) FROM pg_stat_replication") == 1)
+        target = service.ask("SELECT clock_timestamp()::text")
+        clock.sleep(0.05)
+        service.sql("INSERT INTO item VALUES (1001)", "DROP TABLE item")
+        kill(receiver, signal.SIGTERM)
+
+        service.stack.succeed("restore", "db", "--to", target, "--yes")
+        assert service.ask("SELECT wal_status FROM pg_replication_slots WHERE slot_name = 'holdfast_db'") == "reserved"
+        for number in range(4):  # without the slot, the first WAL of the new timeline would be recycled by now
+            service.sql(f"INSERT INTO item VALUES ({number})", "SELECT pg_switch_wal()", "CHECKPOINT")
+
+        receiver = service.stack.start("wal", "receive", "db")
+        wait_until(lambda: service.ask("SELECT count(*) FROM pg_stat_replication") == 1)
+        service.sql("INSERT INTO item VALUES (2001)")
+        position = service.ask("SELECT pg_current_wal_flush_lsn()::text")
+        stored = f"SELECT restart_lsn >= '{position}' FROM pg_replication_slots WHERE slot_name = 'holdfast_db'"
+        wait_until(lambda: service.ask(stored))
+        status = service.stack.succeed("wal", "status", "db").message("wal_status")
+        assert [window["timeline"] for window in status["windows"]] == [1, 2]
+        assert status["gaps"] == []
+    finally:
+        kill(receiver, signal.SIGTERM)

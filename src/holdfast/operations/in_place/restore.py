@@ -12,7 +12,7 @@ import msgspec
 from holdfast import clock, crashpoint
 from holdfast.config.choose import choose_service
 from holdfast.crashpoint import CrashPoint
-from holdfast.errors import HoldfastError
+from holdfast.errors import HoldfastError, ServerError
 from holdfast.operations.in_place import parts, place
 from holdfast.operations.in_place.deeds import Deed
 from holdfast.operations.in_place.plan import require_finished
@@ -99,6 +99,7 @@ def _restore_and_prove(prepared: PreparedInPlace, reporter: Reporter) -> tuple[P
     crashpoint.reach(CrashPoint.SWAP_STAGED)
     with _running(prepared, reporter) as (server, reached):
         crashpoint.reach(CrashPoint.SWAP_RECOVERED)
+        _keep_wal_for_receiver(prepared, server, reporter)
         _prove(prepared, server, reporter)
     crashpoint.reach(CrashPoint.SWAP_PROVEN)
     staged = parts.staged_parts(
@@ -129,6 +130,22 @@ def _running(prepared: PreparedInPlace, reporter: Reporter) -> Iterator[tuple[Pr
         reporter.phase("promoting")
         server.promote()
         yield PrivateServer(server.conninfo(user=user), user), server.reached
+
+
+def _keep_wal_for_receiver(prepared: PreparedInPlace, server: PrivateServer, reporter: Reporter) -> None:
+    """Give the cluster the slot of the service's receiver, where there is one: it follows to the new timeline."""
+    from holdfast.operations.wal.compilation import spool_directory
+    from holdfast.operations.wal.receive import slot_name
+    from holdfast.services.postgres.slots import reserve_slot
+    from holdfast.wal.receive_state import read_state
+
+    stack, service = prepared.stack, prepared.request.service
+    if read_state(spool_directory(stack, service)) is None:
+        return
+    try:
+        reserve_slot(server, slot_name(stack, service))
+    except ServerError as error:
+        reporter.warning(f"{error.message}; until 'holdfast wal receive' runs again, its WAL may be recycled")
 
 
 def _prove(prepared: PreparedInPlace, server: PrivateServer, reporter: Reporter) -> None:

@@ -40,6 +40,12 @@ class PrivateServer:
         return with_parts(self.conninfo, user=self.user, dbname=database)
 
 
+def powerful(server: PrivateServer) -> PrivateServer:
+    """Return the same server as its bootstrap superuser reaches it."""
+    with connect(server.reach("postgres")) as connection, translated("asking for the superuser"):
+        return PrivateServer(server.conninfo, one_row(connection, _BOOTSTRAP_ROLE)[0])
+
+
 def with_parts(conninfo: str, **parts: str) -> str:
     """Return a connection string with some of its parts replaced."""
     from psycopg.conninfo import make_conninfo
@@ -103,18 +109,17 @@ def check_relations(server: PrivateServer, binaries: Binaries, reporter: Reporte
         return
     with connect(server.reach("postgres")) as connection, translated("asking for the databases"):
         databases = [name for (name,) in connection.execute(_DATABASES).fetchall()]
-        superuser = one_row(connection, _BOOTSTRAP_ROLE)[0]
         is_available = one_row(connection, _CAN_AMCHECK)[0] > 0
     if not is_available:
         reporter.notice("the extension amcheck is not installed: tables and indexes were not looked through")
         return
-    powerful = PrivateServer(server.conninfo, superuser)
-    lacking = [name for name in databases if not _has_amcheck(powerful, name)]
+    server = powerful(server)
+    lacking = [name for name in databases if not _has_amcheck(server, name)]
     try:
-        _run_amcheck(powerful, binaries)
+        _run_amcheck(server, binaries)
     finally:
         for name in lacking:
-            _remove_amcheck(powerful, name)
+            _remove_amcheck(server, name)
 
 
 def _run_amcheck(server: PrivateServer, binaries: Binaries) -> None:

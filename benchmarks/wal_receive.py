@@ -31,6 +31,8 @@ _SAMPLE_S = 0.02
 _CLIENTS = 8
 _TICKS = os.sysconf("SC_CLK_TCK")
 _SLOT = "holdfast_db"
+_ELSEWHERE = os.environ.get("HOLDFAST_BENCH_ELSEWHERE")
+"""A directory on another disk for the repository; unset: beside the cluster."""
 
 
 def measure_wal_receive(directory: Path, cluster: LocalCluster, rounds: int) -> None:
@@ -88,7 +90,7 @@ def _lags(samples: list[tuple[float, int, int]]) -> Iterator[float]:
 @contextmanager
 def _receiver(directory: Path, cluster: LocalCluster) -> Iterator[int]:
     """Run a receiver into a new repository; give its process id."""
-    repo, spool = directory / "wal-receive-repo", directory / "wal-receive-spool"
+    repo, spool = Path(_ELSEWHERE or directory) / "wal-receive-repo", directory / "wal-receive-spool"
     shutil.rmtree(spool, ignore_errors=True)
     work = directory / "wal-receive"
     Holdfast(work, cluster, HoldfastSetup("wal-receive", str(repo))).empty()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from holdfast import clock
 from holdfast.errors import StorageError
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
     from pathlib import Path
 
 STATE_NAME = "receive.json"
@@ -75,6 +77,8 @@ class StateFile:
             self.state.stored_lsn, self.state.timeline = before.stored_lsn, before.timeline
             self.state.lost_wal = before.lost_wal
         self._due_at = float("-inf")
+        self._writing = ThreadPoolExecutor(1, "wal-state")
+        self._written: Future[None] | None = None
         self.write()
 
     def fail(self, message: str) -> None:
@@ -90,19 +94,33 @@ class StateFile:
         self.fail(message)
 
     def write_sometimes(self) -> None:
-        """Write the state unless it was written within the last second."""
-        if clock.monotonic() >= self._due_at:
-            self.write()
+        """Write the state unless it was written within the last second, and do not wait for the disk to take it.
+
+        On a file system that is busy with a checkpoint a small file may take seconds: the server must hear from us.
+        StorageError when the write before this one failed.
+        """
+        if clock.monotonic() < self._due_at or not (self._written is None or self._written.done()):
+            return
+        if self._written is not None:
+            self._written.result()
+        self._written = self._writing.submit(self._put, self._content())
 
     def write(self) -> None:
         """Write the state; StorageError when the spool cannot be written."""
+        self._written = None
+        self._writing.submit(self._put, self._content()).result()
+
+    def _content(self) -> bytes:
         self._due_at = clock.monotonic() + _WRITTEN_EVERY_S
         self.state.written = now_text()
+        return msgspec.json.encode(self.state) + b"\n"
+
+    def _put(self, content: bytes) -> None:
         temporary = f"{self._path}.new"
         try:
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, _MODE)
             try:
-                os.write(descriptor, msgspec.json.encode(self.state) + b"\n")
+                os.write(descriptor, content)
             finally:
                 os.close(descriptor)
             os.replace(temporary, self._path)

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import tempfile
 from pathlib import Path
 
 import psycopg
@@ -71,15 +72,17 @@ def test_cluster_without_configuration_files_starts_as_on_debian(binaries, make_
     assert ask(cluster, "SELECT 1") == 1
 
 
-def test_failure_to_start_shows_the_log_and_leaves_nothing(binaries, make_cluster):
+def test_failure_to_start_shows_the_log_and_leaves_nothing(binaries, make_cluster, monkeypatch):
     cluster = make_cluster(binaries)
     cluster.stop()
     (cluster.data_directory / "global" / "pg_control").write_bytes(bytes(8192))
-    before = set(Path("/tmp").glob("holdfast-pg-*"))
+    made = []
+    mkdtemp = tempfile.mkdtemp
+    monkeypatch.setattr(tempfile, "mkdtemp", lambda **options: made.append(mkdtemp(**options)) or made[-1])
     with pytest.raises(ServerError, match="did not start") as caught:
         LocalCluster(binaries, cluster.data_directory).start()
     assert any("FATAL" in line or "PANIC" in line for line in caught.value.details)
-    assert set(Path("/tmp").glob("holdfast-pg-*")) <= before
+    assert [Path(path).exists() for path in made] == [False]
 
 
 def test_server_that_is_never_ready_is_stopped(binaries, make_cluster):

@@ -13,7 +13,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from holdfast.repository.manifest import EntryKind
-from holdfast.restore.marker import MARKER_NAME
+from holdfast.wal.ownership import MARKER_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator

@@ -10,6 +10,7 @@ import msgspec
 from holdfast import __version__, clock
 from holdfast.errors import HoldfastError, UsageError
 from holdfast.restore.durable import sync_directory
+from holdfast.wal.ownership import MARKER_NAME
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from holdfast.repository.snapshot import Snapshot
     from holdfast.restore.layout import Layout
 
-MARKER_NAME = "holdfast-restore.json"
 UNFINISHED_MARKER_NAME = MARKER_NAME + ".new"
 """All that a restore leaves when it is killed before its marker stands: a directory with nothing else is vacant."""
 

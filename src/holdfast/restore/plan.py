@@ -13,7 +13,8 @@ import numpy as np
 from holdfast.errors import NoSpaceError, PermissionRefusedError, UsageError
 from holdfast.repository.manifest import EXTENT_DTYPE, Entry, EntryKind, parse_extents
 from holdfast.restore.contained import require_contained
-from holdfast.restore.marker import MARKER_NAME, UNFINISHED_MARKER_NAME
+from holdfast.restore.marker import UNFINISHED_MARKER_NAME
+from holdfast.wal.ownership import MARKER_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -12,7 +12,7 @@ from holdfast.crashpoint import CrashPoint
 from holdfast.errors import KeyRefusedError, NoSpaceError, PermissionRefusedError, StorageError
 from holdfast.restore.durable import sync_directory, sync_file_systems
 from holdfast.restore.fetch import ContentFetcher
-from holdfast.restore.marker import MARKER_NAME, finish_marker, new_marker, require_resumable, write_marker
+from holdfast.restore.marker import finish_marker, new_marker, require_resumable, write_marker
 from holdfast.restore.plan import RestorePlan, make_plan, require_room, require_vacant
 from holdfast.restore.resume import missing_wants
 from holdfast.restore.tree import (
@@ -22,6 +22,7 @@ from holdfast.restore.tree import (
     open_to_write,
     written_path,
 )
+from holdfast.wal.ownership import MARKER_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,7 +13,7 @@ import msgspec
 from holdfast.errors import HoldfastError, ServerError
 
 MARKER_NAME = "holdfast-restore.json"
-"""The same as in ``restore.marker``, which this room may not import."""
+"""What a restore leaves in the directory that it restored; ``restore.marker`` writes it."""
 _ADOPTED = "adopted"
 
 

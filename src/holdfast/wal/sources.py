@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from holdfast.errors import NotFoundError
 from holdfast.postgres.segment import Segment, is_segment_name, parse_segment_name, partial_name
 from holdfast.postgres.walpage import LONG_HEADER_BYTES, read_shape
-from holdfast.wal.names import WalFileKind, piece_name
+from holdfast.wal.names import WalFileKind
 from holdfast.wal.pieces import assemble
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from holdfast.postgres.timeline import TimelineHistory
     from holdfast.wal.archive import WalArchive
-    from holdfast.wal.names import ArchivedFile
 
 Content = bytes | bytearray
 
@@ -88,15 +87,6 @@ class ArchiveSource:
 
 
 _WITH_WAL = {WalFileKind.SEGMENT, WalFileKind.PARTIAL, WalFileKind.PIECE}
-
-
-def archived_segment_size(archive: WalArchive, files: Iterable[ArchivedFile]) -> int | None:
-    """Return the size of the segments of an archive, in bytes, as one of them tells; None when there are none."""
-    for file in files:
-        is_beginning = file.kind is WalFileKind.PIECE and file.name.startswith(piece_name(file.segment_name, 0, 0)[:-8])
-        if file.kind is WalFileKind.SEGMENT or is_beginning:
-            return read_shape(archive.get(file.name)).segment_size
-    return None
 
 
 def along(history: TimelineHistory, segments: Iterable[Segment]) -> list[Segment]:

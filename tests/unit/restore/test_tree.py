@@ -17,10 +17,10 @@ from holdfast.repository.names import ROOT
 from holdfast.repository.pipeline import Pipeline
 from holdfast.repository.sources import FileSource, NoInspection
 from holdfast.repository.writer import WriterOptions
-from holdfast.restore.marker import MARKER_NAME
 from holdfast.restore.run import RestoreOptions, plan_restore, run_restore
 from holdfast.services.filesystem import make_entry, scan_tree
 from holdfast.storage.memory import MemoryStorage
+from holdfast.wal.ownership import MARKER_NAME
 
 LAST = b"last"
 

@@ -20,10 +20,11 @@ JOURNAL_PREFIX = "journal"
 
 
 class JournalEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """One deed. Times are ISO 8601 in UTC; ``ended`` is empty and ``result`` "begun" until it has an end.
+    """One deed. Times are ISO 8601 in UTC, to the microsecond: deeds of one second are told apart by them.
 
-    ``who`` is the account, with the one behind sudo; ``was`` and ``became`` say what was in service before and after;
-    ``result`` is "done", "put back" or "failed", and ``reason`` says why where it was not done.
+    ``ended`` is empty and ``result`` "begun" until it has an end, which is "done", "put back" or "failed"; ``reason``
+    says why where it was not done. ``who`` is the account, with the one behind sudo; ``was`` and ``became`` say what
+    was in service before and after.
     """
 
     id: str

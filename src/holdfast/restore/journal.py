@@ -33,7 +33,7 @@ def new_entry(entry_id: str, stack: str, service: str, action: str, directory: s
         who=_who(),
         host=socket.gethostname(),
         tool_version=__version__,
-        begun=clock.now().isoformat(timespec="seconds"),
+        begun=clock.now().isoformat(timespec="microseconds"),
         directory=directory,
         was="",
         became="",
@@ -44,7 +44,7 @@ def ended(entry: JournalEntry, result: str, *, reason: str = "", outage_s: float
     """Return an entry with its end, which is now."""
     return msgspec.structs.replace(
         entry,
-        ended=clock.now().isoformat(timespec="seconds"),
+        ended=clock.now().isoformat(timespec="microseconds"),
         result=result,
         reason=reason,
         outage_s=None if outage_s is None else round(outage_s, 3),

@@ -69,6 +69,11 @@ def test_a_journal_tells_each_deed_by_its_last_line(state):
     assert len((state.path / "journal.jsonl").read_text().splitlines()) == 3
 
 
+def test_deeds_of_one_second_keep_their_order():
+    deeds = [entry(number) for number in range(50, 0, -1)]
+    assert sorted(deeds, key=lambda deed: (deed.begun, deed.id)) == deeds
+
+
 def test_a_line_that_a_power_cut_left_half_spoils_no_other(state):
     append(state, entry(1))
     with (state.path / "journal.jsonl").open("ab") as file:

@@ -103,13 +103,25 @@ def _receiver(directory: Path, cluster: LocalCluster) -> Iterator[int]:
             if process.poll() is not None:
                 raise RuntimeError(f"the receiver ended with {process.returncode}")
             time.sleep(0.05)
-        time.sleep(2)  # it first takes what it had missed
+        _wait_until_level(cluster)
         yield process.pid
     finally:
         process.terminate()
         process.wait(60)
         subprocess.run([*command, "--drop-slot"], check=True, stdout=subprocess.DEVNULL)
         shutil.rmtree(repo, ignore_errors=True)
+
+
+def _wait_until_level(cluster: LocalCluster) -> None:
+    """Wait until the repository has all that the server has.
+
+    A new slot begins at the last checkpoint, so the receiver first takes what was written since: easily gigabytes,
+    and seconds of lag that have nothing to do with keeping up.
+    """
+    with psycopg.connect(cluster.conninfo(), autocommit=True) as connection:
+        query = "SELECT count(*) FROM pg_stat_replication WHERE flush_lsn >= pg_current_wal_flush_lsn()"
+        while connection.execute(query).fetchone() != (1,):
+            time.sleep(_SAMPLE_S)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from holdfast.storage.base import Buffer
 
@@ -25,6 +25,21 @@ def fixed_cuts(length: int) -> Iterator[tuple[int, int]]:
     """Yield (offset, length) of the fixed chunks of a run of bytes."""
     for offset in range(0, length, CHUNK_BYTES):
         yield offset, min(CHUNK_BYTES, length - offset)
+
+
+def bundle_cuts(sizes: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Yield (first, end) of the runs of small files that share a chunk, by their sizes in the order of their paths.
+
+    Who gathers the small files of one directory and class, in whatever order they come, gets the same chunks.
+    """
+    first = filled = 0
+    for number, size in enumerate(sizes):
+        if number > first and filled + size > CHUNK_BYTES:
+            yield first, number
+            first, filled = number, 0
+        filled += size
+    if first < len(sizes):
+        yield first, len(sizes)
 
 
 def content_cuts(data: Buffer) -> Iterator[tuple[int, int]]:

@@ -17,9 +17,11 @@ import msgspec
 from holdfast import crashpoint
 from holdfast.crashpoint import CrashPoint
 from holdfast.repository.crew import Crew, no_pulse
+from holdfast.repository.intake import SPAN_BYTES, Task
 from holdfast.repository.manifest import Entry, store_extents
+from holdfast.repository.page_memory import NoMemory, PageMemory
 from holdfast.repository.sources import Capture, FileSource, Inspector, Piece, Unreadable
-from holdfast.repository.tasks import SPAN_BYTES, Task, plan_tasks
+from holdfast.repository.tasks import plan_tasks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -36,10 +38,16 @@ _UNREADABLE = {errno.EACCES, errno.EPERM, errno.EIO, errno.ELOOP}
 
 
 class Pipeline:
-    """Reads files into a writer. One run: ``capture`` is called once or more, then the result is in ``result``."""
+    """Reads files into a writer. One run: ``capture`` is called once or more, then the result is in ``result``.
 
-    def __init__(self, writer: Writer, inspector: Inspector, reporter: Reporter) -> None:
+    ``memory`` knows pages of an earlier run, which are not stored again.
+    """
+
+    def __init__(
+        self, writer: Writer, inspector: Inspector, reporter: Reporter, memory: PageMemory | None = None
+    ) -> None:
         self.writer, self.inspector, self.reporter = writer, inspector, reporter
+        self.memory = memory or NoMemory()
         self.result = Capture()
         self._lock = threading.Lock()
 
@@ -48,7 +56,14 @@ class Pipeline:
 
         ``pulse`` is called every few seconds meanwhile; what it raises ends the capture.
         """
-        Crew("capture", self.writer.options.threads, self._worker).work_off(plan_tasks(sources), pulse)
+        return self.work_off(plan_tasks(sources), pulse)
+
+    def work_off(self, tasks: Iterator[Task], pulse: Callable[[], None] = no_pulse) -> Capture:
+        """Do tasks that were planned elsewhere, in their order; otherwise as ``capture``.
+
+        ``tasks`` is asked for the next one by one thread at a time.
+        """
+        Crew("capture", self.writer.options.threads, self._worker).work_off(tasks, pulse)
         return self.result
 
     @contextmanager
@@ -69,10 +84,25 @@ class Pipeline:
         self.inspector.inspect(buffer[:filled], pieces)
         chunks = [buffer[offset : offset + length] for offset, length in cuts]
         ids = self.writer.put(pieces[0].source.content_class, chunks)
-        self.reporter.advance(filled)
-        with self._lock:
-            self.result.bytes_read += filled
+        self.count_read(filled)
         return ids
+
+    def store_pages(
+        self, buffer: memoryview, source: FileSource, offsets: np.ndarray, cuts: Sequence[tuple[int, int]]
+    ) -> tuple[list[ChunkId], np.ndarray]:
+        """Inspect and store all of ``buffer``: the pages of one file that lie there at ``offsets``.
+
+        Returns the ids of the chunks that ``cuts`` say, and the offsets of the pages that are not sound.
+        """
+        unsound = self.inspector.inspect_pages(buffer, source, offsets)
+        chunks = [buffer[offset : offset + length] for offset, length in cuts]
+        return self.writer.put(source.content_class, chunks), offsets[unsound]
+
+    def count_read(self, length: int) -> None:
+        """Count bytes as read, be they stored or known."""
+        self.reporter.advance(length)
+        with self._lock:
+            self.result.bytes_read += length
 
     def finish_file(self, entry: Entry, extents: np.ndarray) -> None:
         """Add a file whose content is stored."""

@@ -7,7 +7,15 @@ import random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from holdfast.repository.chunker import CHUNK_BYTES, CONTENT_MAX_BYTES, CONTENT_MIN_BYTES, content_cuts, fixed_cuts
+from holdfast.repository.chunker import (
+    BUNDLE_FILE_BYTES,
+    CHUNK_BYTES,
+    CONTENT_MAX_BYTES,
+    CONTENT_MIN_BYTES,
+    bundle_cuts,
+    content_cuts,
+    fixed_cuts,
+)
 
 
 def is_tiling(cuts: list[tuple[int, int]], length: int) -> bool:
@@ -26,6 +34,15 @@ def test_fixed_cuts_tile_at_page_boundaries(length: int) -> None:
     assert is_tiling(cuts, length)
     assert all(offset % CHUNK_BYTES == 0 for offset, _ in cuts)
     assert CHUNK_BYTES % 8192 == 0
+
+
+@given(sizes=st.lists(st.integers(0, BUNDLE_FILE_BYTES)))
+def test_bundles_hold_every_file_once_and_are_as_full_as_they_can_be(sizes: list[int]) -> None:
+    cuts = list(bundle_cuts(sizes))
+    assert [number for first, end in cuts for number in range(first, end)] == list(range(len(sizes)))
+    filled = [sum(sizes[first:end]) for first, end in cuts]
+    assert all(0 <= size <= CHUNK_BYTES for size in filled)
+    assert all(size + sizes[end] > CHUNK_BYTES for size, (_, end) in zip(filled[:-1], cuts[:-1], strict=True))
 
 
 @settings(max_examples=15)

@@ -1,9 +1,9 @@
 """Writing file content fast: past the page cache where the file system allows it, through few open descriptors.
 
 Measured on ext4 with a warm source: page-aligned buffers written with O_DIRECT by three threads took two thirds of the
-time of buffered writes, and three quarters of that where the blocks were allocated first: only then does ext4 let direct
-writes to one file run side by side. A file system that refuses O_DIRECT (tmpfs before 6.6, some network ones) gets
-buffered writes.
+time of buffered writes, and three quarters of that where the blocks were allocated first: only then does ext4 let
+direct writes to one file run side by side. A file system that refuses O_DIRECT (tmpfs before 6.6, some network ones)
+gets buffered writes.
 """
 
 from __future__ import annotations

@@ -72,6 +72,7 @@ def run_backup(repository: Repository, service: Service, options: BackupOptions,
             warnings=(*captured.missing, *captured.faults),
         )
         writer.commit(snapshot)
+        captured.remember(snapshot.id)
     return snapshot
 
 

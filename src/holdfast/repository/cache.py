@@ -1,7 +1,8 @@
 """A local copy of immutable sealed objects (index, snapshots), so that they are fetched once.
 
 The cache may be deleted at any time. It holds the objects as the repository does, sealed: it discloses nothing, and a
-torn or foreign file is found by opening it, dropped, and fetched again.
+torn or foreign file is found by opening it, dropped, and fetched again. Hashes of pages (``page_cache.py``) lie beside
+them, and are not sealed.
 """
 
 from __future__ import annotations
@@ -38,6 +39,10 @@ class ObjectCache:
             return (self._root / name).read_bytes()
         except OSError:
             return None
+
+    def path(self, name: str) -> Path:
+        """Return where a file lies, or might: some are too large to be handed around as bytes."""
+        return self._root / name
 
     def put(self, name: str, stored: bytes) -> None:
         """Keep a copy, whole or not at all."""

@@ -3,7 +3,7 @@
 Leaves hold entries sorted by path (MessagePack arrays, one after the other); a leaf ends where the hash of a path
 says so, so an unchanged region of a large tree yields the same leaves again and costs nothing. The root lists the
 leaves with the first path of each. Content is named by extents: up to ``INLINE_EXTENTS`` lie in the entry, longer
-lists are metadata chunks of their own, so an unchanged large file costs one reference.
+lists are metadata chunks of their own, cut where the file is, so an unchanged part of a large file costs one reference.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 EXTENT_DTYPE = np.dtype([("file_offset", "<u8"), ("length", "<u4"), ("chunk_offset", "<u4"), ("chunk", "V32")])
 INLINE_EXTENTS = 4
-_EXTENTS_PER_CHUNK = (1 << 20) // EXTENT_DTYPE.itemsize
+_LIST_BYTES = 128 << 20
+"""A stored list covers this much of a file: where nothing changed there, the very same list serves again."""
 _LEAF_BOUNDARY = 256
 _LEAF_LIMIT = 2048
 
@@ -77,10 +78,11 @@ _root_decoder = msgspec.msgpack.Decoder(tuple[Leaf, ...])
 
 
 def store_extents(extents: np.ndarray, put: Callable[[bytes], ChunkId]) -> tuple[bytes, tuple[bytes, ...]]:
-    """Return (inline bytes, chunk ids) for a file's extents; a long list is put as metadata chunks."""
+    """Return (inline bytes, chunk ids) for a file's extents; a long table is put as metadata chunks."""
     if len(extents) <= INLINE_EXTENTS:
         return extents.tobytes(), ()
-    parts = (extents[at : at + _EXTENTS_PER_CHUNK] for at in range(0, len(extents), _EXTENTS_PER_CHUNK))
+    region = extents["file_offset"] // _LIST_BYTES
+    parts = np.split(extents, np.flatnonzero(region[1:] != region[:-1]) + 1)
     return b"", tuple(put(part.tobytes()) for part in parts)
 
 

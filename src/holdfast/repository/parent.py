@@ -9,10 +9,10 @@ import msgspec
 import numpy as np
 
 from holdfast.repository.index import chunk_words
-from holdfast.repository.manifest import EXTENT_DTYPE, Entry, EntryKind
+from holdfast.repository.manifest import EXTENT_DTYPE, Entry, EntryKind, load_extents
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from typing import Any
 
     from holdfast.repository.reader import ChunkReader
@@ -22,12 +22,19 @@ _GRAIN_NS = 2_000_000_000
 """The coarsest clock of a file system in use (FAT, 2 s): a younger mtime may hide a change within the same tick."""
 
 
+_GROUP_BYTES = 4 << 30
+"""Of files: their extents, 48 bytes for a page of 8 KiB at most, are up to 24 MiB."""
+
+
 class Parent:
     """An earlier snapshot of the same service, and those of its files whose content is still there."""
 
-    def __init__(self, snapshot: Snapshot | None, files: dict[bytes, Entry]) -> None:
+    def __init__(
+        self, snapshot: Snapshot | None, files: dict[bytes, Entry], read: Callable[[bytes], bytes] = bytes
+    ) -> None:
+        """``read`` returns the plaintext of a metadata chunk."""
         self.snapshot = snapshot
-        self._files = files
+        self._files, self._read = files, read
         self._trusted_before_ns = _nanoseconds(snapshot.started) - _GRAIN_NS if snapshot else 0
 
     @property
@@ -48,6 +55,14 @@ class Parent:
             return None
         return msgspec.structs.replace(entry, extents=known.extents, extent_chunks=known.extent_chunks)
 
+    def entry(self, path: bytes) -> Entry | None:
+        """Return a file as the parent has it, None where it has none whose content is still there."""
+        return self._files.get(path)
+
+    def extents(self, entry: Entry) -> np.ndarray:
+        """Return the extents (EXTENT_DTYPE) of one of the parent's files; DamageError where they cannot be read."""
+        return load_extents(entry, self._read)
+
 
 NO_PARENT = Parent(None, {})
 """The parent of a first backup, or of one that reads everything again."""
@@ -58,7 +73,7 @@ def load_parent(snapshot: Snapshot, entries: Iterable[Entry], reader: ChunkReade
     files = {entry.path: entry for entry in entries if entry.kind is EntryKind.FILE}
     for path in _paths_with_lost_chunks(files.values(), reader):
         del files[path]
-    return Parent(snapshot, files)
+    return Parent(snapshot, files, reader.read)
 
 
 def _identity(entry: Entry) -> tuple[int, int, int, int]:
@@ -71,14 +86,34 @@ def _nanoseconds(instant: str) -> int:
 
 def _paths_with_lost_chunks(files: Iterable[Entry], reader: ChunkReader) -> set[bytes]:
     """Return the paths of which a chunk, or a list of extents, is in no pack any more."""
-    listed = list(files)
-    lists = _sound_lists({chunk for entry in listed for chunk in entry.extent_chunks}, reader)
-    lost = {entry.path for entry in listed if not lists.keys() >= set(entry.extent_chunks)}
-    extents = [entry.extents + b"".join(lists.get(chunk, b"") for chunk in entry.extent_chunks) for entry in listed]
+    lost: set[bytes] = set()
+    for group in _groups(files):
+        lost |= _lost_of_group(group, reader)
+    return lost
+
+
+def _groups(files: Iterable[Entry]) -> Iterator[list[Entry]]:
+    """Yield files in groups whose extents fit into memory, however fragmented they are."""
+    group: list[Entry] = []
+    size = 0
+    for entry in files:
+        group.append(entry)
+        size += entry.size
+        if size >= _GROUP_BYTES:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
+
+
+def _lost_of_group(group: list[Entry], reader: ChunkReader) -> set[bytes]:
+    lists = _sound_lists({chunk for entry in group for chunk in entry.extent_chunks}, reader)
+    lost = {entry.path for entry in group if not lists.keys() >= set(entry.extent_chunks)}
+    extents = [entry.extents + b"".join(lists.get(chunk, b"") for chunk in entry.extent_chunks) for entry in group]
     chunks = np.frombuffer(b"".join(extents), dtype=EXTENT_DTYPE)["chunk"]
-    owners = np.repeat(np.arange(len(listed)), [len(raw) // EXTENT_DTYPE.itemsize for raw in extents])
+    owners = np.repeat(np.arange(len(group)), [len(raw) // EXTENT_DTYPE.itemsize for raw in extents])
     rows = reader.index.lookup(chunk_words(chunks))
-    return lost | {listed[owner].path for owner in np.unique(owners[rows < 0])}
+    return lost | {group[owner].path for owner in np.unique(owners[rows < 0])}
 
 
 def _sound_lists(chunks: set[bytes], reader: ChunkReader) -> dict[bytes, bytes]:

@@ -197,6 +197,7 @@ class Repository:
         What earlier runs left behind, or a lost index object named, is indexed first: at once where a session is
         stale, else when nobody else is at work, whose unfinished packs these might be.
         """
+        from holdfast.repository.page_cache import page_cache_name
         from holdfast.repository.salvage import salvage_packs
         from holdfast.repository.session import Session, withdraw
         from holdfast.repository.writer import Writer
@@ -209,7 +210,8 @@ class Repository:
                 index = self.usable_index()
             for record in stale:
                 withdraw(self.storage, record)
-            return Writer(self.storage, self.keys, index, session, options), index
+            page_cache = self._cache.path(page_cache_name(stack, service))
+            return Writer(self.storage, self.keys, index, session, options, page_cache=page_cache), index
         except BaseException:
             session.close()
             raise

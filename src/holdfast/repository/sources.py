@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+import numpy as np
+
 from holdfast.repository.compression import ContentClass
 
 if TYPE_CHECKING:
@@ -39,12 +41,20 @@ class Inspector(Protocol):
         """Look at pieces that lie back to back in ``buffer``; findings are the inspector's own to keep."""
         ...
 
+    def inspect_pages(self, buffer: memoryview, source: FileSource, offsets: np.ndarray) -> np.ndarray:
+        """Look at pages of one file, from ``offsets`` of it; return the numbers of those that are not sound."""
+        ...
+
 
 class NoInspection:
     """The Inspector that does not look."""
 
     def inspect(self, buffer: memoryview, pieces: Sequence[Piece]) -> None:
         """Do nothing."""
+
+    def inspect_pages(self, buffer: memoryview, source: FileSource, offsets: np.ndarray) -> np.ndarray:  # noqa: ARG002
+        """Find nothing."""
+        return np.zeros(0, dtype=np.intp)
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,7 @@ from holdfast.repository.snapshot import Snapshot, encode_snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from pathlib import Path
     from types import TracebackType
 
     from holdfast.repository.keys import Keys
@@ -65,9 +66,17 @@ class Writer:
     """
 
     def __init__(
-        self, storage: Storage, keys: Keys, index: ChunkIndex, session: Session, options: WriterOptions
+        self,
+        storage: Storage,
+        keys: Keys,
+        index: ChunkIndex,
+        session: Session,
+        options: WriterOptions,
+        *,
+        page_cache: Path,
     ) -> None:
-        self.options = options
+        """``page_cache``: where the hashes of the service's pages are kept between runs."""
+        self.options, self.page_cache = options, page_cache
         self.counts = WriterCounts()
         self._storage, self._keys, self._index, self._session = storage, keys, index, session
         self._policy = parse_compression(options.compression)()

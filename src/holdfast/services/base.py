@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from holdfast.progress import Reporter
     from holdfast.repository.manifest import Entry
@@ -19,7 +19,8 @@ class Captured:
     """What a service gave: entries in any order, facts for the snapshot, and what is missing.
 
     ``missing`` makes the snapshot incomplete; ``faults`` were found in the source itself, which was captured as it is.
-    Both make the exit code 3.
+    Both make the exit code 3. ``remember`` is called with the snapshot's id once it is committed: what was learned for
+    the next backup is kept then, and not before.
     """
 
     entries: Sequence[Entry]
@@ -29,6 +30,7 @@ class Captured:
     missing: tuple[str, ...] = ()
     faults: tuple[str, ...] = ()
     seconds: dict[str, float] = field(default_factory=dict)
+    remember: Callable[[str], None] = lambda _: None
 
 
 class Service(Protocol):

@@ -125,11 +125,14 @@ def test_extents_come_back_inline_or_not(lengths: list[tuple[int, int]], beyond:
     assert load_extents(file, chunks.known.__getitem__).tobytes() == extents.tobytes()
 
 
-def test_a_list_longer_than_a_chunk_comes_back() -> None:
-    chunks, extents = Chunks(), tiled([(0, 1)] * 50_000)
-    inline, named = store_extents(extents, chunks.put)
-    assert len(named) == 3
-    file = entry(b"f", size=50_000, extents=inline, extent_chunks=named)
+def test_a_change_in_a_large_file_costs_the_list_of_that_part_alone() -> None:
+    chunks, extents = Chunks(), tiled([(0, 1 << 20)] * 1024)
+    _, named = store_extents(extents, chunks.put)
+    extents["chunk"][300] = np.void(b"another chunk".ljust(32))
+    inline, after = store_extents(extents, chunks.put)
+    assert len(after) == len(named) == 8
+    assert sum(one != other for one, other in zip(named, after, strict=True)) == 1
+    file = entry(b"f", size=1 << 30, extents=inline, extent_chunks=after)
     assert load_extents(file, chunks.known.__getitem__).tobytes() == extents.tobytes()
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -28,14 +29,14 @@ from tests.unit.repository.building import (
 
 from holdfast.errors import HoldfastError
 from holdfast.progress import Silence
-from holdfast.repository import tasks
+from holdfast.repository import intake
 from holdfast.repository.check.run import CheckOptions, check_repository
 from holdfast.repository.chunker import BUNDLE_FILE_BYTES, CHUNK_BYTES
 from holdfast.repository.compression import ContentClass
+from holdfast.repository.intake import SPAN_BYTES
 from holdfast.repository.pipeline import Pipeline
 from holdfast.repository.repository import Repository
 from holdfast.repository.sources import Capture, FileSource, NoInspection, Piece
-from holdfast.repository.tasks import SPAN_BYTES
 from holdfast.repository.writer import WriterOptions
 from holdfast.storage.memory import MemoryStorage
 
@@ -153,7 +154,7 @@ def test_a_disk_error_names_the_file_once(
             raise OSError(errno.EIO, "disk")
         return read(descriptor, buffers, offset)
 
-    monkeypatch.setattr(tasks.os, "preadv", preadv)
+    monkeypatch.setattr(intake.os, "preadv", preadv)
     capture, found, _ = run(sources_of(tmp_path, content_class))
     assert [lost.path for lost in capture.unreadable] == [b"bad"]
     assert data_of(found) == {b"good": b"good"}
@@ -208,6 +209,12 @@ class Remembering:
         for piece in pieces:
             run = bytes(buffer[piece.buffer_offset : piece.buffer_offset + piece.length])
             self.shown.setdefault(piece.source.entry.path, {})[piece.file_offset] = run
+
+    def inspect_pages(self, buffer: memoryview, source: FileSource, offsets: np.ndarray) -> np.ndarray:
+        """Keep a copy."""
+        for at, offset in enumerate(offsets.tolist()):
+            self.shown.setdefault(source.entry.path, {})[offset] = bytes(buffer[at * 8192 : (at + 1) * 8192])
+        return np.zeros(0, dtype=np.intp)
 
 
 @classes

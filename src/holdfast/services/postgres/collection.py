@@ -15,6 +15,7 @@ from holdfast.postgres.control import read_control_content
 from holdfast.repository.compression import ContentClass
 from holdfast.repository.manifest import EXTENT_DTYPE, Entry, EntryKind, store_extents
 from holdfast.repository.names import ROOT, shown
+from holdfast.repository.page_memory import CachedMemory
 from holdfast.repository.pipeline import Pipeline
 from holdfast.repository.sources import FileSource, NoInspection
 from holdfast.services.base import Captured
@@ -46,7 +47,9 @@ class Collection:
         self._writer, self._parent, self._facts, self._reporter = writer, parent, facts, reporter
         self._root = os.fsencode(root)
         self._inspector = PageInspector(PageShape(facts.block_size, facts.relation_segment_blocks))
-        self._pipeline = Pipeline(writer, self._inspector if facts.has_data_checksums else NoInspection(), reporter)
+        self._memory = CachedMemory(writer.page_cache, parent, facts.block_size)
+        inspector = self._inspector if facts.has_data_checksums else NoInspection()
+        self._pipeline = Pipeline(writer, inspector, reporter, self._memory)
         self._entries: list[Entry] = []
         self._reused: set[bytes] = set()
 
@@ -90,7 +93,14 @@ class Collection:
             missing=unreadable,
             faults=_describe_pages(corrupt),
             seconds=seconds,
+            remember=self._remember,
         )
+
+    def _remember(self, snapshot_id: str) -> None:
+        """Keep the hashes of all pages for the next backup."""
+        failure = self._memory.commit(snapshot_id)
+        if failure is not None:
+            self._reporter.notice(f"what was learned of pages could not be kept, so the next one reads more: {failure}")
 
     def _scan(self) -> Iterator[FileSource]:
         """Yield the files to read; entries without content, and unchanged files, go straight to the result."""
@@ -115,6 +125,7 @@ class Collection:
         self._entries.append(unchanged)
         if entry.kind is EntryKind.FILE:
             self._reused.add(entry.path)
+            self._memory.reuse(unchanged)
 
     def _control_entry(self) -> Entry:
         absolute = os.path.join(self._root, CONTROL)

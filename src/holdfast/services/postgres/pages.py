@@ -53,32 +53,57 @@ class PageInspector:
             return
         size = self._shape.block_size
         if len(runs) == len(pieces) and all(piece.length % size == 0 for piece in pieces):
-            blocks = np.concatenate([self._blocks(piece, relation) for piece, relation in runs])
+            blocks = np.concatenate([self._blocks(_offsets(piece, size), relation) for piece, relation in runs])
             self._verify(buffer, blocks, [piece for piece, _ in runs])
         else:
             for piece, relation in runs:
                 part = buffer[piece.buffer_offset : piece.buffer_offset + piece.length // size * size]
-                self._verify(part, self._blocks(piece, relation), [piece])
+                self._verify(part, self._blocks(_offsets(piece, size), relation), [piece])
+
+    def inspect_pages(self, buffer: memoryview, source: FileSource, offsets: np.ndarray) -> NDArray[np.intp]:
+        """Verify pages of one file, from ``offsets`` of it; return the numbers of those that did not match at first.
+
+        Those that were being written are among them: what was read of them is nobody's true page. A page that is cut
+        off by the end of ``buffer`` is not looked at.
+        """
+        relation = self._checksummed(source)
+        if relation is None:
+            return np.zeros(0, dtype=np.intp)
+        whole = len(buffer) // self._shape.block_size
+        blocks = self._blocks(offsets[:whole], relation)
+        unsound = self._mismatched(buffer, blocks)
+        self._judge([self._suspect(source, int(offsets[at]), int(blocks[at]), buffer, at) for at in unsound.tolist()])
+        return unsound
 
     @staticmethod
     def _checksummed(source: FileSource) -> RelationFile | None:
         role = classify(source.entry.path)
         return role.relation if role.has_page_checksums else None
 
-    def _blocks(self, piece: Piece, relation: RelationFile) -> NDArray[np.uint32]:
-        size = self._shape.block_size
-        first = relation.segment * self._shape.relation_segment_blocks + piece.file_offset // size
-        return np.arange(first, first + piece.length // size, dtype=np.uint32)
+    def _blocks(self, offsets: np.ndarray, relation: RelationFile) -> NDArray[np.uint32]:
+        first = relation.segment * self._shape.relation_segment_blocks
+        return (first + offsets // self._shape.block_size).astype(np.uint32)
 
     def _verify(self, pages: memoryview, blocks: NDArray[np.uint32], pieces: Sequence[Piece]) -> None:
+        size = self._shape.block_size
+        suspects = []
+        for at in self._mismatched(pages, blocks).tolist():
+            piece, offset = _piece_at(pieces, at * size)
+            suspects.append(self._suspect(piece.source, offset, int(blocks[at]), pages, at))
+        self._judge(suspects)
+
+    def _mismatched(self, pages: memoryview, blocks: NDArray[np.uint32]) -> NDArray[np.intp]:
+        """Return the numbers of the pages that are not valid."""
         if not hasattr(self._local, "verifier"):
             self._local.verifier = PageVerifier(block_size=self._shape.block_size)
         findings = self._local.verifier.verify(pages, blocks)
+        return np.concatenate((findings.mismatched, findings.unformatted))
+
+    def _suspect(self, source: FileSource, offset: int, block: int, pages: memoryview, at: int) -> _Suspect:
         size = self._shape.block_size
-        suspects = [
-            _Suspect(*_piece_at(pieces, index * size), int(blocks[index]), bytes(pages[index * size :][:size]))
-            for index in (*findings.mismatched.tolist(), *findings.unformatted.tolist())
-        ]
+        return _Suspect(source, offset, block, bytes(pages[at * size : (at + 1) * size]))
+
+    def _judge(self, suspects: list[_Suspect]) -> None:
         corrupt = [suspect.finding() for suspect in self._confirmed(suspects)]
         if corrupt:
             with self._lock:
@@ -93,7 +118,7 @@ class PageInspector:
         return suspects
 
     def _is_still_wrong(self, suspect: _Suspect) -> bool:
-        again = _read_page(suspect.piece.source.path, suspect.offset, len(suspect.page))
+        again = _read_page(suspect.source.path, suspect.offset, len(suspect.page))
         blocks = np.array([suspect.block], dtype=np.uint32)
         return again == suspect.page and not self._local.verifier.verify(again, blocks).is_clean
 
@@ -102,13 +127,18 @@ class PageInspector:
 class _Suspect:
     """A page that did not match: where it was read from, which block it is, and what was read."""
 
-    piece: Piece
+    source: FileSource
     offset: int
     block: int
     page: bytes
 
     def finding(self) -> CorruptPage:
-        return CorruptPage(os.fsdecode(self.piece.source.entry.path), self.block, str(page_lsn(self.page)))
+        return CorruptPage(os.fsdecode(self.source.entry.path), self.block, str(page_lsn(self.page)))
+
+
+def _offsets(piece: Piece, size: int) -> np.ndarray:
+    """Return where in its file each whole page of a piece begins."""
+    return piece.file_offset + np.arange(piece.length // size) * size
 
 
 def _piece_at(pieces: Sequence[Piece], offset: int) -> tuple[Piece, int]:

@@ -1,0 +1,90 @@
+"""Laying what changed over what was there: the arithmetic of extents, on whole tables at once.
+
+An extent names a run of a file and the place of its bytes in a chunk. Cutting one is moving its offset in the chunk
+along; so a file of which some pages changed keeps pointing into its parent's chunks for all the others.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from holdfast.repository.manifest import EXTENT_DTYPE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from holdfast.model import ChunkId
+
+NO_EXTENTS = np.zeros(0, dtype=EXTENT_DTYPE)
+
+
+def clip_extents(extents: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """Return what ``extents`` (sorted, not overlapping) say of the runs from ``starts`` to ``ends`` (sorted, apart)."""
+    begins = extents["file_offset"].astype(np.int64)
+    first = np.searchsorted(begins + extents["length"], starts, side="right")
+    counts = np.maximum(np.searchsorted(begins, ends, side="left") - first, 0)
+    run = np.repeat(np.arange(len(starts)), counts)
+    which = np.arange(len(run)) + np.repeat(first - np.cumsum(counts) + counts, counts)
+    part: np.ndarray = extents[which]
+    begin = np.maximum(begins[which], starts[run])
+    end = np.minimum(begins[which] + part["length"], ends[run])
+    part["chunk_offset"] += (begin - begins[which]).astype(np.uint32)
+    part["file_offset"] = begin
+    part["length"] = end - begin
+    return part
+
+
+def page_extents(
+    offsets: np.ndarray, page_bytes: int, end: int, cuts: Sequence[tuple[int, int]], ids: Sequence[ChunkId]
+) -> np.ndarray:
+    """Return the extents of pages of one file that lie back to back, up to ``end``, cut into chunks.
+
+    ``offsets`` are the pages' places in the file, ascending; the last page may be short. A chunk begins with a page.
+    """
+    places = np.arange(len(offsets)) * page_bytes
+    chunk_starts = np.array([offset for offset, _ in cuts], dtype=np.int64)
+    chunk = np.searchsorted(chunk_starts, places, side="right") - 1
+    is_first = np.ones(len(offsets), dtype=bool)
+    is_first[1:] = (chunk[1:] != chunk[:-1]) | (np.diff(offsets) != page_bytes)
+    first = np.flatnonzero(is_first)
+    extents = np.zeros(len(first), dtype=EXTENT_DTYPE)
+    extents["file_offset"] = offsets[first]
+    extents["length"] = np.diff(np.append(places[first], end))
+    extents["chunk_offset"] = places[first] - chunk_starts[chunk[first]]
+    extents["chunk"] = np.frombuffer(b"".join(ids), dtype="V32")[chunk[first]]
+    return extents
+
+
+def join_extents(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """Return tables of extents that do not overlap as one, in order, with neighbours that go on in a chunk as one."""
+    table = np.concatenate([NO_EXTENTS, *parts])
+    table = table[np.argsort(table["file_offset"], kind="stable")]
+    if len(table) < 2:
+        return table
+    before, after = table[:-1], table[1:]
+    goes_on = (
+        (before["file_offset"] + before["length"] == after["file_offset"])
+        & (before["chunk_offset"] + before["length"] == after["chunk_offset"])
+        & (before["chunk"] == after["chunk"])
+    )
+    if not goes_on.any():
+        return table
+    first = np.flatnonzero(np.concatenate(([True], ~goes_on)))
+    joined = table[first]
+    joined["length"] = np.add.reduceat(table["length"].astype(np.int64), first)
+    return joined
+
+
+def fragments(extents: np.ndarray, offsets: np.ndarray, is_new: np.ndarray) -> int:
+    """Return into how many extents the pages at ``offsets`` would fall if those that are new were laid over."""
+    origin = np.searchsorted(extents["file_offset"], offsets, side="right")
+    origin[is_new] = -1
+    return 1 + int(np.count_nonzero(origin[1:] != origin[:-1]))
+
+
+def runs_of(is_set: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return (first, one past the last) of each run of true values."""
+    edges = np.flatnonzero(np.diff(is_set.astype(np.int8), prepend=0, append=0))
+    return edges[::2], edges[1::2]

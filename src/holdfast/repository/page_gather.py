@@ -1,0 +1,134 @@
+"""Gathers the changed pages of a stretch of a file into new chunks, and lays them over what the parent has.
+
+Blocks of one region (a fixed chunk) are read where the last gathered page ends. Pages that are known are written over
+by the next block; those that changed move together, and become chunks that hold pages of many regions. A region that
+is new, changed almost everywhere, or in too many pieces is kept as it was read, and becomes a chunk of its own: so its
+chunk id may be known, and its next restore reads it in one piece. What is hashed is always what is stored: both are
+taken from this buffer.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from xxhash import xxh3_64_intdigest
+
+from holdfast.repository.chunker import CHUNK_BYTES, fixed_cuts
+from holdfast.repository.extents import clip_extents, fragments, join_extents, page_extents, runs_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from holdfast.repository.intake import Intake
+    from holdfast.repository.page_memory import FilePages
+    from holdfast.repository.sources import FileSource
+
+_WHOLE_FROM = 7 / 8
+"""A region of which more than this share changed is stored whole."""
+
+_FRAGMENTS, _FRAGMENTS_SPREAD = 24, 16
+"""A region may have this many extents and, by the hash of where it is, a few more: so not all regions heal at once."""
+
+
+class PageGatherer:
+    """Takes the blocks of one stretch of a file in their order; ``finish`` returns the stretch's extents."""
+
+    def __init__(self, intake: Intake, source: FileSource, pages: FilePages, buffer: memoryview) -> None:
+        self._intake, self._source, self._pages, self._buffer = intake, source, pages, buffer
+        self._bytes = np.frombuffer(buffer, dtype=np.uint8)
+        self._gathered: list[np.ndarray] = []
+        self._gathered_end = 0
+        self._whole: list[tuple[int, int]] = []
+        self._filled = 0
+        self._kept: list[np.ndarray] = []
+        self._parts: list[np.ndarray] = []
+
+    def room(self) -> memoryview:
+        """Return where the next block is to be read, CHUNK_BYTES long."""
+        if self._filled + CHUNK_BYTES > len(self._buffer):
+            self._store_whole()
+        if self._filled + CHUNK_BYTES > len(self._buffer):
+            self._store_gathered()
+        return self._buffer[self._filled : self._filled + CHUNK_BYTES]
+
+    def take(self, offset: int, length: int) -> None:
+        """Take a block: ``length`` bytes from ``offset`` of the file (a multiple of CHUNK_BYTES), now in ``room``."""
+        block = self._buffer[self._filled : self._filled + length]
+        differs = self._pages.differing(offset, block)
+        offsets = offset + np.arange(len(differs)) * self._pages.page_bytes
+        self._intake.count_read(length)
+        if not differs.any():
+            self._kept.append(offsets)
+        elif self._is_rewritten(offsets, differs):
+            self._whole.append((offset, length))
+            self._filled += length
+        else:
+            self._kept.append(offsets[~differs])
+            self._gather(block, offsets, differs)
+        if length % self._pages.page_bytes:  # the file's end: pages after a short one would not lie at their multiple
+            self._store_whole()
+            self._store_gathered()
+
+    def finish(self) -> np.ndarray:
+        """Store what is left; return the extents of everything that was taken (EXTENT_DTYPE, by file offset)."""
+        self._store_whole()
+        self._store_gathered()
+        if self._kept:
+            self._parts.append(self._known(np.concatenate(self._kept)))
+        return join_extents(self._parts)
+
+    def _known(self, offsets: np.ndarray) -> np.ndarray:
+        """Return what the parent has of the pages at some offsets."""
+        size = self._pages.page_bytes
+        first = int(offsets[0]) // size
+        is_kept = np.zeros(int(offsets[-1]) // size - first + 1, dtype=bool)
+        is_kept[offsets // size - first] = True
+        starts, ends = runs_of(is_kept)
+        return clip_extents(self._pages.extents, (starts + first) * size, (ends + first) * size)
+
+    def _is_rewritten(self, offsets: np.ndarray, differs: np.ndarray) -> bool:
+        if np.count_nonzero(differs) > _WHOLE_FROM * len(differs):
+            return True
+        return fragments(self._pages.extents, offsets, differs) > self._fragment_limit(int(offsets[0]))
+
+    def _fragment_limit(self, offset: int) -> int:
+        return _FRAGMENTS + xxh3_64_intdigest(self._source.entry.path, offset // CHUNK_BYTES) % _FRAGMENTS_SPREAD
+
+    def _gather(self, block: memoryview, offsets: np.ndarray, differs: np.ndarray) -> None:
+        """Move the pages that differ to the end of those gathered before."""
+        self._store_whole()
+        size = self._pages.page_bytes
+        count = len(block) // size
+        chosen = np.flatnonzero(differs[:count])
+        moved = np.frombuffer(block[: count * size], dtype=np.uint8).reshape(-1, size)[chosen].reshape(-1)
+        tail = np.frombuffer(block[count * size :], dtype=np.uint8).copy() if differs[count:].any() else moved[:0]
+        for part in (moved, tail):
+            self._bytes[self._gathered_end : self._gathered_end + len(part)] = part
+            self._gathered_end += len(part)
+        self._gathered.append(offsets[differs])
+        self._filled = self._gathered_end
+
+    def _store_whole(self) -> None:
+        """Store the regions that are kept as they are: a chunk each."""
+        if not self._whole:
+            return
+        size = self._pages.page_bytes
+        offsets = np.concatenate([np.arange(start, start + length, size) for start, length in self._whole])
+        lengths = [length for _, length in self._whole]
+        ends = np.cumsum(lengths).tolist()
+        cuts = [(end - length, length) for end, length in zip(ends, lengths, strict=True)]
+        self._store(self._buffer[self._gathered_end : self._filled], offsets, cuts)
+        self._whole, self._filled = [], self._gathered_end
+
+    def _store_gathered(self) -> None:
+        """Store the pages gathered so far."""
+        if self._gathered:
+            content = self._buffer[: self._gathered_end]
+            self._store(content, np.concatenate(self._gathered), list(fixed_cuts(len(content))))
+        self._gathered, self._gathered_end, self._filled = [], 0, 0
+
+    def _store(self, content: memoryview, offsets: np.ndarray, cuts: Sequence[tuple[int, int]]) -> None:
+        ids, unsound = self._intake.store_pages(content, self._source, offsets, cuts)
+        self._pages.doubt(unsound)
+        self._parts.append(page_extents(offsets, self._pages.page_bytes, len(content), cuts, ids))

@@ -100,7 +100,7 @@ class WalWorld:
         storage = FilesStorage(str(self.place / "holdfast"))
         repository = open_repository(storage, _IDENTITY, lambda name: ObjectCache(self.place / "cache", name))
         identifier = str(read_control_file(self.base).system_identifier)
-        return WalArchive(repository.storage, repository.keys, identifier, threads=1)
+        return WalArchive(repository.storage, repository.keys, identifier)
 
     def copy(self, name: str) -> Path:
         """Return a fresh copy of the base that is told to recover."""

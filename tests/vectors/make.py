@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 from tests.unit.repository.building import NO_CACHE, commit, entry_of
+from tests.unit.repository.walfiles import sealed
 from tests.vectors.content import OTHERS, PASSPHRASE, RECOVERY, SNAPSHOTS, WAL, WRITER_SECRET, XATTRS
 
 from holdfast.progress import Silence
@@ -26,7 +27,6 @@ from holdfast.repository.keys import SlotKind
 from holdfast.repository.pipeline import Pipeline
 from holdfast.repository.repository import Identity, Passphrase, init_repository, init_unencrypted, open_repository
 from holdfast.repository.sources import FileSource, NoInspection
-from holdfast.repository.walfile import SealOptions, seal_wal_file
 from holdfast.repository.writer import WriterOptions
 from holdfast.storage.files import FilesStorage
 
@@ -71,9 +71,8 @@ def fill(repository: Repository) -> None:
 
 def fill_archive(repository: Repository) -> None:
     """Store the WAL archive."""
-    options = SealOptions(1, 1, "2026-11-21T11:00:00.000+00:00", "host")
     for name, content in WAL.items():
-        repository.storage.put(name, seal_wal_file(repository.keys, name, content, options))
+        repository.storage.put(name, sealed(repository.keys, name, content))
 
 
 def main(target: Path) -> None:

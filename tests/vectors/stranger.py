@@ -159,13 +159,13 @@ class Repository:
         at += stamp_length
         assert blake3(data[at:]).digest() == stored_digest
         content = b""
-        for stored in frames:
-            sealed = (at, data[at : at + stored], b"L" + digest)
+        for (stored,) in struct.iter_unpack("<I", frames):
+            sealed = (at, data[at : at + stored], b"L")
             if name.endswith(".history"):
                 frame = self._open_metadata("wal history", context, sealed, data[48:80])
             else:
                 frame = self._open_frame(name, data, key_length, sealed)
-            content += frame if len(frame) == min(4 << 20, length - len(content)) else unzstd(frame)
+            content += frame if len(frame) == min(1 << 20, length - len(content)) else unzstd(frame)
             at += stored
         assert (len(content), blake3(content, key=self._chunk_id_key["data"]).digest()) == (length, digest)
         return content

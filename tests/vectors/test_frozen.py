@@ -19,7 +19,8 @@ from holdfast.repository.keys import SlotKind
 from holdfast.repository.manifest import EntryKind
 from holdfast.repository.repository import Identity, Passphrase, Repository, Unlock, open_repository
 from holdfast.repository.salvage import list_packs, read_pack_table
-from holdfast.repository.walfile import WAL_PREFIX, open_wal_file
+from holdfast.repository.walfile import WAL_PREFIX
+from holdfast.repository.walread import StoredWalFile
 from holdfast.storage.files import FilesStorage
 
 HERE = Path(__file__).parent
@@ -53,7 +54,7 @@ def test_every_snapshot_gives_back_what_it_was_made_of(place: Path, unlock: Unlo
 def test_the_archive_gives_back_what_it_was_made_of(place: Path, unlock: Unlock | None) -> None:
     repository = open_frozen(place, unlock)
     names = [info.name for info in repository.storage.list(WAL_PREFIX)]
-    assert {name: open_wal_file(repository.keys, name, repository.storage.get(name), 1) for name in names} == WAL
+    assert {name: StoredWalFile(repository.storage, repository.keys, name).content() for name in names} == WAL
 
 
 @every_way

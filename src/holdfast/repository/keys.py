@@ -123,6 +123,10 @@ class Keys:
         """Return the keyed BLAKE3 of a chunk; data and metadata never share an id, so neither hides in the other."""
         return ChunkId(blake3(plaintext, key=self._chunk_id_keys[kind]).digest())
 
+    def chunk_hasher(self, kind: str) -> blake3:
+        """Return what makes the chunk id of a content that is given to it part by part."""
+        return blake3(key=self._chunk_id_keys[kind])
+
     def context(self, object_name: str, salt: bytes) -> bytes:
         """Return what binds a key to its place: repository id, salt, and the full object name (its type first)."""
         return bytes.fromhex(self.repository_id) + salt + object_name.encode("ascii")

@@ -4,38 +4,36 @@ Bytes: header (16), salt (32), key commitment (32), sealed file key, sealed stam
 the content, each as it is or as zstd, under a random key that is sealed to the epoch's public key: who writes WAL
 cannot read it back (history files alone are sealed under the metadata key). The *stamp* is sealed under the metadata
 key: it lets a writer tell the same bytes from other bytes under the same name, and tells of a damaged object.
+
+The length of the stamp follows from the length of the content alone. So frames can be sealed as they come, each at the
+place that it will have, and what stands before them is filled in last.
 """
 
 from __future__ import annotations
 
 import os
 import struct
-from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import msgspec
-import zstandard
-from blake3 import blake3
 
 from holdfast.errors import DamageError
-from holdfast.repository.crew import Crew
-from holdfast.repository.crypto import COMMITMENT_BYTES, TAG_BYTES, SealBrokenError, require_commitment, seal
+from holdfast.repository.crypto import COMMITMENT_BYTES, TAG_BYTES, SealBrokenError, seal
 from holdfast.repository.sealed import MAGIC, SALT_BYTES, VERSION, ObjectType
-from holdfast.repository.walframes import FRAME_BYTES, compress_frame, cut
+from holdfast.repository.walframes import InMemory, frame_lengths
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from blake3 import blake3
 
     from holdfast.repository.crypto import Cipher
     from holdfast.repository.keys import Keys
-    from holdfast.repository.walframes import PackedFrames
     from holdfast.storage.base import Buffer
 
 WAL_PREFIX = "wal"
 STAMP_READ_BYTES = 8192
 """One read of this length gets header and stamp of any WAL file up to the largest segment (1 GiB)."""
-_SMALL_FRAME_BYTES = 64 << 10
-_OPENED_ONE_IN = 8
+FRAME_AAD = bytes([ObjectType.WAL])
+"""What frames are sealed with: their key is the file's alone, and their position the place in the object."""
 _CONTENT_LIMIT_BYTES = 1 << 30
 _HEADER = struct.Struct("<8sBBHHH")  # magic, version, type, epoch, length of the sealed key, length of the sealed stamp
 _FIXED_BYTES = _HEADER.size + SALT_BYTES + COMMITMENT_BYTES
@@ -44,35 +42,32 @@ _HISTORY_PURPOSE = "wal history"
 _FOR_WRITERS = ".history"
 """History files hold positions, no content: who archives must be able to say what can be recovered."""
 _CONTENT_KIND = "data"
-_BAD_MEMORY = "nothing was stored; this points to bad memory or a broken library"
+_LENGTH_BYTES = 4
 
 
 class Stamp(msgspec.Struct, frozen=True, array_like=True):
     """What a writer may know of a stored WAL file.
 
     ``digest`` is the chunk id of the whole content, ``stored_digest`` the BLAKE3 of the frames as they are stored;
-    ``frames`` are their stored lengths. ``archived`` is the time of the host that stored it, ISO 8601 in UTC.
+    ``frames`` are their stored lengths (u32, little-endian). ``archived`` is the time of the host that stored it, ISO
+    8601 in UTC.
     """
 
     digest: bytes
     length_bytes: int
-    frames: tuple[int, ...]
+    frames: bytes
     stored_digest: bytes
     archived: str
     host: str
 
-
-class SealOptions(msgspec.Struct, frozen=True):
-    """How a WAL file is sealed: zstd's level (0: stored as it is), threads, and what its stamp says of the host."""
-
-    level: int
-    threads: int
-    archived: str
-    host: str
+    @property
+    def stored_lengths(self) -> tuple[int, ...]:
+        """The stored lengths of the frames."""
+        return struct.unpack(f"<{len(self.frames) // _LENGTH_BYTES}I", self.frames)
 
 
-class _Head(msgspec.Struct, frozen=True):
-    """The first bytes of an object, parsed. ``end`` is where the frames begin."""
+class WalHead(msgspec.Struct, frozen=True):
+    """All that stands before the frames of a stored object, parsed. ``end`` is where the frames begin."""
 
     raw: bytes
     epoch: int
@@ -82,106 +77,52 @@ class _Head(msgspec.Struct, frozen=True):
     stamp: Stamp
     end: int
 
+    @property
+    def object_bytes(self) -> int:
+        """The length that the whole object must have."""
+        return self.end + sum(self.stamp.stored_lengths)
+
+
+class NewHead:
+    """What stands before the frames of a new object: its key, and room for the stamp."""
+
+    def __init__(self, keys: Keys, name: str, length_bytes: int, origin: tuple[str, str]) -> None:
+        """``origin`` is the time archived and the host, for the stamp."""
+        self._salt = os.urandom(SALT_BYTES)
+        self._keys, self._name = keys, name
+        draft = Stamp(
+            bytes(32), length_bytes, bytes(_LENGTH_BYTES * len(frame_lengths(length_bytes))), bytes(32), *origin
+        )
+        self._draft = draft
+        epoch, sealed_key, self.cipher = _new_cipher(keys, name, self._salt)
+        stamp_length = len(msgspec.msgpack.encode(draft)) + TAG_BYTES
+        header = _HEADER.pack(MAGIC, VERSION, ObjectType.WAL, epoch, len(sealed_key), stamp_length)
+        self._raw = header + self._salt + self.cipher.commitment + sealed_key
+        self.length_bytes = len(self._raw) + stamp_length
+
+    def finish(self, digest: bytes, stored_lengths: list[int], stored_digest: bytes) -> bytes:
+        """Return its bytes."""
+        frames = struct.pack(f"<{len(stored_lengths)}I", *stored_lengths)
+        stamp = msgspec.structs.replace(self._draft, digest=digest, frames=frames, stored_digest=stored_digest)
+        cipher = _stamp_cipher(self._keys, self._name, self._salt)
+        return self._raw + seal(cipher, 0, msgspec.msgpack.encode(stamp), self._raw)
+
+
+def content_hasher(keys: Keys) -> blake3:
+    """Return what makes, of a content given to it part by part, the digest that tells same and other bytes apart."""
+    return keys.chunk_hasher(_CONTENT_KIND)
+
 
 def content_digest(keys: Keys, content: Buffer) -> bytes:
-    """Return the keyed digest by which same and other bytes are told apart."""
-    return keys.chunk_id(_CONTENT_KIND, content)
+    """Return that digest of a content at hand."""
+    hasher = content_hasher(keys)
+    for frame in InMemory(content).frames():
+        hasher.update(frame)
+    return hasher.digest()
 
 
-def seal_wal_file(
-    keys: Keys, name: str, content: Buffer, options: SealOptions, packed_before: PackedFrames | None = None
-) -> bytearray:
-    """Return the bytes of the object ``name``; ``packed_before`` is what was compressed of it already, if it fits.
-
-    Before this returns, every small frame and a sample of the large ones (one in eight, by chance) was opened again and
-    compared, as with packs: opening all would cost as much again as compressing them.
-    """
-    salt = os.urandom(SALT_BYTES)
-    epoch, sealed_key, cipher = _new_cipher(keys, name, salt)
-    view = memoryview(content)
-    plains = cut(content)
-    packed: list[Buffer] = list(plains)
-
-    def compress(number: int) -> None:
-        packed[number] = compress_frame(plains[number], options.level)
-
-    if packed_before is not None and packed_before.level == options.level:
-        packed = list(packed_before.frames)
-    else:
-        _for_each(len(plains), options.threads, compress)
-    lengths = tuple(len(frame) + TAG_BYTES for frame in packed)
-    # Everything but the digest of the sealed frames is known now: so is the stamp's length, and where frames begin.
-    draft = Stamp(content_digest(keys, view), len(view), lengths, bytes(32), options.archived, options.host)
-    stamp_length = len(msgspec.msgpack.encode(draft)) + TAG_BYTES
-    header = _HEADER.pack(MAGIC, VERSION, ObjectType.WAL, epoch, len(sealed_key), stamp_length)
-    raw = header + salt + cipher.commitment + sealed_key
-    places = _places(len(raw) + stamp_length, lengths)
-    stored = bytearray(len(raw) + stamp_length + sum(lengths))
-    out = memoryview(stored)
-
-    def seal_frame(number: int) -> None:
-        offset, length = places[number]
-        sealed = out[offset : offset + length]
-        cipher.seal_into(offset, packed[number], _frame_aad(draft.digest), sealed)
-        if len(plains[number]) > _SMALL_FRAME_BYTES and os.urandom(1)[0] % _OPENED_ONE_IN:
-            return
-        opened = _open_frame(cipher, draft.digest, offset, sealed, len(plains[number]))
-        if blake3(opened).digest() != blake3(plains[number]).digest():
-            raise DamageError(name, f"the frame at {offset} does not come back as it was", hint=_BAD_MEMORY)
-
-    _for_each(len(plains), options.threads, seal_frame)
-    stamp = msgspec.structs.replace(draft, stored_digest=blake3(out[len(raw) + stamp_length :]).digest())
-    out[: len(raw) + stamp_length] = raw + seal(_stamp_cipher(keys, name, salt), 0, msgspec.msgpack.encode(stamp), raw)
-    return stored
-
-
-def read_stamp(keys: Keys, name: str, stored: Buffer) -> Stamp:
-    """Return the stamp from an object's first STAMP_READ_BYTES, or all of it; DamageError where it does not open."""
-    return _read_head(keys, name, stored).stamp
-
-
-def stored_length(keys: Keys, name: str, stored: Buffer) -> int:
-    """Return the length in bytes that the whole object must have, from its first STAMP_READ_BYTES."""
-    head = _read_head(keys, name, stored)
-    return head.end + sum(head.stamp.frames)
-
-
-def require_whole(keys: Keys, name: str, stored: Buffer) -> Stamp:
-    """Return the stamp of an object, proven to have every byte that was stored; needs no private key."""
-    head = _read_head(keys, name, stored)
-    frames = memoryview(stored)[head.end :]
-    if len(frames) != sum(head.stamp.frames) or blake3(frames).digest() != head.stamp.stored_digest:
-        raise DamageError(name, "its bytes are not those that were stored")
-    return head.stamp
-
-
-def open_wal_file(keys: Keys, name: str, stored: Buffer, threads: int) -> bytearray:
-    """Return the content of the object ``name``, or raise DamageError; KeyRefusedError without an owner's key."""
-    head = _read_head(keys, name, stored)
-    stamp = head.stamp
-    cipher = _stored_cipher(keys, name, head)
-    view, content = memoryview(stored), bytearray(stamp.length_bytes)
-    out = memoryview(content)
-    places = _places(head.end, stamp.frames)
-
-    def open_frame(number: int) -> None:
-        offset, length = places[number]
-        plain = out[number * FRAME_BYTES : (number + 1) * FRAME_BYTES]
-        plain[:] = _open_frame(cipher, stamp.digest, offset, view[offset : offset + length], len(plain))
-
-    try:
-        require_commitment(cipher, head.commitment)
-        if len(view) != head.end + sum(stamp.frames) or len(places) != -(-len(out) // FRAME_BYTES):
-            raise SealBrokenError("it is truncated, or its stamp is not its own")
-        _for_each(len(places), threads, open_frame)
-    except (SealBrokenError, zstandard.ZstdError) as error:
-        raise DamageError(name, str(error)) from error
-    if content_digest(keys, content) != stamp.digest:
-        raise DamageError(name, "it does not hold the content that it should")
-    return content
-
-
-def _read_head(keys: Keys, name: str, stored: Buffer) -> _Head:
+def read_head(keys: Keys, name: str, stored: Buffer) -> WalHead:
+    """Return the head of an object from its first STAMP_READ_BYTES, or all of it; DamageError if it does not open."""
     view = memoryview(stored)
     if len(view) < _FIXED_BYTES:
         raise DamageError(name, f"truncated to {len(view)} bytes")
@@ -198,8 +139,18 @@ def _read_head(keys: Keys, name: str, stored: Buffer) -> _Head:
         raise DamageError(name, f"its stamp does not open ({error}): renamed, foreign or damaged") from error
     if not 0 <= stamp.length_bytes <= _CONTENT_LIMIT_BYTES:
         raise DamageError(name, "its stamp names an absurd length")
+    if len(stamp.frames) != _LENGTH_BYTES * len(frame_lengths(stamp.length_bytes)):
+        raise DamageError(name, "its stamp is not its own")
     commitment = raw[_HEADER.size + SALT_BYTES : _FIXED_BYTES]
-    return _Head(raw, epoch, salt, commitment, raw[_FIXED_BYTES:], stamp, end)
+    return WalHead(raw, epoch, salt, commitment, raw[_FIXED_BYTES:], stamp, end)
+
+
+def frame_cipher(keys: Keys, name: str, head: WalHead) -> Cipher:
+    """Return the cipher of a stored object's frames; KeyRefusedError without an owner's key."""
+    context = keys.context(name, head.salt)
+    if name.endswith(_FOR_WRITERS):
+        return keys.metadata_cipher(_HISTORY_PURPOSE, context)
+    return keys.data_cipher(head.epoch, head.sealed_key, context, name)
 
 
 def _new_cipher(keys: Keys, name: str, salt: bytes) -> tuple[int, bytes, Cipher]:
@@ -210,43 +161,5 @@ def _new_cipher(keys: Keys, name: str, salt: bytes) -> tuple[int, bytes, Cipher]
     return keys.new_data_cipher(context)
 
 
-def _stored_cipher(keys: Keys, name: str, head: _Head) -> Cipher:
-    context = keys.context(name, head.salt)
-    if name.endswith(_FOR_WRITERS):
-        return keys.metadata_cipher(_HISTORY_PURPOSE, context)
-    return keys.data_cipher(head.epoch, head.sealed_key, context, name)
-
-
 def _stamp_cipher(keys: Keys, name: str, salt: bytes) -> Cipher:
     return keys.metadata_cipher(_STAMP_PURPOSE, keys.context(name, salt))
-
-
-def _frame_aad(digest: bytes) -> bytes:
-    return bytes([ObjectType.WAL]) + digest
-
-
-def _places(start: int, lengths: tuple[int, ...]) -> list[tuple[int, int]]:
-    places = []
-    for length in lengths:
-        places.append((start, length))
-        start += length
-    return places
-
-
-def _open_frame(cipher: Cipher, digest: bytes, offset: int, sealed: memoryview, length_bytes: int) -> Buffer:
-    """Return a frame's content, which has ``length_bytes``."""
-    content = cipher.open(offset, sealed, _frame_aad(digest))
-    if len(content) == length_bytes:
-        return content
-    if zstandard.frame_content_size(content) != length_bytes:
-        raise SealBrokenError(f"the frame at {offset} has another length than its stamp says")
-    return zstandard.ZstdDecompressor().decompress(content, max_output_size=length_bytes)
-
-
-def _for_each(count: int, threads: int, do: Callable[[int], None]) -> None:
-    """Do the numbers 0 to ``count``, in threads where there is more than one of both."""
-    if min(count, threads) <= 1:
-        for number in range(count):
-            do(number)
-        return
-    Crew("wal", min(count, threads), lambda: nullcontext(do)).work_off(iter(range(count)))

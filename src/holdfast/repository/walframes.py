@@ -1,36 +1,79 @@
-"""The first half of sealing a WAL file: cutting it into frames and compressing each. Needs no key, and only zstandard.
+"""The content of a WAL file, gone through frame by frame: neither who seals it nor who opens it ever holds it whole.
 
-So a cold push can begin with it in a thread, while the modules that the other half needs are still being imported.
+Sealing costs little more than compression as long as a frame stays in the processor's cache from its reading to its
+sealing. Needs no key, and only zstandard: so a cold push can begin with compressing in a thread, while the modules that
+the rest needs are still being imported.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Protocol
 
 import zstandard
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from holdfast.storage.base import Buffer
 
-FRAME_BYTES = 4 << 20
+FRAME_BYTES = 1 << 20
 
 
-class PackedFrames(NamedTuple):
-    """The frames of one file, compressed at a level of zstd's (0: as they are)."""
+class Content(Protocol):
+    """The content of one WAL file."""
 
-    level: int
-    frames: tuple[Buffer, ...]
+    @property
+    def length_bytes(self) -> int:
+        """How long it is."""
+        ...
+
+    def frames(self) -> Iterator[memoryview]:
+        """Yield the whole content in frames: each of FRAME_BYTES, the last one what is left.
+
+        A frame is valid until the next one is asked for. May be called again, and then begins anew.
+        """
+        ...
+
+    def packed(self, number: int, level: int) -> Buffer | None:
+        """Return a frame as ``compress_frame`` would, where that was done before; else None."""
+        ...
 
 
-def cut(content: Buffer) -> list[memoryview]:
-    """Return the frames of a file, as views."""
-    view = memoryview(content)
-    return [view[at : at + FRAME_BYTES] for at in range(0, len(view), FRAME_BYTES)]
+class InMemory:
+    """Content that somebody holds whole."""
+
+    def __init__(self, content: Buffer) -> None:
+        self._view = memoryview(content).cast("B")
+
+    @property
+    def length_bytes(self) -> int:
+        """How long it is."""
+        return len(self._view)
+
+    def frames(self) -> Iterator[memoryview]:
+        """Yield the frames, as views."""
+        for at in range(0, len(self._view), FRAME_BYTES):
+            yield self._view[at : at + FRAME_BYTES]
+
+    def packed(self, number: int, level: int) -> Buffer | None:  # noqa: ARG002 - the interface
+        """Nothing was compressed before."""
+        return None
 
 
-def compress_frame(plain: memoryview, level: int) -> Buffer:
-    """Return a frame compressed, or as it is where that is not shorter, or the level is 0."""
-    if level == 0:
-        return plain
-    packed = zstandard.ZstdCompressor(level=level).compress(plain)
-    return packed if len(packed) < len(plain) else plain
+class FrameCompressor:
+    """Compresses the frames of one file, at a level of zstd's; 0: leaves them as they are. For one thread."""
+
+    def __init__(self, level: int) -> None:
+        self._compressor = zstandard.ZstdCompressor(level=level) if level else None
+
+    def compress(self, plain: memoryview) -> Buffer:
+        """Return a frame compressed, or as it is where that is not shorter."""
+        if self._compressor is None:
+            return plain
+        packed = self._compressor.compress(plain)
+        return packed if len(packed) < len(plain) else plain
+
+
+def frame_lengths(length_bytes: int) -> list[int]:
+    """Return the lengths of the frames of a content, before they are compressed."""
+    return [min(FRAME_BYTES, length_bytes - at) for at in range(0, length_bytes, FRAME_BYTES)]

@@ -7,6 +7,7 @@ refused, and what was refused is kept apart for whoever must find out which of t
 from __future__ import annotations
 
 import os
+from collections import deque
 from contextlib import suppress
 from enum import Enum
 from typing import TYPE_CHECKING
@@ -14,27 +15,21 @@ from typing import TYPE_CHECKING
 from holdfast import clock
 from holdfast.errors import AlreadyExistsError, DamageError, VerificationError
 from holdfast.postgres.timeline import Timeline, TimelineHistory, first_history, parse_history
-from holdfast.repository.walfile import (
-    STAMP_READ_BYTES,
-    SealOptions,
-    Stamp,
-    content_digest,
-    open_wal_file,
-    read_stamp,
-    require_whole,
-    seal_wal_file,
-)
+from holdfast.repository.walfile import STAMP_READ_BYTES, Stamp, content_hasher, read_head
+from holdfast.repository.walframes import InMemory
+from holdfast.repository.walread import SPAN_BYTES, StoredWalFile
+from holdfast.repository.walseal import SealOptions, room_for, seal_wal_file
 from holdfast.wal.names import ArchivedFile, archive_prefix, conflict_name, kind_of, object_name
+from holdfast.wal.room import room
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from holdfast.repository.keys import Keys
-    from holdfast.repository.walframes import PackedFrames
+    from holdfast.repository.walframes import Content
     from holdfast.storage.base import Buffer, Storage
 
 DEFAULT_LEVEL = 1
-DEFAULT_THREADS = 2
 
 
 class WalConflictError(VerificationError):
@@ -49,7 +44,10 @@ class Pushed(Enum):
 
 
 class WalArchive:
-    """The WAL of one system identifier. May be used from many threads; ``level`` is zstd's, 0 for none."""
+    """The WAL of one system identifier. May be used from many threads; ``level`` is zstd's, 0 for none.
+
+    ``scratch`` is the directory for what is too large for memory while it is stored; None: the system's own.
+    """
 
     def __init__(
         self,
@@ -58,36 +56,46 @@ class WalArchive:
         system_identifier: str,
         *,
         level: int = DEFAULT_LEVEL,
-        threads: int = DEFAULT_THREADS,
+        scratch: str | None = None,
     ) -> None:
         self.system_identifier = system_identifier
         self._storage, self._keys = storage, keys
-        self._level, self._threads = level, threads
+        self._level, self._scratch = level, scratch
         self._prefix = archive_prefix(system_identifier)
 
-    def push(self, name: str, content: Buffer, packed: PackedFrames | None = None) -> Pushed:
-        """Store a file; it is durable, and was verified, when this returns. ``packed``: its frames, if at hand already.
+    def push(self, name: str, content: Buffer) -> Pushed:
+        """Store a file that is in memory; see ``push_content``."""
+        return self.push_content(name, InMemory(content))
+
+    def push_content(self, name: str, content: Content) -> Pushed:
+        """Store a file, a bounded part of it at a time; it is durable, and was verified, when this returns.
 
         Raises WalConflictError when the archive has other bytes under this name, having kept these apart;
         DamageError when the stored copy of the same bytes is not whole.
         """
         try:
-            self._put(name, content, packed)
+            self._put(name, content)
         except AlreadyExistsError:
             return self._compare(name, content)
         return Pushed.NEW
 
+    def open(self, name: str, content_limit_bytes: int) -> StoredWalFile:
+        """Return a file to be read by parts; it is fetched at once where no content of this length needs more memory.
+
+        NotFoundError, DamageError.
+        """
+        return StoredWalFile(self._storage, self._keys, self._place(name), room_for(content_limit_bytes))
+
     def get(self, name: str) -> bytearray:
         """Return the content of a file. NotFoundError, DamageError; KeyRefusedError without an owner's key."""
-        place = self._place(name)
-        return open_wal_file(self._keys, place, self._storage.get(place), self._threads)
+        return StoredWalFile(self._storage, self._keys, self._place(name), SPAN_BYTES).content()
 
     def stamp(self, name: str) -> Stamp:
         """Return what is known of a file without opening its content; NotFoundError, DamageError."""
         place = self._place(name)
         size_bytes = self._storage.stat(place).size_bytes
         start = self._storage.get(place, length=min(size_bytes, STAMP_READ_BYTES))
-        return read_stamp(self._keys, place, start)
+        return read_head(self._keys, place, start).stamp
 
     def list(self, timeline: Timeline | None = None) -> Iterator[ArchivedFile]:
         """Yield the files of one timeline, or of all, by name; what is no WAL file is passed over."""
@@ -117,18 +125,17 @@ class WalArchive:
     def _place(self, name: str) -> str:
         return object_name(self.system_identifier, name)
 
-    def _put(self, name: str, content: Buffer, packed: PackedFrames | None = None) -> None:
-        options = SealOptions(
-            self._level, self._threads, clock.now().isoformat(timespec="milliseconds"), os.uname().nodename
-        )
+    def _put(self, name: str, content: Content) -> None:
+        options = SealOptions(self._level, clock.now().isoformat(timespec="milliseconds"), os.uname().nodename)
         place = self._place(name)
-        self._storage.put(place, seal_wal_file(self._keys, place, content, options, packed))
+        with room(room_for(content.length_bytes), self._scratch) as memory:
+            self._storage.put(place, seal_wal_file(self._keys, place, content, options, memory))
 
-    def _compare(self, name: str, content: Buffer) -> Pushed:
-        place = self._place(name)
-        stamp = require_whole(self._keys, place, self._storage.get(place))
-        digest = content_digest(self._keys, content)
-        if (stamp.digest, stamp.length_bytes) == (digest, len(content)):
+    def _compare(self, name: str, content: Content) -> Pushed:
+        stored = self.open(name, content.length_bytes)
+        deque(stored.proven(), maxlen=0)
+        digest, stamp = self._digest(content), stored.stamp
+        if (stamp.digest, stamp.length_bytes) == (digest, content.length_bytes):
             return Pushed.ALREADY_THERE
         apart = conflict_name(name, digest)
         with suppress(AlreadyExistsError):  # the same refused bytes as the last time
@@ -137,3 +144,9 @@ class WalArchive:
             f"the archive holds other bytes under {name} (archived {stamp.archived} by {stamp.host})",
             hint=f"two clusters write into one archive: stop the wrong one; these bytes are kept as {apart}",
         )
+
+    def _digest(self, content: Content) -> bytes:
+        hasher = content_hasher(self._keys)
+        for frame in content.frames():
+            hasher.update(frame)
+        return hasher.digest()

@@ -25,10 +25,13 @@ from holdfast.postgres.timeline import parse_history
 from holdfast.wal.beginning import read_beginning
 from holdfast.wal.names import WalFileKind, kind_of, object_name, timeline_of
 from holdfast.wal.restore_command import Verdict
-from holdfast.wal.validate import require_wal_file
+from holdfast.wal.validate import CheckedContent, require_wal_file
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from holdfast.postgres.segment import Segment
+    from holdfast.repository.walread import StoredWalFile
     from holdfast.storage.base import Buffer
     from holdfast.wal.archive import WalArchive
     from holdfast.wal.names import ArchivedFile
@@ -42,10 +45,13 @@ _LONG_HEADER_BYTES = 40
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """What the archive has under a name. ``length_bytes`` is the part of ``content`` that is WAL, not padding."""
+    """What the archive has under a name: ``content`` in order, to be gone through once; see ``WalSource.whole``.
+
+    ``length_bytes`` is the part of it that is WAL, not padding.
+    """
 
     verdict: Verdict
-    content: Buffer = b""
+    content: Iterable[Buffer] = ()
     length_bytes: int = 0
     reason: str = ""
 
@@ -74,20 +80,40 @@ class WalSource:
             content = self.whole(name)
         except NotFoundError:
             return self._missing_segment(name) if kind is WalFileKind.SEGMENT else self._absent(self._listed(name))
+        if kind in {WalFileKind.SEGMENT, WalFileKind.PARTIAL}:
+            return Fetched(Verdict.READY, content, self._route.segment_size)
+        text = b"".join(content)
         if kind is WalFileKind.HISTORY:
-            self._route.learn(parse_history(timeline_of(name), content.decode()))
-        return Fetched(Verdict.READY, content, len(content))
+            self._route.learn(parse_history(timeline_of(name), text.decode()))
+        return Fetched(Verdict.READY, [text], len(text))
 
-    def whole(self, name: str) -> bytearray:
-        """Return a file that is whole in the archive and is what its name says; NotFoundError, DamageError."""
+    def whole(self, name: str) -> Iterator[Buffer]:
+        """Return the content of a file that is whole in the archive; NotFoundError.
+
+        Going through it raises DamageError, at the end at the latest, when it is not what its name says.
+        """
         if (kind := kind_of(name)) not in _ASKED_FOR:
             raise UsageError(f"{name} is a file of the archive's own, which recovery does not ask for")
-        content = self._archive.get(name)
-        self._require(name, content)
-        if kind is WalFileKind.SEGMENT:
-            self._cut_off(self._route.segment(name), content)
+        stored = self._archive.open(name, self._route.segment_size)
+        content = self._proven(name, stored)
+        return self._until_end(self._route.segment(name), content) if kind is WalFileKind.SEGMENT else content
+
+    def _proven(self, name: str, stored: StoredWalFile) -> Iterator[Buffer]:
+        checked = CheckedContent(name, stored, self._archive.system_identifier, self._route.segment_size)
+        try:
+            yield from checked.frames()
+        except DamageError:
+            raise
+        except VerificationError as error:
+            raise self._damage(name, error) from error
         crashpoint.reach(CrashPoint.FETCH_RECEIVED)
-        return content
+
+    def _until_end(self, segment: Segment, frames: Iterator[Buffer]) -> Iterator[Buffer]:
+        """Blank what follows the end of the segment's timeline on this route."""
+        left_bytes = self._route.own_bytes(segment)
+        for frame in frames:
+            yield frame if len(frame) <= left_bytes else bytes(frame[:left_bytes]).ljust(len(frame), b"\0")
+            left_bytes = max(0, left_bytes - len(frame))
 
     def _missing_segment(self, name: str) -> Fetched:
         segment, listed = self._route.segment(name), self._listed(name)
@@ -107,14 +133,18 @@ class WalSource:
             return None
         self._require(partial_name(segment), beginning.content)
         length = min(beginning.length_bytes, self._cut_off(segment, beginning.content))
-        return Fetched(Verdict.PART, beginning.content, length)
+        return Fetched(Verdict.PART, [beginning.content], length)
 
     def _require(self, name: str, content: bytearray) -> None:
         identifier = self._archive.system_identifier
         try:
             require_wal_file(name, content, identifier, self._route.segment_size)
         except VerificationError as error:
-            raise DamageError(object_name(identifier, name), f"the archive opens it, but {error.message}") from error
+            raise self._damage(name, error) from error
+
+    def _damage(self, name: str, error: VerificationError) -> DamageError:
+        place = object_name(self._archive.system_identifier, name)
+        return DamageError(place, f"the archive opens it, but {error.message}")
 
     def _cut_off(self, segment: Segment, content: bytearray) -> int:
         """Blank what follows the end of the segment's timeline on this route; return where that is."""

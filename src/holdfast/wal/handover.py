@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Self
 
 from holdfast import crashpoint
 from holdfast.crashpoint import CrashPoint
+from holdfast.errors import HoldfastError
 from holdfast.wal.private_directory import (
     PID_NAME,
     READ_DIRECTORY,
@@ -30,7 +31,7 @@ from holdfast.wal.private_directory import (
 from holdfast.wal.restore_command import ANSWER, ASK, PART_SUFFIX, READY, SCRIPT_NAME, TURN, script
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
     from types import TracebackType
 
@@ -89,14 +90,17 @@ class Handover:
         with self._lock:
             return not self._is_closed and self._has_its_path()
 
-    def publish(self, name: str, content: Buffer) -> None:
-        """Lay a file ready, in one step; NoSpaceError, StorageError. After ``close`` nothing happens."""
+    def publish(self, name: str, content: Iterable[Buffer]) -> None:
+        """Lay a file ready, in one step, unless going through its content raises; NoSpaceError, StorageError.
+
+        After ``close`` nothing happens.
+        """
         with self._ready_directory() as directory:
             if directory is not None:
                 self._publish(directory, name, content)
                 crashpoint.reach(CrashPoint.FETCH_READY)
 
-    def publish_part(self, name: str, content: Buffer) -> None:
+    def publish_part(self, name: str, content: Iterable[Buffer]) -> None:
         """Lay a segment ready for one question only: it may have grown when it is asked for again."""
         self.publish(name + PART_SUFFIX, content)
 
@@ -188,9 +192,9 @@ class Handover:
         self._answers = self._kept(os.open(ANSWER, _FIFO, dir_fd=own))
         for name in (READY, ASK, ANSWER):
             os.chown(name, self._account.uid, self._account.gid, dir_fd=own, follow_symlinks=False)
-        write_file(own, TURN, b"", self._account)
-        write_file(own, PID_NAME, b"%d\n" % os.getpid(), self._account)
-        write_file(own, SCRIPT_NAME, script(self._spool).encode(), self._account)
+        write_file(own, TURN, (), self._account)
+        write_file(own, PID_NAME, [b"%d\n" % os.getpid()], self._account)
+        write_file(own, SCRIPT_NAME, [script(self._spool).encode()], self._account)
         os.fchown(own, self._account.uid, self._account.gid)
         self._is_furnished = True
 
@@ -212,12 +216,15 @@ class Handover:
                 self._lock.notify_all()
                 self._release_unused()
 
-    def _publish(self, directory: int, name: str, content: Buffer) -> None:
+    def _publish(self, directory: int, name: str, content: Iterable[Buffer]) -> None:
         temporary = _TEMPORARY_SIGN + name
         try:
             write_file(directory, temporary, content, self._account)
             crashpoint.reach(CrashPoint.FETCH_WRITTEN)
             os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
+        except HoldfastError:
+            remove_file(temporary, directory)
+            raise
         except OSError as error:
             remove_file(temporary, directory)
             raise unwritable(self._spool, error) from error

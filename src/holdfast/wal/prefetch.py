@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from holdfast.errors import HoldfastError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from holdfast.storage.base import Buffer
     from holdfast.wal.handover import Handover
@@ -34,10 +34,10 @@ class PrefetchLimits:
 
 
 class Prefetcher:
-    """Threads that keep a window of segments ready. ``fetch`` returns a segment that is whole, or raises."""
+    """Threads that keep a window of segments ready. ``fetch`` gives a segment that is whole, or raises."""
 
     def __init__(
-        self, fetch: Callable[[str], Buffer], handover: Handover, route: Route, limits: PrefetchLimits
+        self, fetch: Callable[[str], Iterable[Buffer]], handover: Handover, route: Route, limits: PrefetchLimits
     ) -> None:
         """Start the threads; they are daemons, as one may wait long for a storage that is away."""
         self._fetch, self._handover, self._route = fetch, handover, route

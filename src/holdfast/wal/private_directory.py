@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from holdfast.errors import BusyError, NoSpaceError, StorageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from holdfast.postgres.account import Account
@@ -70,14 +71,15 @@ def _empty(directory: int) -> None:
             shutil.rmtree(name, dir_fd=directory)
 
 
-def write_file(directory: int, name: str, content: Buffer, account: Account) -> None:
+def write_file(directory: int, name: str, content: Iterable[Buffer], account: Account) -> None:
     """Write a new file of an account, readable by it alone; OSError."""
     remove_file(name, directory)
     descriptor = os.open(name, _NEW_FILE, 0o600, dir_fd=directory)
     try:
-        view = memoryview(content)
-        while view:
-            view = view[os.write(descriptor, view) :]
+        for part in content:
+            view = memoryview(part)
+            while view:
+                view = view[os.write(descriptor, view) :]
         os.fchown(descriptor, account.uid, account.gid)
     finally:
         os.close(descriptor)

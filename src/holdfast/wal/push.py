@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from holdfast.wal.archive import WalArchive
-    from holdfast.wal.reading import WalContent
+    from holdfast.wal.reading import WalFile
 
 BATCH_FILES = 64
 _BATCH_S = 3.0
@@ -30,18 +30,10 @@ _BY = "push"
 _NEW_BASE = "recovery cannot cross the gap: run 'holdfast backup' as soon as the repository is back"
 
 
-class ArchiveMaker(Protocol):
-    """An open repository's archive, for a number of threads that work on one file."""
-
-    def __call__(self, threads: int) -> WalArchive:
-        """Return the archive."""
-        ...
-
-
 class Connector(Protocol):
     """Opens the repository that settings name."""
 
-    def __call__(self, settings: WalSettings) -> ArchiveMaker:
+    def __call__(self, settings: WalSettings) -> WalArchive:
         """Return its archive; NoRepositoryError, VerificationError (it is another repository), StorageError."""
         ...
 
@@ -56,7 +48,7 @@ class PushResult:
 
 
 def push(
-    settings: WalSettings, path: str, connect: Connector, read: Callable[[str, int], WalContent] = read_wal_file
+    settings: WalSettings, path: str, connect: Connector, read: Callable[[str, int], WalFile] = read_wal_file
 ) -> PushResult:
     """Store a file durably and return; the next ones in the queue go with it where there are any.
 
@@ -67,13 +59,12 @@ def push(
     spool = Spool(settings.spool, settings.repository_id)
     name = os.path.basename(path)
     try:
-        archive_with = connect(settings)
-        shipper = Shipper(settings, archive_with(settings.threads), spool, read)
-        shipped = shipper.ship(path)
+        archive = connect(settings)
+        shipped = Shipper(settings, archive, spool, read).ship(path)
     except HoldfastError as error:
         return _answer_failure(settings, spool, name, error)
-    ahead = _push_ahead(settings, spool, archive_with, name)
-    warnings = _settle(settings, spool, archive_with(1))
+    ahead = _push_ahead(settings, spool, archive, name)
+    warnings = _settle(settings, spool, archive)
     standing = _standing(settings, spool, but=name)
     if standing.is_full:
         warnings += (f"the queue is full: {standing.queue}",)
@@ -82,13 +73,13 @@ def push(
     return PushResult(shipped, ahead, warnings)
 
 
-def _push_ahead(settings: WalSettings, spool: Spool, archive_with: ArchiveMaker, name: str) -> int:
+def _push_ahead(settings: WalSettings, spool: Spool, archive: WalArchive, name: str) -> int:
     """Ship some of what waits; what goes wrong here will be said when the server asks for that file."""
     try:
         waiting = _waiting(settings, spool, but=name)
         if not waiting:
             return 0
-        batch = Batch(Shipper(settings, archive_with(1), spool), threads_for(settings))
+        batch = Batch(Shipper(settings, archive, spool), threads_for(settings))
         batch.ship(within(waiting[:BATCH_FILES], _BATCH_S))
     except (StorageError, ServerError):
         return 0

@@ -6,17 +6,20 @@ wrong in it is found again, and said, by the ordinary way.
 
 from __future__ import annotations
 
+import mmap
 import os
 import stat
 import sys
 import threading
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Protocol
 
 from holdfast.errors import ServerError, VerificationError
-from holdfast.repository.walframes import PackedFrames, compress_frame, cut
+from holdfast.repository.walframes import FRAME_BYTES, Content, FrameCompressor, InMemory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+
+    from holdfast.storage.base import Buffer
 
 # O_NONBLOCK: a FIFO that somebody put there is refused, not waited for.
 _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
@@ -27,40 +30,104 @@ _SWITCH_EVERY_S = 0.0005
 """How long imports may keep the interpreter to themselves; Python's 5 ms would hold the early part up at every step."""
 
 
-class WalContent(NamedTuple):
-    """What was read: modification time in ns, content, and its frames where they were compressed already."""
+class WalFile(Content, Protocol):
+    """The content of a file in ``pg_wal``, to be closed after use. Frames raise ServerError if it cannot be read."""
 
-    modified_ns: int
-    content: bytes
-    packed: PackedFrames | None = None
+    @property
+    def modified_ns(self) -> int:
+        """The file's modification time."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the file."""
+        ...
 
 
-def read_wal_file(path: str, segment_size: int) -> WalContent:
-    """Return a file; ServerError when it cannot be read, VerificationError when it is longer than any WAL file."""
+class OpenWalFile:
+    """A file that is read, each time anew, while its content is gone through."""
+
+    def __init__(self, path: str, limit_bytes: int) -> None:
+        """Open it; OSError, VerificationError when it is no file, or longer than ``limit_bytes``."""
+        self._path = path
+        self._descriptor = os.open(path, _READ)
+        try:
+            found = os.fstat(self._descriptor)
+            _require_file(path, found, limit_bytes)
+        except BaseException:
+            self.close()
+            raise
+        self.modified_ns, self.length_bytes = found.st_mtime_ns, found.st_size
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._descriptor)
+
+    def frames(self) -> Iterator[memoryview]:
+        """Yield the content, each frame in the same memory."""
+        memory = memoryview(mmap.mmap(-1, FRAME_BYTES))
+        for at in range(0, self.length_bytes, FRAME_BYTES):
+            frame = memory[: min(FRAME_BYTES, self.length_bytes - at)]
+            try:
+                count = _read_into(self._descriptor, frame, at)
+            except OSError as error:
+                raise _unreadable(self._path, error) from error
+            yield frame[:count]
+
+    def packed(self, number: int, level: int) -> None:  # noqa: ARG002 - the interface
+        """Nothing was compressed before."""
+        return
+
+
+class EarlyWalFile(InMemory):
+    """A file that was read and compressed early."""
+
+    def __init__(self, file: OpenWalFile) -> None:
+        """Read and compress it; ServerError."""
+        content, compressor = bytearray(file.length_bytes), FrameCompressor(_LIKELY_LEVEL)
+        super().__init__(content)
+        self.modified_ns = file.modified_ns
+        self._packed: list[Buffer] = []
+        for frame, kept in zip(file.frames(), self.frames(), strict=True):
+            kept[:] = frame
+            self._packed.append(compressor.compress(kept))
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def packed(self, number: int, level: int) -> Buffer | None:
+        """Return a frame as it was compressed early."""
+        return self._packed[number] if level == _LIKELY_LEVEL else None
+
+
+def read_wal_file(path: str, segment_size: int) -> WalFile:
+    """Return a file; ServerError when it cannot be opened, VerificationError when it is longer than any WAL file."""
     try:
-        return _read(path, max(segment_size, _TEXT_LIMIT_BYTES))
+        return OpenWalFile(path, max(segment_size, _TEXT_LIMIT_BYTES))
     except OSError as error:
-        reason = (error.strerror or "unknown error").lower()
-        raise ServerError(f"cannot read {path}: {reason}", hint="run as the owner of the cluster") from error
+        raise _unreadable(path, error) from error
 
 
-def read_early(path: str) -> Callable[[str, int], WalContent]:
+def read_early(path: str) -> Callable[[str, int], WalFile]:
     """Begin to read and compress a file in a thread; return what gives the result, or reads it anew if that failed."""
-    results: list[WalContent] = []
+    results: list[EarlyWalFile] = []
 
     def work() -> None:
         try:
-            found = _read(path, _LARGEST_EARLY_BYTES)
+            file = OpenWalFile(path, _LARGEST_EARLY_BYTES)
         except (OSError, VerificationError):
             return
-        frames = tuple(compress_frame(frame, _LIKELY_LEVEL) for frame in cut(found.content))
-        results.append(WalContent(found.modified_ns, found.content, PackedFrames(_LIKELY_LEVEL, frames)))
+        try:
+            results.append(EarlyWalFile(file))
+        except (ServerError, ValueError):  # it cannot be read, or becomes shorter
+            return
+        finally:
+            file.close()
 
     sys.setswitchinterval(_SWITCH_EVERY_S)
     thread = threading.Thread(target=work, name="wal-early", daemon=True)
     thread.start()
 
-    def result(asked: str, segment_size: int) -> WalContent:
+    def result(asked: str, segment_size: int) -> WalFile:
         if asked != path:
             return read_wal_file(asked, segment_size)
         thread.join()
@@ -69,24 +136,24 @@ def read_early(path: str) -> Callable[[str, int], WalContent]:
     return result
 
 
-def _read(path: str, limit_bytes: int) -> WalContent:
-    descriptor = os.open(path, _READ)
-    try:
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode):
-            raise VerificationError(f"{path} is not a regular file")
-        if found.st_size > limit_bytes:
-            raise VerificationError(
-                f"{path} is {found.st_size} bytes long, longer than a segment of this cluster",
-                hint="if the cluster was made anew with another segment size, run 'holdfast wal setup' again",
-            )
-        return WalContent(found.st_mtime_ns, _read_all(descriptor, found.st_size))
-    finally:
-        os.close(descriptor)
+def _require_file(path: str, found: os.stat_result, limit_bytes: int) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        raise VerificationError(f"{path} is not a regular file")
+    if found.st_size > limit_bytes:
+        raise VerificationError(
+            f"{path} is {found.st_size} bytes long, longer than a segment of this cluster",
+            hint="if the cluster was made anew with another segment size, run 'holdfast wal setup' again",
+        )
 
 
-def _read_all(descriptor: int, size_bytes: int) -> bytes:
-    content = os.read(descriptor, size_bytes)
-    while len(content) < size_bytes and (part := os.read(descriptor, size_bytes - len(content))):
-        content += part  # one read gives 2 GiB at most, or less when a signal interrupts it
-    return content
+def _read_into(descriptor: int, frame: memoryview, at: int) -> int:
+    """Fill ``frame`` from ``at``; return how many bytes there were."""
+    done = 0
+    while done < len(frame) and (count := os.preadv(descriptor, [frame[done:]], at + done)):
+        done += count  # one read may give less, when a signal interrupts it
+    return done
+
+
+def _unreadable(path: str, error: OSError) -> ServerError:
+    reason = (error.strerror or "unknown error").lower()
+    return ServerError(f"cannot read {path}: {reason}", hint="run as the owner of the cluster")

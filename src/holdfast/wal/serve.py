@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from holdfast.progress import Reporter
-    from holdfast.wal.push import ArchiveMaker, Connector
+    from holdfast.wal.archive import WalArchive
+    from holdfast.wal.push import Connector
     from holdfast.wal.resident import Resident
     from holdfast.wal.settings import WalSettings
 
@@ -47,7 +48,7 @@ class Serving:
         self._read_settings, self._connect = read_settings, connect
         self._resident, self._reporter = resident, reporter
         self._settings = read_settings()
-        self._archive_with: ArchiveMaker | None = None
+        self._archive: WalArchive | None = None
         self._refused = Refused(reporter)
         self._is_stopping = False
         self._trouble: str | None = None
@@ -81,7 +82,7 @@ class Serving:
         """Ship what waits; return how long to wait before the next look, in seconds."""
         settings = self._read_settings()
         if settings is not self._settings:
-            self._settings, self._archive_with = settings, None
+            self._settings, self._archive = settings, None
         self._clean()
         if not self._has_news():
             return _LOOK_EVERY_S
@@ -101,14 +102,13 @@ class Serving:
 
     def _ship(self, paths: list[str]) -> None:
         settings, spool = self._settings, self._spool
-        archive_with = self._archive_with = self._archive_with or self._connect(settings)
-        is_alone = len(paths) == 1
-        shipper = Shipper(settings, archive_with(settings.threads if is_alone else 1), spool)
-        batch = Batch(shipper, 1 if is_alone else threads_for(settings))
+        archive = self._archive = self._archive or self._connect(settings)
+        shipper = Shipper(settings, archive, spool)
+        batch = Batch(shipper, min(len(paths), threads_for(settings)))
         self._has_shipped = True
         batch.ship(self._until_stopped(paths))
         if batch.shipped:
-            settle_gaps(settings, archive_with(1), shipper, spool)
+            settle_gaps(settings, archive, shipper, spool)
             self._go_on(batch.shipped[-1].name)
         self._refused.update(batch)
         if self._refused.names:
@@ -166,7 +166,7 @@ class Serving:
     def _stand_still(self, error: HoldfastError) -> float:
         """Say that nothing goes; return how long to wait before the next attempt, in seconds."""
         if isinstance(error, StorageError):
-            self._archive_with = None  # the next attempt looks whether it is still the same repository
+            self._archive = None  # the next attempt looks whether it is still the same repository
         self._look_at_once()
         self._resident.tell_failing()
         StateFile(self._settings.spool, _BY).tell_failure(None, error, self._standing())

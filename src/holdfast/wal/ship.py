@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,13 +12,13 @@ from holdfast.crashpoint import CrashPoint
 from holdfast.errors import VerificationError
 from holdfast.wal.reading import read_wal_file
 from holdfast.wal.ready import is_archived
-from holdfast.wal.validate import require_wal_file
+from holdfast.wal.validate import CheckedContent
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from holdfast.wal.archive import Pushed, WalArchive
-    from holdfast.wal.reading import WalContent
+    from holdfast.wal.reading import WalFile
     from holdfast.wal.settings import WalSettings
     from holdfast.wal.spool import Spool
 
@@ -40,9 +41,9 @@ class Shipper:
         settings: WalSettings,
         archive: WalArchive,
         spool: Spool,
-        read: Callable[[str, int], WalContent] = read_wal_file,
+        read: Callable[[str, int], WalFile] = read_wal_file,
     ) -> None:
-        """``read`` gives the content of a path, with the size of a segment; a cold push has begun with that before."""
+        """``read`` opens a path, with the size of a segment; a cold push has begun with that before."""
         self._settings, self._archive, self._spool, self._read = settings, archive, spool, read
 
     def ship(self, path: str) -> Shipped:
@@ -54,12 +55,13 @@ class Shipper:
         name = os.path.basename(path)
         if not is_archived(name):
             raise VerificationError(f"not a WAL file: {path}", hint="archive_command gives the path as %p")
-        found = self._read(path, self._settings.segment_size)
-        crashpoint.reach(CrashPoint.PUSH_READ)
-        require_wal_file(name, found.content, self._settings.system_identifier, self._settings.segment_size)
-        outcome = self._archive.push(name, found.content, found.packed)
-        crashpoint.reach(CrashPoint.PUSH_STORED)
-        return Shipped(name, len(found.content), found.modified_ns, outcome)
+        settings = self._settings
+        with closing(self._read(path, settings.segment_size)) as file:
+            crashpoint.reach(CrashPoint.PUSH_READ)
+            checked = CheckedContent(name, file, settings.system_identifier, settings.segment_size)
+            outcome = self._archive.push_content(name, checked)
+            crashpoint.reach(CrashPoint.PUSH_STORED)
+            return Shipped(name, file.length_bytes, file.modified_ns, outcome)
 
     def ship_ahead(self, path: str) -> Shipped:
         """Ship a file that the server will ask for, and leave the acknowledgement that answers it."""

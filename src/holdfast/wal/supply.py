@@ -150,7 +150,7 @@ class WalSupply:
                 self._stop(request, Verdict.GAP, TargetNotReachableError(fetched.reason, hint=_GAP_HINT))
                 return
             case Verdict.READY:
-                self._hand_over(request.name, len(fetched.content) or self._route.segment_size)
+                self._hand_over(request.name, fetched.length_bytes or self._route.segment_size)
             case Verdict.PART:
                 self._hand_over_part(request.name, fetched.length_bytes)
         self._handover.answer(request, fetched.verdict, str(fetched.length_bytes))

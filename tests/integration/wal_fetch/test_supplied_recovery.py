@@ -111,9 +111,9 @@ class Interrupted:
     def __getattr__(self, name):
         return getattr(self._archive, name)
 
-    def get(self, name):
-        """Get a file."""
+    def open(self, name, content_limit_bytes):
+        """Open a file."""
         if len(name) == 24 and name >= self._name and not self.was_reached.is_set():
             self.was_reached.set()
             self._act()
-        return self._archive.get(name)
+        return self._archive.open(name, content_limit_bytes)

@@ -54,7 +54,7 @@ class World:
     def archive(self) -> WalArchive:
         """The archive, open in this process."""
         repository = self.stack.open()
-        return WalArchive(repository.storage, repository.keys, self.system_identifier, threads=1)
+        return WalArchive(repository.storage, repository.keys, self.system_identifier)
 
     def stored(self, name: str) -> Path:
         """Where a WAL file of the archive lies on disk."""

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.repository.building import back_up, commit, make_plain_repository, make_repository, reopen, write_tree
 from tests.unit.repository.faulty import BrokenListing
+from tests.unit.repository.walfiles import sealed
 from tests.unit.test_docs import fault_of
 
 from holdfast.errors import DamageError, KeyRefusedError, TransientStorageError, UsageError
@@ -29,7 +30,6 @@ from holdfast.repository.keys import SlotKind
 from holdfast.repository.manifest import EXTENT_DTYPE, Entry, EntryKind
 from holdfast.repository.repository import Identity, Repository
 from holdfast.repository.sources import Capture
-from holdfast.repository.walfile import SealOptions, seal_wal_file
 from holdfast.repository.writer import WriterOptions
 from holdfast.storage.memory import MemoryStorage
 from holdfast.storage.trace import Tally, TracedStorage, Verb
@@ -406,7 +406,7 @@ def test_a_damaged_wal_file_is_found_when_it_is_read(
     repository: Repository, storage: MemoryStorage, options: CheckOptions
 ) -> None:
     content = bytes(range(256)) * 100
-    storage.put(WAL_NAME, seal_wal_file(repository.keys, WAL_NAME, content, SealOptions(1, 1, "now", "host")))
+    storage.put(WAL_NAME, sealed(repository.keys, WAL_NAME, content))
     assert check(repository, options).is_clean
     assert any("WAL archive (1" in line for line in check(repository, options).proven)
     flip(storage, WAL_NAME)

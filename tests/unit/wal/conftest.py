@@ -56,7 +56,7 @@ def storage() -> Breakable:
 
 @pytest.fixture
 def archive(storage: Breakable) -> WalArchive:
-    return WalArchive(storage, KEYS, SYSTEM, threads=1)
+    return WalArchive(storage, KEYS, SYSTEM)
 
 
 @pytest.fixture

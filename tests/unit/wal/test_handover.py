@@ -68,7 +68,7 @@ def test_a_link_under_a_files_name_is_replaced_and_not_followed(spool, tmp_path)
     with Handover(spool, OWN_ACCOUNT) as handover:
         for name in ("~file", "file"):
             (spool / "ready" / name).symlink_to(tmp_path / "precious")
-        handover.publish("file", b"new")
+        handover.publish("file", [b"new"])
         assert (spool / "ready" / "file").read_bytes() == b"new"
         assert not (spool / "ready" / "file").is_symlink()
     assert (tmp_path / "precious").read_bytes() == b"kept"
@@ -106,7 +106,7 @@ def test_closing_waits_for_files_on_their_way_and_later_ones_are_dropped(spool):
 def publish_many(handover: Handover, number: int, failures: list[BaseException]) -> None:
     try:
         for each in range(30):
-            handover.publish(f"{number}-{each}", bytes(100_000))
+            handover.publish(f"{number}-{each}", [bytes(100_000)])
             handover.withdraw(f"{number}-{each}")
     except Exception as error:  # noqa: BLE001 - it is looked at in the test
         failures.append(error)

@@ -79,7 +79,7 @@ def reach_of(contiguous):
 
 @pytest.fixture
 def archive():
-    return WalArchive(MemoryStorage(), KEYS, "42", threads=1)
+    return WalArchive(MemoryStorage(), KEYS, "42")
 
 
 def test_pieces_make_up_the_segment_with_zeros_behind_them(archive):

@@ -40,7 +40,7 @@ def storage():
 
 @pytest.fixture
 def archive(storage):
-    return WalArchive(storage, KEYS, "42", threads=1)
+    return WalArchive(storage, KEYS, "42")
 
 
 @pytest.fixture

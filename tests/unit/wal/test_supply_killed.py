@@ -40,7 +40,7 @@ from tests.unit.wal.recovering import KEYS, OWN_ACCOUNT, SIZE, SYSTEM, make_segm
 from holdfast.storage.memory import MemoryStorage
 from holdfast.wal.archive import WalArchive
 from holdfast.wal.supply import SupplyOptions, WalSupply
-archive = WalArchive(MemoryStorage(), KEYS, SYSTEM, threads=1)
+archive = WalArchive(MemoryStorage(), KEYS, SYSTEM)
 for number in range(1, 6):
     archive.push(segment_name(number), make_segment(segment_name(number)))
 with WalSupply(archive, None, Path(sys.argv[1]), SIZE, SupplyOptions(OWN_ACCOUNT)) as supply:

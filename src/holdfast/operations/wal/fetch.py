@@ -11,17 +11,19 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from holdfast.errors import ConfigError, KeyRefusedError, StorageError, UsageError
+from holdfast.errors import ConfigError, HoldfastError, KeyRefusedError, StorageError, UsageError
 from holdfast.operations.wal.compilation import settings_path
 from holdfast.operations.wiring import open_stack_repository
 from holdfast.postgres.control import CONTROL_PATH, read_control_file
 from holdfast.services.postgres.facts import from_facts
 from holdfast.wal.archive import WalArchive
 from holdfast.wal.fetch import Fetched, WalSource
+from holdfast.wal.restore_command import Verdict
 from holdfast.wal.route import Route
 from holdfast.wal.settings import read_settings
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from holdfast.config.models import Stack
@@ -74,7 +76,7 @@ def fetch_once(stack: Stack, request: FetchRequest) -> Fetched:
     cluster = _cluster_of(repository, stack, request.service)
     archive = WalArchive(repository.storage, repository.keys, cluster.system_identifier)
     fetched = WalSource(archive, Route(None, cluster.segment_size)).fetch(request.name)
-    if fetched.content:
+    if fetched.verdict in {Verdict.READY, Verdict.PART}:
         _write(request.path, fetched.content)
     return fetched
 
@@ -95,11 +97,15 @@ def _cluster_of(repository: Repository, stack: Stack, service: str) -> Cluster:
     return Cluster(settings.system_identifier, settings.segment_size)
 
 
-def _write(path: Path, content: Buffer) -> None:
+def _write(path: Path, content: Iterable[Buffer]) -> None:
     temporary = path.with_name(f"{path.name}.{os.getpid()}")
     try:
-        temporary.write_bytes(content)
+        with temporary.open("wb") as file:
+            file.writelines(content)
         temporary.replace(path)
+    except HoldfastError:
+        temporary.unlink()
+        raise
     except OSError as error:
         with suppress(OSError):
             temporary.unlink()

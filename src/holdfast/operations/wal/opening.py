@@ -5,7 +5,6 @@ Imports are kept to what storing one file needs.
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 
 from holdfast.errors import NoRepositoryError, NotFoundError, VerificationError
@@ -18,22 +17,17 @@ from holdfast.wal.archive import WalArchive
 if TYPE_CHECKING:
     from holdfast.repository.keys import Keys
     from holdfast.storage.base import Storage
-    from holdfast.wal.push import ArchiveMaker
     from holdfast.wal.settings import WalSettings
 
 _PATIENCE_S = 15.0
 """PostgreSQL asks again by itself: waiting longer within a call would only hold up its shutdown."""
 
 
-def connect(settings: WalSettings) -> ArchiveMaker:
+def connect(settings: WalSettings) -> WalArchive:
     """Open the repository of the settings; errors as in ``wal.push.Connector``."""
     storage, keys = open_storage(settings.repository_url, _storage_options(settings)), settings.keys()
     _require_repository(settings, storage, keys)
-    return partial(_archive, storage, keys, settings)
-
-
-def _archive(storage: Storage, keys: Keys, settings: WalSettings, threads: int) -> WalArchive:
-    return WalArchive(storage, keys, settings.system_identifier, level=settings.level, threads=threads)
+    return WalArchive(storage, keys, settings.system_identifier, level=settings.level, scratch=settings.spool)
 
 
 def _storage_options(settings: WalSettings) -> StorageOptions:

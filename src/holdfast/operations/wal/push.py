@@ -15,12 +15,12 @@ from holdfast.wal.settings import is_stale, read_settings
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from holdfast.wal.reading import WalContent
+    from holdfast.wal.reading import WalFile
     from holdfast.wal.settings import WalSettings
 
 
 def push(
-    service: str, path: str, settings_file: str, read: Callable[[str, int], WalContent] = read_wal_file
+    service: str, path: str, settings_file: str, read: Callable[[str, int], WalFile] = read_wal_file
 ) -> PushResult:
     """Store one file durably, with the settings in a file; errors as in ``wal.push.push``."""
     return push_file(current_settings(service, settings_file), path, connect, read)

@@ -87,7 +87,7 @@ def _be_supplier(request: FetchRequest, cluster: Cluster, load: Callable[[], Sta
 def _supply(request: FetchRequest, cluster: Cluster, stack: Stack, writer: int) -> None:
     spool, data_directory = spool_beside(request.path), request.path.parent.parent.absolute()
     repository = open_readable(stack, request)
-    archive = WalArchive(repository.storage, repository.keys, cluster.system_identifier, threads=1)
+    archive = WalArchive(repository.storage, repository.keys, cluster.system_identifier)
     options = SupplyOptions(Account(os.geteuid(), os.getegid()))
     with WalSupply(archive, None, spool, cluster.segment_size, options) as supply:
         os.chdir("/")

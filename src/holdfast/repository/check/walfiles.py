@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -16,7 +17,8 @@ from blake3 import blake3
 from holdfast.errors import DamageError, NotFoundError
 from holdfast.repository.check.report import DamageKind
 from holdfast.repository.check.sample import choose
-from holdfast.repository.walfile import WAL_PREFIX, open_wal_file, require_whole
+from holdfast.repository.walfile import WAL_PREFIX
+from holdfast.repository.walread import StoredWalFile
 
 if TYPE_CHECKING:
     from datetime import date
@@ -62,10 +64,9 @@ class WalChecker:
 
     def _examine(self, info: ObjectInfo, *, opens: bool) -> DamageError | None:
         try:
-            stored = self._storage.get(info.name)
-            require_whole(self._keys, info.name, stored)
-            if opens:
-                open_wal_file(self._keys, info.name, stored, 1)
+            stored = StoredWalFile(self._storage, self._keys, info.name, info.size_bytes)
+            frames = stored.opened(stored.proven()) if opens else stored.proven()
+            deque(frames, maxlen=0)
         except NotFoundError:
             return None  # a piece, replaced by its segment since it was listed: whether WAL is missing, status says
         except DamageError as error:

@@ -225,6 +225,9 @@ class PostgresService(ConfigModel):
     """How to reach the server, as libpq writes it: ``host=/run/postgresql port=5432 user=postgres dbname=postgres``."""
     password: SecretField | None = None
     """The role's password, where the server asks for one: a secret."""
+    method: Literal["data_directory", "replication"] = "data_directory"
+    """How its files are read: from the ``data_directory``, which must be visible here and is fastest; or by the
+    ``replication`` protocol, for a server whose files cannot be reached (15 and later)."""
     data_directory: LocalPath | None = None
     """Where the data directory is seen from here; unset: where the server says it is."""
     repository: Name | None = None

@@ -60,15 +60,15 @@ def writer_options(config: RepositoryConfig, *, verifies_all: bool = False) -> W
 def make_service(stack: Stack, name: str) -> Service:
     """Return a service of the stack."""
     from holdfast.services.postgres.capture import PostgresOptions, PostgresService
+    from holdfast.services.postgres.replication import ReplicationService
 
     config = choose_service(stack, name)
-    return PostgresService(
-        PostgresOptions(
-            conninfo=connection_string(config),
-            label=f"holdfast {stack.stack}/{name}",
-            data_directory=config.data_directory,
-        )
+    options = PostgresOptions(
+        conninfo=connection_string(config),
+        label=f"holdfast {stack.stack}/{name}",
+        data_directory=config.data_directory,
     )
+    return ReplicationService(options) if config.method == "replication" else PostgresService(options)
 
 
 def connection_string(config: PostgresConfig) -> str:

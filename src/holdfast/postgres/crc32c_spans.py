@@ -106,7 +106,7 @@ def _advance(values: Values, level: int) -> Values:
     """Return what remainders become when ``2**level`` zero bytes follow."""
     octets = np.ascontiguousarray(values).view(np.uint8).reshape(*values.shape, 4)
     tables = _tables(level)
-    advanced = tables[0][octets[..., 0]]
+    advanced: Values = tables[0][octets[..., 0]]
     for number in (1, 2, 3):
         advanced ^= tables[number][octets[..., number]]
     return advanced

@@ -14,6 +14,7 @@ import psycopg
 from psycopg import pq
 
 from holdfast.errors import ServerError, ServerUnreachableError, UsageError
+from holdfast.postgres.base_backup import OLDEST_MAJOR, BaseBackup
 from holdfast.postgres.connection import complete_conninfo, parse_conninfo
 from holdfast.postgres.location import require_supported
 from holdfast.postgres.lsn import Lsn
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
     from psycopg.pq.abc import PGconn, PGresult
 
 _SLOT_NAME = re.compile(r"[a-z0-9_]{1,63}")  # ReplicationSlotValidateName in src/backend/replication/slot.c
-_SIZE = re.compile(r"([0-9]+)(MB|GB)")
-_UNITS = {"MB": 1 << 20, "GB": 1 << 30}
+_SIZE = re.compile(r"([0-9]+)(kB|MB|GB|TB)?")
+_UNITS = {None: 1, "kB": 1 << 10, "MB": 1 << 20, "GB": 1 << 30, "TB": 1 << 40}
 _READ_SLOT_SINCE = 150000
 
 
@@ -97,13 +98,17 @@ class ReplicationConnection:
         """Return a setting of the server that every role may see."""
         return self._one_row(f"asking for {name}", f"SHOW {name}")[0]
 
-    def segment_size(self) -> int:
-        """Return the size of a WAL segment in bytes."""
-        shown = self.setting("wal_segment_size")
+    def size_setting(self, name: str) -> int:
+        """Return a setting that is a size, in bytes; one without a unit is taken to be bytes."""
+        shown = self.setting(name)
         match = _SIZE.fullmatch(shown)
         if match is None:
-            raise ServerError(f"the server names a WAL segment size that cannot be read: {shown!r}")
-        return require_segment_size(int(match[1]) * _UNITS[match[2]])
+            raise ServerError(f"the server names a {name} that cannot be read: {shown!r}")
+        return int(match[1]) * _UNITS[match[2]]
+
+    def segment_size(self) -> int:
+        """Return the size of a WAL segment in bytes."""
+        return require_segment_size(self.size_setting("wal_segment_size"))
 
     @property
     def tells_slot_position(self) -> bool:
@@ -128,6 +133,24 @@ class ReplicationConnection:
     def create_slot(self, slot: str) -> None:
         """Make a physical slot that holds WAL from now on; SlotExistsError, ServerError when there is no room."""
         self._run(f"making the slot {slot}", f"CREATE_REPLICATION_SLOT {require_slot_name(slot)} PHYSICAL RESERVE_WAL")
+
+    def hold_wal(self, slot: str) -> None:
+        """Make a slot that holds WAL from the last checkpoint on, and is gone when this connection ends.
+
+        A command that fails drops it, too. Errors as in ``create_slot``.
+        """
+        name = require_slot_name(slot)
+        self._run("holding the WAL", f"CREATE_REPLICATION_SLOT {name} TEMPORARY PHYSICAL RESERVE_WAL")
+
+    def base_backup(self, label: str) -> BaseBackup:
+        """Begin a base backup, whose this connection is from then on. ServerError from 14, which sends it otherwise."""
+        major = self._connection.server_version // 10000
+        if major < OLDEST_MAJOR:
+            raise ServerError(
+                f"PostgreSQL {major} cannot be backed up by the replication protocol",
+                hint=f"from {OLDEST_MAJOR} on it can; for {major} run Holdfast on the server itself, without 'method:'",
+            )
+        return BaseBackup(self._connection, label)
 
     def drop_slot(self, slot: str) -> None:
         """Drop a slot: the server may recycle what it held. SlotMissingError, SlotBusyError."""

@@ -21,11 +21,15 @@ _MICROSECOND = timedelta(microseconds=1)
 
 
 class WalData(NamedTuple):
-    """A run of WAL bytes that begins at ``start``; ``server_end`` is how far the server had flushed its WAL."""
+    """A run of WAL bytes that begins at ``start``; ``server_end`` is how far the server had flushed its WAL.
+
+    ``sent`` is the server's clock, as it comes; ``instant`` reads it.
+    """
 
     start: Lsn
     server_end: Lsn
     data: memoryview
+    sent: int = 0
 
 
 class Keepalive(NamedTuple):
@@ -47,8 +51,8 @@ def parse_message(content: memoryview) -> WalData | Keepalive:
     """Return the message; ``WalData.data`` is a view of ``content``. VerificationError when it is none."""
     kind = bytes(content[:1])
     if kind == b"w" and len(content) >= _WAL_DATA.size:
-        _, start, server_end, _ = _WAL_DATA.unpack_from(content)
-        return WalData(Lsn(start), Lsn(server_end), content[_WAL_DATA.size :])
+        _, start, server_end, sent = _WAL_DATA.unpack_from(content)
+        return WalData(Lsn(start), Lsn(server_end), content[_WAL_DATA.size :], sent)
     if kind == b"k" and len(content) == _KEEPALIVE.size:
         _, server_end, _, wants_reply = _KEEPALIVE.unpack(content)
         return Keepalive(Lsn(server_end), wants_reply)
@@ -56,6 +60,11 @@ def parse_message(content: memoryview) -> WalData | Keepalive:
         f"the server sent a replication message that cannot be read: {kind!r}, {len(content)} bytes",
         hint="this version of the server may be newer than this Holdfast",
     )
+
+
+def instant(sent: int) -> datetime:
+    """Return the instant (aware, UTC) that a message was sent at."""
+    return _EPOCH + sent * _MICROSECOND
 
 
 def render_status(status: StandbyStatus, at: datetime) -> bytes:

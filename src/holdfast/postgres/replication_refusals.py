@@ -11,6 +11,7 @@ from holdfast.errors import BusyError, HoldfastError, ServerError, ServerUnreach
 from holdfast.postgres.connection import refusal
 
 if TYPE_CHECKING:
+    import psycopg
     from psycopg.pq.abc import PGresult
 
     from holdfast.postgres.connection import Given
@@ -20,6 +21,7 @@ _NO_ENTRY = re.compile(r'no pg_hba\.conf entry for replication connection from h
 _NO_PRIVILEGE = ("must be superuser or replication role", "permission denied to start WAL sender")
 _NO_SENDER = "max_wal_senders"
 _SENDERS_HINT = "raise max_wal_senders and restart the server, or end a standby, receiver or backup that is not needed"
+_NO_SENDERS_HINT = "set wal_level = replica and max_wal_senders = 10, then restart the server"
 
 
 class WalRemovedError(ServerError):
@@ -77,7 +79,8 @@ def connection_refusal(words: str, given: Given) -> HoldfastError:
         user = str(given.get("user") or "the role").replace('"', '""')
         return ServerError(error.message, hint=f'as a superuser: ALTER ROLE "{user}" REPLICATION')
     if _NO_SENDER in words:
-        return NoSenderError(f"the server has no WAL sender left: {error.message}", hint=_SENDERS_HINT)
+        hint = _NO_SENDERS_HINT if "(currently 0)" in words else _SENDERS_HINT
+        return NoSenderError(f"the server has no WAL sender left: {error.message}", hint=hint)
     return error
 
 
@@ -93,6 +96,12 @@ def command_refusal(doing: str, result: PGresult) -> HoldfastError:
         return ServerError(message, hint=hint or None)
     kind, our_hint = _BY_STATE.get(state, (ServerError, None))
     return kind(message, hint=our_hint or hint or None)
+
+
+def connection_lost(doing: str, error: psycopg.Error) -> ServerUnreachableError:
+    """Return the error for a connection that broke while it was read from or written to."""
+    words = " ".join(str(error).split())
+    return ServerUnreachableError(f"{doing}: {words}", hint="the connection was lost; try again")
 
 
 def _field(result: PGresult, which: DiagnosticField) -> str:

@@ -15,10 +15,9 @@ import psycopg
 from psycopg.pq import ExecStatus
 
 from holdfast import clock
-from holdfast.errors import ServerUnreachableError
 from holdfast.postgres.lsn import Lsn
 from holdfast.postgres.replication_messages import Keepalive, StandbyStatus, WalData, parse_message, render_status
-from holdfast.postgres.replication_refusals import command_refusal
+from holdfast.postgres.replication_refusals import command_refusal, connection_lost
 from holdfast.postgres.timeline import Timeline
 
 if TYPE_CHECKING:
@@ -124,5 +123,4 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except psycopg.Error as error:
-        words = " ".join(str(error).split())
-        raise ServerUnreachableError(f"{_DOING}: {words}", hint="the connection was lost; try again") from error
+        raise connection_lost(_DOING, error) from error

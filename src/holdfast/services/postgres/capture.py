@@ -39,7 +39,7 @@ class PostgresOptions:
     data_directory: Path | None = None
 
 
-class _Stopwatch:
+class Stopwatch:
     """Seconds by phase."""
 
     def __init__(self) -> None:
@@ -66,7 +66,7 @@ class PostgresService:
 
     def capture(self, writer: Writer, parent: Parent, reporter: Reporter) -> Captured:
         """Capture the cluster; see the module's text for the order and why."""
-        watch = _Stopwatch()
+        watch = Stopwatch()
         with Server.connect(self._options.conninfo) as server:
             reporter.phase("starting the backup")
             facts = server.probe()

@@ -83,7 +83,7 @@ class Collection:
         if end.tablespace_map:
             self._entries.append(self._given_file(b"tablespace_map", end.tablespace_map))
         corrupt = self._corrupt_pages()
-        facts = _snapshot_facts(self._facts, start, end, segments, corrupt)
+        facts = snapshot_facts(self._facts, start, end, segments, corrupt)
         unreadable = tuple(f"{shown(item.path)}: {item.reason}" for item in capture.unreadable)
         return Captured(
             entries=[*self._entries, *capture.entries],
@@ -91,7 +91,7 @@ class Collection:
             files_read=len(capture.entries),
             bytes_read=capture.bytes_read,
             missing=unreadable,
-            faults=_describe_pages(corrupt),
+            faults=describe_pages(corrupt),
             seconds=seconds,
             remember=self._remember,
         )
@@ -154,9 +154,10 @@ class Collection:
         return sorted([*inherited, *self._inspector.corrupt], key=lambda page: (page.path, page.block))
 
 
-def _snapshot_facts(
+def snapshot_facts(
     facts: ServerFacts, start: Lsn, end: BackupEnd, segments: list[Segment], corrupt: list[CorruptPage]
 ) -> PostgresFacts:
+    """Return what a snapshot records of the server and of the backup."""
     return PostgresFacts(
         version=facts.version,
         major=facts.major,
@@ -181,7 +182,8 @@ def _snapshot_facts(
     )
 
 
-def _describe_pages(pages: list[CorruptPage]) -> tuple[str, ...]:
+def describe_pages(pages: list[CorruptPage]) -> tuple[str, ...]:
+    """Return corrupt pages as lines for people, the first ones of many."""
     lines = [f"corrupt page: {page.path} block {page.block}, LSN {page.lsn}" for page in pages[:_SHOWN_PAGES]]
     if len(pages) > _SHOWN_PAGES:
         lines.append(f"and {len(pages) - _SHOWN_PAGES} more corrupt pages: 'holdfast show' lists them all")

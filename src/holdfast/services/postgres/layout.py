@@ -131,7 +131,7 @@ class PostgresLayout:
                 file.write(_IN_PLACE_SETTINGS)
         path = self.target / _TABLESPACE_MAP
         if path.exists():
-            lines = (b"%d %s\n" % (oid, _escaped(os.fsencode(place))) for oid, place in sorted(self._places.items()))
+            lines = (b"%d %s\n" % (oid, escaped(os.fsencode(place))) for oid, place in sorted(self._places.items()))
             path.write_bytes(b"".join(lines))
 
     def _recovery_settings(self) -> str:
@@ -166,6 +166,6 @@ def _tablespace_places(facts: PostgresFacts, wanted: Mapping[str, Path]) -> dict
     return {tablespace.oid: wanted.get(name, Path(tablespace.location)) for name, tablespace in outside.items()}
 
 
-def _escaped(path: bytes) -> bytes:
+def escaped(path: bytes) -> bytes:
     """Escape as ``tablespace_map`` wants it (``read_tablespace_map`` in xlog.c): backslashes and line ends."""
     return re.sub(rb"([\\\n\r])", rb"\\\1", path)

@@ -99,17 +99,17 @@ class PageInspector:
         findings = self._local.verifier.verify(pages, blocks)
         return np.concatenate((findings.mismatched, findings.unformatted))
 
-    def _suspect(self, source: FileSource, offset: int, block: int, pages: memoryview, at: int) -> _Suspect:
+    def _suspect(self, source: FileSource, offset: int, block: int, pages: memoryview, at: int) -> Suspect:
         size = self._shape.block_size
-        return _Suspect(source, offset, block, bytes(pages[at * size : (at + 1) * size]))
+        return Suspect(source, offset, block, bytes(pages[at * size : (at + 1) * size]))
 
-    def _judge(self, suspects: list[_Suspect]) -> None:
-        corrupt = [suspect.finding() for suspect in self._confirmed(suspects)]
+    def _judge(self, suspects: list[Suspect]) -> None:
+        corrupt = [suspect.finding() for suspect in self.confirmed(suspects)]
         if corrupt:
             with self._lock:
                 self.corrupt.extend(corrupt)
 
-    def _confirmed(self, suspects: list[_Suspect]) -> list[_Suspect]:
+    def confirmed(self, suspects: list[Suspect]) -> list[Suspect]:
         """Return those whose wrong bytes stay the same; all of a span wait together, as a whole file may be corrupt."""
         for _ in range(_REREADS):
             if suspects:
@@ -117,14 +117,14 @@ class PageInspector:
                 suspects = [suspect for suspect in suspects if self._is_still_wrong(suspect)]
         return suspects
 
-    def _is_still_wrong(self, suspect: _Suspect) -> bool:
+    def _is_still_wrong(self, suspect: Suspect) -> bool:
         again = _read_page(suspect.source.path, suspect.offset, len(suspect.page))
         blocks = np.array([suspect.block], dtype=np.uint32)
         return again == suspect.page and not self._local.verifier.verify(again, blocks).is_clean
 
 
 @dataclass(frozen=True, slots=True)
-class _Suspect:
+class Suspect:
     """A page that did not match: where it was read from, which block it is, and what was read."""
 
     source: FileSource

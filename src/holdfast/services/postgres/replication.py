@@ -1,0 +1,107 @@
+"""One PostgreSQL cluster, captured through replication connections: for a server whose files cannot be reached.
+
+The order is the safety argument, as by data directory: a temporary slot on a connection of its own holds the WAL before
+the base backup starts; the files come between start and stop, the control file last of them; then the WAL from start to
+stop comes over the connection that held it. The server's own list of files is compared with what came.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from holdfast import crashpoint
+from holdfast.crashpoint import CrashPoint
+from holdfast.errors import ServerError
+from holdfast.postgres.replication import ReplicationConnection
+from holdfast.services.postgres.capture import Stopwatch
+from holdfast.services.postgres.replication_collection import StreamCollection
+from holdfast.services.postgres.replication_facts import ask_catalog, named_tablespaces, replication_facts
+from holdfast.services.postgres.replication_wal import ArrivingWal, WalWanted
+
+if TYPE_CHECKING:
+    from holdfast.postgres.base_backup import BaseBackup, BaseBackupEnd
+    from holdfast.postgres.facts import ServerFacts
+    from holdfast.progress import Reporter
+    from holdfast.repository.parent import Parent
+    from holdfast.repository.writer import Writer
+    from holdfast.services.base import Captured
+    from holdfast.services.postgres.capture import PostgresOptions
+
+_APPLICATION = "holdfast"
+_FIRST_TIMELINE = 1
+
+
+class ReplicationService:
+    """A cluster that is reached by the replication protocol alone (a Service)."""
+
+    kind = "postgres"
+    promises = (
+        "the whole cluster as of the backup's end, consistent, with the WAL to recover to that point; "
+        "unlogged tables come back empty; configuration kept outside the data directory is not in it"
+    )
+
+    def __init__(self, options: PostgresOptions) -> None:
+        self._options = options
+
+    def capture(self, writer: Writer, parent: Parent, reporter: Reporter) -> Captured:  # noqa: ARG002 - all is read
+        """Capture the cluster; see the module's text for the order and why."""
+        watch, conninfo = Stopwatch(), self._options.conninfo
+        with (
+            ReplicationConnection.connect(conninfo, _APPLICATION) as wal,
+            ReplicationConnection.connect(conninfo, _APPLICATION) as files,
+        ):
+            reporter.phase("starting the backup")
+            catalog = ask_catalog(conninfo, reporter)
+            facts = replication_facts(wal, wal.identify(), catalog)
+            slot = f"holdfast_{secrets.token_hex(6)}"
+            wal.hold_wal(slot)
+            backup = files.base_backup(self._options.label)
+            _require_checkpointed(backup, facts)
+            facts = replace(facts, tablespaces=named_tablespaces(backup.start.tablespaces, catalog))
+            crashpoint.reach(CrashPoint.BACKUP_STARTED)
+            watch.lap("start")
+
+            collection = StreamCollection(writer, facts, backup, catalog.tablespace_names, reporter)
+            collection.capture_files(lambda: _pulse(backup, wal))
+            watch.lap("files")
+
+            end = backup.finish()
+            _require_same_timeline(wal, end, facts)
+            collection.require_as_sent()
+            crashpoint.reach(CrashPoint.BACKUP_STOPPED)
+            watch.lap("stop")
+
+            wanted = WalWanted(backup.start.lsn, end.lsn, facts.timeline, facts.wal_segment_size, facts.wal_block_size)
+            if facts.timeline > _FIRST_TIMELINE:
+                collection.add_history(*wal.timeline_history(facts.timeline))
+            stream = wal.stream(slot, wanted.segments()[0].start, facts.timeline)
+            stop_time = collection.capture_wal(ArrivingWal(stream, wanted, collection.model))
+            crashpoint.reach(CrashPoint.WAL_CAPTURED)
+            watch.lap("wal")
+        return collection.result(wanted, end, stop_time, watch.seconds)
+
+
+def _pulse(backup: BaseBackup, wal: ReplicationConnection) -> None:
+    """Keep the connection that holds the WAL from idling, and raise as soon as it is lost."""
+    backup.keep_wanted()
+    wal.identify()
+
+
+def _require_checkpointed(backup: BaseBackup, facts: ServerFacts) -> None:
+    """Raise when recovery would begin on an older timeline than the server's: a standby after a change of primary."""
+    if backup.start.timeline != facts.timeline:
+        raise ServerError(
+            f"the standby has no restart point on timeline {facts.timeline} yet",
+            hint="run CHECKPOINT on its primary, then the backup again",
+        )
+
+
+def _require_same_timeline(wal: ReplicationConnection, end: BaseBackupEnd, facts: ServerFacts) -> None:
+    """Raise when the server was promoted, or changed its timeline, while it was copied (FAULTS 10)."""
+    if end.timeline != facts.timeline or wal.identify().timeline != facts.timeline:
+        raise ServerError(
+            "the server was promoted or changed its timeline during the backup, which is therefore void",
+            hint="run the backup again",
+        )

@@ -1,0 +1,176 @@
+"""What a capture by the replication protocol collects: entries and files as they come, WAL, facts."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import msgspec
+import numpy as np
+
+from holdfast import clock
+from holdfast.errors import VerificationError
+from holdfast.postgres.base_backup_manifest import require_same_files
+from holdfast.postgres.control import parse_control_file
+from holdfast.postgres.facts import Tablespace
+from holdfast.postgres.server import BackupEnd
+from holdfast.repository.compression import ContentClass
+from holdfast.repository.manifest import EXTENT_DTYPE, Entry, EntryKind, store_extents
+from holdfast.repository.names import ROOT
+from holdfast.repository.pipeline import Pipeline
+from holdfast.repository.sources import NoInspection
+from holdfast.services.base import Captured
+from holdfast.services.postgres.collection import describe_pages, snapshot_facts
+from holdfast.services.postgres.facts import to_facts
+from holdfast.services.postgres.layout import escaped
+from holdfast.services.postgres.pages import PageShape
+from holdfast.services.postgres.replication_files import LABEL, TABLESPACE_MAP, ArrivingFiles
+from holdfast.services.postgres.replication_pages import ArrivedPageInspector
+from holdfast.services.postgres.rules import CONTROL, DataDirectoryRules
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from datetime import datetime
+
+    from holdfast.postgres.base_backup import BaseBackup, BaseBackupEnd
+    from holdfast.postgres.facts import ServerFacts
+    from holdfast.progress import Reporter
+    from holdfast.repository.writer import Writer
+    from holdfast.services.postgres.replication_wal import ArrivingWal, WalWanted
+
+_SHOWN_COMPLAINTS = 20
+_LINK_MODE = 0o777
+_RUN_AGAIN = "run the backup again"
+_LIKE_ROOT = b"base"
+_IN_PLACE = re.compile(rb"pg_tblspc/([0-9]+)")
+
+
+class StreamCollection:
+    """What one capture collects, from the start of the base backup to the last of its WAL."""
+
+    def __init__(
+        self, writer: Writer, facts: ServerFacts, backup: BaseBackup, names: Mapping[int, str], reporter: Reporter
+    ) -> None:
+        """``names``: those of tablespaces, by number, as far as they are known."""
+        self._writer, self._facts, self._backup, self._names, self._reporter = writer, facts, backup, names, reporter
+        shape = PageShape(facts.block_size, facts.relation_segment_blocks)
+        self._inspector = ArrivedPageInspector(shape, backup.start.lsn)
+        self._pipeline = Pipeline(writer, self._inspector if facts.has_data_checksums else NoInspection(), reporter)
+        rules = DataDirectoryRules(tablespace.oid for tablespace in facts.tablespaces)
+        self._files = ArrivingFiles(backup, rules)
+        self._given: list[Entry] = []
+
+    @property
+    def model(self) -> Entry:
+        """The control file's entry: its owner and mode are those of what the cluster's server writes itself."""
+        return self._whole(CONTROL)[0]
+
+    def capture_files(self, pulse: Callable[[], None]) -> None:
+        """Capture everything but WAL. ``pulse`` is called every few seconds, and raises when the backup is lost."""
+        total = sum(tablespace.estimated_bytes for tablespace in self._backup.start.tablespaces)
+        self._reporter.phase("copying files", total_bytes=total)
+        self._backup.keep_wanted()
+        self._pipeline.work_off(self._files.tasks(), pulse)
+
+    def require_as_sent(self) -> None:
+        """Raise VerificationError unless every file came as the server sent it, and is of the cluster that answers."""
+        listed = self._backup.manifest.files
+        for path in self._files.left_out:
+            listed.pop(path, None)
+        require_same_files(listed, self._files.files)
+        control = parse_control_file(self._whole(CONTROL)[1])
+        if control.system_identifier != self._facts.system_identifier:
+            raise VerificationError(
+                "the control file that came is that of another cluster", hint="run the backup again"
+            )
+
+    def add_history(self, name: str, content: bytes) -> None:
+        """Add the history file of the timeline."""
+        self._given.append(self._stored(b"pg_wal/" + name.encode("ascii"), content))
+
+    def capture_wal(self, wal: ArrivingWal) -> datetime:
+        """Capture the segments of the backup; return the server's time then."""
+        self._reporter.phase("copying WAL")
+        self._pipeline.work_off(wal.tasks())
+        return wal.sent or clock.now()
+
+    def result(self, wal: WalWanted, end: BaseBackupEnd, stop_time: datetime, seconds: dict[str, float]) -> Captured:
+        """Return all that was captured, with what the server gave for recovery."""
+        facts = replace(self._facts, tablespaces=self._tablespaces())
+        ending = BackupEnd(end.lsn, self._whole(LABEL)[1], self._tablespace_map(facts.tablespaces), stop_time)
+        corrupt = self._inspector.settle(end.lsn)
+        capture = self._pipeline.result
+        given = [*self._given, self._stored(CONTROL, self._whole(CONTROL)[1]), self._stored(LABEL, ending.label)]
+        if ending.tablespace_map:
+            given.append(self._stored(TABLESPACE_MAP, ending.tablespace_map))
+        return Captured(
+            entries=[*self._tree(facts.tablespaces), *capture.entries, *given],
+            facts=to_facts(snapshot_facts(facts, wal.start, ending, wal.segments(), corrupt)),
+            files_read=len(capture.entries),
+            bytes_read=capture.bytes_read,
+            faults=(*describe_pages(corrupt), *_shown(end.complaints)),
+            seconds=seconds,
+        )
+
+    def _whole(self, path: bytes) -> tuple[Entry, bytes]:
+        try:
+            return self._files.whole[path]
+        except KeyError:
+            raise VerificationError(
+                f"the base backup came without {path.decode()}", hint="run the backup again"
+            ) from None
+
+    def _stored(self, path: bytes, content: bytes) -> Entry:
+        """Store a file that is a chunk by itself; it is owned and protected as the control file is."""
+        extents = np.zeros(1, dtype=EXTENT_DTYPE)
+        extents[0] = (0, len(content), 0, np.void(self._writer.put(ContentClass.FILE, [content])[0]))
+        inline, chunks = store_extents(extents, self._writer.put_metadata)
+        return msgspec.structs.replace(self.model, path=path, size=len(content), extents=inline, extent_chunks=chunks)
+
+    # -- tablespaces
+
+    def _tablespaces(self) -> tuple[Tablespace, ...]:
+        """Return the tablespaces, with those in place that 15 does not announce: it sends them with the rest."""
+        known = {tablespace.oid for tablespace in self._facts.tablespaces}
+        found = (_IN_PLACE.fullmatch(each.path) for each in self._files.entries if each.kind is EntryKind.DIRECTORY)
+        in_place = (int(match[1]) for match in found if match and int(match[1]) not in known)
+        return (
+            *self._facts.tablespaces,
+            *(
+                Tablespace(oid, self._names.get(oid, str(oid)), f"pg_tblspc/{oid}", is_in_place=True)
+                for oid in in_place
+            ),
+        )
+
+    def _tree(self, tablespaces: Iterable[Tablespace]) -> Iterator[Entry]:
+        """Yield what has no content: also the root and the places of tablespaces, which no archive holds."""
+        yield from self._files.entries
+        like = next(each for each in self._files.entries if each.path == _LIKE_ROOT)
+        yield msgspec.structs.replace(like, path=ROOT)
+        there = {each.path for each in self._files.entries}
+        for tablespace in tablespaces:
+            path = b"pg_tblspc/%d" % tablespace.oid
+            if path in there:
+                continue
+            if tablespace.is_in_place:
+                yield msgspec.structs.replace(like, path=path)
+            else:
+                place = os.fsencode(tablespace.location)
+                yield msgspec.structs.replace(like, path=path, kind=EntryKind.SYMLINK, mode=_LINK_MODE, link=place)
+
+    def _tablespace_map(self, tablespaces: Iterable[Tablespace]) -> bytes:
+        """Return the file by which recovery makes the links of tablespaces: the server's, or where it gave none, ours.
+
+        One line for each (``build_backup_content`` and ``read_tablespace_map`` in xlog.c and its neighbours).
+        """
+        given = self._files.whole.get(TABLESPACE_MAP)
+        if given is not None:
+            return given[1]
+        elsewhere = (tablespace for tablespace in tablespaces if not tablespace.is_in_place)
+        return b"".join(b"%d %s\n" % (each.oid, escaped(os.fsencode(each.location))) for each in elsewhere)
+
+
+def _shown(complaints: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(f"the server says: {complaint}" for complaint in complaints[:_SHOWN_COMPLAINTS])

@@ -1,0 +1,148 @@
+"""Tasks of the pipeline whose content is in memory already: spans of large files, and small ones that share a chunk.
+
+The thread that takes a task has read its content from the connection just before, under the pipeline's lock (see
+``replication_files.py``): so there is no queue, and memory is a buffer for each thread and one more.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from holdfast.postgres.crc32c_spans import crc32c_consuming, crc32c_joined, crc32c_of_each
+from holdfast.repository.intake import SPAN_BYTES
+from holdfast.repository.manifest import EXTENT_DTYPE
+from holdfast.repository.sources import FileSource, Piece
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from holdfast.repository.intake import Intake
+
+Cuts = list[tuple[int, int]]
+
+
+class SpanBuffers:
+    """Buffers of SPAN_BYTES that go round; as many are made as are in use at once."""
+
+    def __init__(self) -> None:
+        self._free: list[memoryview] = []
+
+    def take(self) -> memoryview:
+        """Return a buffer that nobody uses; what is in it is left from before."""
+        try:
+            return self._free.pop()
+        except IndexError:
+            return memoryview(bytearray(SPAN_BYTES))
+
+    def give_back(self, buffer: memoryview) -> None:
+        """Let others use a buffer."""
+        self._free.append(buffer)
+
+
+class Recipient(Protocol):
+    """Hears what was received of a file, for the comparison with the server's list."""
+
+    def received(self, path: bytes, size: int, crc32c: int) -> None:
+        """Note a file that is stored; called by many threads."""
+        ...
+
+
+@dataclass
+class ArrivingFile:
+    """A large file that comes in spans: whichever is done last adds its entry."""
+
+    source: FileSource
+    recipient: Recipient
+    buffers: SpanBuffers
+    _spans: dict[int, _StoredSpan] = field(default_factory=dict)
+    _made: int = 0
+    _expected: int | None = None
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def span(self, offset: int, cuts: Cuts, buffer: memoryview, *, is_last: bool) -> SpanTask:
+        """Return the task of what lies in ``buffer``, ``offset`` bytes into the file. Spans are made in order."""
+        self._made += 1
+        if is_last:
+            self._expected = self._made
+        return SpanTask(self, self._made, offset, cuts, buffer)
+
+    def stored(self, intake: Intake, number: int, span: _StoredSpan) -> None:
+        """Note that a span is stored."""
+        with self._lock:
+            self._spans[number] = span
+            if len(self._spans) != self._expected:
+                return
+        spans = [self._spans[each] for each in sorted(self._spans)]
+        crc32c = 0
+        for each in spans:
+            crc32c = crc32c_joined(crc32c, each.crc32c, each.length)
+        self.recipient.received(self.source.entry.path, self.source.entry.size, crc32c)
+        intake.finish_file(self.source.entry, np.concatenate([each.extents for each in spans]))
+
+
+@dataclass(frozen=True, slots=True)
+class _StoredSpan:
+    extents: np.ndarray
+    crc32c: int
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class SpanTask:
+    """One span of a large file; ``cuts`` say its chunks and cover it."""
+
+    file: ArrivingFile
+    number: int
+    offset: int
+    cuts: Cuts
+    content: memoryview
+
+    def run(self, intake: Intake, buffer: memoryview) -> None:  # noqa: ARG002 - the content has its own
+        """Store it; the buffer is free afterwards."""
+        try:
+            length = self.cuts[-1][0] + self.cuts[-1][1]
+            ids = intake.store(self.content, [Piece(self.file.source, self.offset, 0, length)], self.cuts)
+            extents = np.zeros(len(ids), dtype=EXTENT_DTYPE)
+            extents["file_offset"] = [self.offset + at for at, _ in self.cuts]
+            extents["length"] = [size for _, size in self.cuts]
+            extents["chunk"] = [np.void(chunk) for chunk in ids]
+            stored = _StoredSpan(extents, crc32c_consuming(self.content[:length]), length)
+        finally:
+            self.file.buffers.give_back(self.content)
+        self.file.stored(intake, self.number, stored)
+
+
+@dataclass(frozen=True, slots=True)
+class SmallFile:
+    """A small file with its content."""
+
+    source: FileSource
+    content: bytearray
+
+
+@dataclass(frozen=True, slots=True)
+class BundleTask:
+    """Small files of one class, in the order of their paths, that share a chunk."""
+
+    files: Sequence[SmallFile]
+    recipient: Recipient
+
+    def run(self, intake: Intake, buffer: memoryview) -> None:  # noqa: ARG002 - the content has its own
+        """Store them."""
+        joined = bytearray().join(file.content for file in self.files)
+        pieces, at = [], 0
+        for file in self.files:
+            pieces.append(Piece(file.source, 0, at, len(file.content)))
+            at += len(file.content)
+        ids = intake.store(memoryview(joined), [piece for piece in pieces if piece.length], [(0, at)]) if at else []
+        sums = crc32c_of_each([memoryview(file.content) for file in self.files])
+        for piece, crc32c in zip(pieces, sums, strict=True):
+            extents = np.zeros(1 if piece.length else 0, dtype=EXTENT_DTYPE)
+            if piece.length:
+                extents[0] = (0, piece.length, piece.buffer_offset, np.void(ids[0]))
+            self.recipient.received(piece.source.entry.path, piece.length, crc32c)
+            intake.finish_file(piece.source.entry, extents)

@@ -189,7 +189,6 @@ def recovered(prepared: PreparedRecovery, data_directory: Path, reporter: Report
     facts = prepared.restore.facts
     replay = Replay(
         expected=prepared.expected,
-        repository=prepared.restore.repository,
         archive=prepared.archive,
         binaries=_require_binaries(prepared.restore),
         roles=prepared.roles,

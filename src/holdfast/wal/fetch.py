@@ -28,7 +28,7 @@ from holdfast.wal.restore_command import Verdict
 from holdfast.wal.validate import CheckedContent, require_wal_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from holdfast.postgres.segment import Segment
     from holdfast.repository.walread import StoredWalFile
@@ -37,7 +37,10 @@ if TYPE_CHECKING:
     from holdfast.wal.names import ArchivedFile
     from holdfast.wal.route import Route
 
+    Inspect = Callable[[Iterable[Buffer]], Iterator[Buffer]]
+
 _ASKED_FOR = frozenset({WalFileKind.SEGMENT, WalFileKind.HISTORY, WalFileKind.PARTIAL, WalFileKind.BACKUP})
+_WAL = frozenset({WalFileKind.SEGMENT, WalFileKind.PARTIAL})
 _LOOKS = 5
 _LONG_HEADER_BYTES = 40
 """``SizeOfXLogLongPHD``: a segment of which there is less tells nothing."""
@@ -57,10 +60,13 @@ class Fetched:
 
 
 class WalSource:
-    """The archive of one cluster for one recovery. May be used from several threads."""
+    """The archive of one cluster for one recovery. May be used from several threads.
 
-    def __init__(self, archive: WalArchive, route: Route) -> None:
-        self._archive, self._route = archive, route
+    ``inspect`` gets each segment, or its beginning, in parts of whole pages, and gives them on; it raises to refuse it.
+    """
+
+    def __init__(self, archive: WalArchive, route: Route, inspect: Inspect = iter) -> None:
+        self._archive, self._route, self._inspect = archive, route, inspect
 
     def fetch(self, name: str) -> Fetched:
         """Return the file, or the beginning of a segment, padded with zeros, or that there is neither.
@@ -80,7 +86,7 @@ class WalSource:
             content = self.whole(name)
         except NotFoundError:
             return self._missing_segment(name) if kind is WalFileKind.SEGMENT else self._absent(self._listed(name))
-        if kind in {WalFileKind.SEGMENT, WalFileKind.PARTIAL}:
+        if kind in _WAL:
             return Fetched(Verdict.READY, content, self._route.segment_size)
         text = b"".join(content)
         if kind is WalFileKind.HISTORY:
@@ -96,7 +102,9 @@ class WalSource:
             raise UsageError(f"{name} is a file of the archive's own, which recovery does not ask for")
         stored = self._archive.open(name, self._route.segment_size)
         content = self._proven(name, stored)
-        return self._until_end(self._route.segment(name), content) if kind is WalFileKind.SEGMENT else content
+        if kind is WalFileKind.SEGMENT:
+            content = self._until_end(self._route.segment(name), content)
+        return self._inspect(content) if kind in _WAL else content
 
     def _proven(self, name: str, stored: StoredWalFile) -> Iterator[Buffer]:
         checked = CheckedContent(name, stored, self._archive.system_identifier, self._route.segment_size)
@@ -133,7 +141,7 @@ class WalSource:
             return None
         self._require(partial_name(segment), beginning.content)
         length = min(beginning.length_bytes, self._cut_off(segment, beginning.content))
-        return Fetched(Verdict.PART, [beginning.content], length)
+        return Fetched(Verdict.PART, self._inspect([beginning.content]), length)
 
     def _require(self, name: str, content: bytearray) -> None:
         identifier = self._archive.system_identifier

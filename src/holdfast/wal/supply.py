@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from holdfast.postgres.account import Account
     from holdfast.postgres.timeline import TimelineHistory
     from holdfast.wal.archive import WalArchive
+    from holdfast.wal.fetch import Inspect
     from holdfast.wal.handover import Request
 
 _GAP_HINT = "'holdfast wal status' shows the gaps and what is reachable"
@@ -50,10 +51,11 @@ class Served:
 
 @dataclass(frozen=True, slots=True)
 class SupplyOptions:
-    """``account`` is the server's; ``limits`` say how far ahead to fetch."""
+    """``account`` is the server's; ``limits`` say how far ahead to fetch; ``inspect`` as of ``WalSource``."""
 
     account: Account
     limits: PrefetchLimits = field(default_factory=PrefetchLimits)
+    inspect: Inspect = iter
 
 
 class WalSupply:
@@ -74,7 +76,7 @@ class WalSupply:
     ) -> None:
         """Only remember."""
         self._route = Route(history, segment_size)
-        self._source = WalSource(archive, self._route)
+        self._source = WalSource(archive, self._route, options.inspect)
         self._spool, self._options = spool, options
         self._lock = threading.Lock()
         self._served = Served()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from holdfast import clock, crashpoint
@@ -11,9 +13,9 @@ from holdfast.crashpoint import CrashPoint
 from holdfast.errors import NotFoundError, ServerError
 from holdfast.postgres.account import server_account
 from holdfast.postgres.lsn import MAX_LSN, Lsn
-from holdfast.postgres.segment import history_name
+from holdfast.postgres.segment import history_name, is_segment_name
 from holdfast.restore.recovery.estimate import keep_replay_rate
-from holdfast.restore.recovery.guard import GuardedArchive
+from holdfast.restore.recovery.guard import TablespaceGuard
 from holdfast.restore.recovery.run import bring_to_target
 from holdfast.restore.target import ImmediateGoal, LsnGoal, NameGoal, TimeGoal, XidGoal
 from holdfast.services.postgres.recovery.server import RecoveringServer, SettingsTooLowError
@@ -36,7 +38,6 @@ if TYPE_CHECKING:
     from holdfast.postgres.binaries import Binaries
     from holdfast.postgres.timeline import Timeline
     from holdfast.progress import Reporter
-    from holdfast.repository.repository import Repository
     from holdfast.restore.recovery.judge import Expected
     from holdfast.restore.recovery.reached import Reached
     from holdfast.restore.target import RecoveryTarget
@@ -46,6 +47,7 @@ _RESTARTS = 8
 """A server names one setting that is too low at a time, of five."""
 _STARVED_AFTER_S = 8.0
 _STARVED_QUESTIONS = 5
+_PART_BYTES = 1 << 20
 _XID_MODULUS = 2**32
 
 
@@ -57,7 +59,6 @@ class Replay:
     """
 
     expected: Expected
-    repository: Repository
     archive: WalArchive
     binaries: Binaries
     roles: Sequence[str]
@@ -75,8 +76,10 @@ def replayed(replay: Replay, data_directory: Path, reporter: Reporter) -> Iterat
     """
     _place_histories(replay, data_directory)
     settings = _settings(replay)
+    guard = TablespaceGuard(replay.expected.choice.point.start, _end_of_replay(replay.expected))
+    _inspect_own_wal(guard, data_directory)
     for _ in range(_RESTARTS):
-        with _supplied(replay, data_directory) as supply:
+        with _supplied(replay, data_directory, guard) as supply:
             server = RecoveringServer(
                 replay.binaries,
                 data_directory,
@@ -130,17 +133,24 @@ class _Starvation:
 
 
 @contextmanager
-def _supplied(replay: Replay, data_directory: Path) -> Iterator[WalSupply | None]:
+def _supplied(replay: Replay, data_directory: Path, guard: TablespaceGuard) -> Iterator[WalSupply | None]:
     """Yield a supply of WAL, None where the archive has nothing: then the snapshot's own WAL must do."""
     if not replay.has_wal:
         yield None
         return
     choice = replay.expected.choice
-    archive = GuardedArchive(replay.repository, replay.archive.system_identifier, _end_of_replay(replay.expected))
     spool = data_directory / "pg_wal" / SPOOL_NAME
-    options = SupplyOptions(server_account(data_directory))
-    with WalSupply(archive, choice.history, spool, choice.segment_size, options) as supply:
+    options = SupplyOptions(server_account(data_directory), inspect=guard.inspected)
+    with WalSupply(replay.archive, choice.history, spool, choice.segment_size, options) as supply:
         yield supply
+
+
+def _inspect_own_wal(guard: TablespaceGuard, data_directory: Path) -> None:
+    """Look through the WAL that the snapshot brought along: the server takes it where the archive has none."""
+    for path in sorted((data_directory / "pg_wal").iterdir()):
+        if is_segment_name(path.name):
+            with path.open("rb") as file:
+                deque(guard.inspected(iter(partial(file.read, _PART_BYTES), b"")), maxlen=0)
 
 
 def _end_of_replay(expected: Expected) -> Lsn:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import os
+import resource
 import sys
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
@@ -38,6 +39,8 @@ class ShortCall(NamedTuple):
 
 def run() -> NoReturn:
     """Run the command line of this process and end with its exit code."""
+    # Keys are in memory while this runs; servers that are started from here may still raise it again (pg_ctl -c).
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     if "fetch" in sys.argv:
         from holdfast.cli.wal import recovering
 

@@ -43,6 +43,7 @@ def everywhere(
             "-c",
             "--config",
             metavar="FILE",
+            readable=False,  # reading it says why not, and what to do
             callback=remember,
             expose_value=False,
             help="The stack file. Else $HOLDFAST_CONFIG, ./holdfast.yaml, /etc/holdfast/holdfast.yaml.",

@@ -12,6 +12,7 @@ from holdfast.cli.invocation import Invocation
 from holdfast.cli.output import Column
 
 if TYPE_CHECKING:
+    from holdfast.operations.snapshots import SnapshotFilter
     from holdfast.repository.snapshot import Snapshot
 
 
@@ -33,9 +34,18 @@ def snapshots(
     if run.json:
         for snapshot in survey.snapshots:
             run.output.emit("snapshot", snapshot_message(snapshot), str)
+    elif not survey.snapshots:
+        run.output.say(_none(wanted))
     else:
         run.output.table("snapshot", survey.snapshots, _columns())
     survey.require_sound()
+
+
+def _none(wanted: SnapshotFilter) -> str:
+    from holdfast.operations.snapshots import SnapshotFilter
+
+    is_filtered = wanted != SnapshotFilter()
+    return "no snapshot fits; without options all are listed" if is_filtered else "there is no snapshot yet"
 
 
 def _state(snapshot: Snapshot) -> str:

@@ -101,8 +101,16 @@ def _words(location: Location, error: ErrorDetails, schema: Mapping[str, Any]) -
         found = _FOUND_NAMES.get(type(error["input"]), "nothing")
         is_quotable = kind == "string_type" and found.startswith(("a number", "true"))
         return f"{name}: expected {_TYPE_NAMES[kind]}, found {found}", "put it in quotes" if is_quotable else None
+    if kind == "literal_error" and isinstance(error["input"], str):
+        return _unknown_word(name, error["input"], context["expected"])
     message = error["msg"]
     return f"{name}: {message[:1].lower() + message[1:]}", None
+
+
+def _unknown_word(name: str, given: str, expected: str) -> tuple[str, str]:
+    """Complain of a word that is none of those allowed; ``expected`` is pydantic's list, each in quotes."""
+    near = get_close_matches(given, expected.replace("'", "").replace(" or ", ", ").split(", "), n=1, cutoff=0.5)
+    return f"{name}: expected {expected}", f"did you mean {near[0]!r}?" if near else f"write {expected}"
 
 
 def _unknown_key(location: Location, schema: Mapping[str, Any]) -> tuple[str, str | None]:

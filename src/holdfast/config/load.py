@@ -25,12 +25,23 @@ def find_stack_file(explicit: Path | None = None) -> Path:
     if named := os.environ.get("HOLDFAST_CONFIG"):
         return Path(named)
     for place in PLACES:
-        if place.exists():
+        if _is_there(place):
             return place
     raise ConfigError(
         f"no stack file: neither {' nor '.join(map(str, PLACES))} exists",
         hint="name one with -c or $HOLDFAST_CONFIG, or let 'holdfast config generate' write one",
     )
+
+
+def _is_there(place: Path) -> bool:
+    """Return whether a stack file is there; a place that may not be looked into counts, and reading it says why."""
+    try:
+        place.stat()
+    except PermissionError:
+        return True
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
 
 
 def load_stack(path: Path) -> Stack:
@@ -56,10 +67,23 @@ def _read(path: Path) -> str:
         with path.open("rb") as opened:
             content = opened.read(MAX_FILE_BYTES + 1)
     except OSError as error:
-        raise ConfigError(f"cannot read {path}: {(error.strerror or 'unknown error').lower()}") from error
+        reason = (error.strerror or "unknown error").lower()
+        raise ConfigError(f"cannot read {path}: {reason}", hint=_hint(error)) from error
     if len(content) > MAX_FILE_BYTES:
-        raise ConfigError(f"{path}: too large for a stack file (above {MAX_FILE_BYTES} bytes)")
+        raise ConfigError(
+            f"{path}: too large for a stack file (above {MAX_FILE_BYTES} bytes)", hint="name the stack file with -c"
+        )
     try:
         return content.decode()
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: not UTF-8 text") from error
+        raise ConfigError(f"{path}: not UTF-8 text", hint="name the stack file with -c, or save it as UTF-8") from error
+
+
+def _hint(error: OSError) -> str:
+    match error:
+        case PermissionError():
+            return "run holdfast as the account that the file is for (sudo -u postgres …), or let this one read it"
+        case IsADirectoryError():
+            return "name the stack file itself, not its directory"
+        case _:
+            return "name the stack file with -c or $HOLDFAST_CONFIG, or let 'holdfast config generate' write one"

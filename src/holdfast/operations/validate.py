@@ -1,4 +1,4 @@
-"""Try what the stack file names: does each server answer, can each repository be listed."""
+"""Try what the stack file names: does each server answer, does each repository open, can it be listed."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from holdfast.errors import HoldfastError, NoRepositoryError
-from holdfast.operations.wiring import connection_string, make_storage
-from holdfast.repository.repository import read_config
+from holdfast.operations.wiring import connection_string, make_cache, make_storage, make_unlock
+from holdfast.repository.repository import open_repository
 
 if TYPE_CHECKING:
     from holdfast.config.models import PostgresService, RepositoryConfig, Stack
@@ -24,22 +24,26 @@ class Trial:
 
 
 def try_everything(stack: Stack) -> list[Trial]:
-    """Return a Trial for each repository and service of a stack. A repository that is not made yet is no fault."""
+    """Return a Trial for each repository and service of a stack. A repository that is not made yet is no fault.
+
+    A repository is opened and its snapshots are listed: a passphrase that is read, and wrong, is found out here.
+    """
     trials = [_try_repository(f"repository {name}", config) for name, config in stack.repositories.items()]
     return [*trials, *(_try_server(f"service {name}", config) for name, config in stack.services.items())]
 
 
 def _try_repository(subject: str, config: RepositoryConfig) -> Trial:
     try:
-        found = read_config(make_storage(config))
+        repository = open_repository(make_storage(config), make_unlock(config), make_cache)
+        count = len(repository.survey_snapshots().snapshots)
     except NoRepositoryError as error:
         return Trial(subject, works=True, answer="reachable; there is no repository yet", hint=error.hint)
     except HoldfastError as error:
         return Trial(subject, works=False, answer=error.message, hint=error.hint)
-    if found.is_encrypted == (config.unencrypted is not None):
-        answer = "the stack file and the repository disagree on whether it is encrypted"
-        return Trial(subject, works=False, answer=answer, hint="correct the repository's entry in the stack file")
-    return Trial(subject, works=True, answer=f"repository {found.id[:8]}, made {found.created}")
+    made = repository.config
+    return Trial(
+        subject, works=True, answer=f"repository {made.id[:8]}, made {made.created}, opens; snapshots: {count}"
+    )
 
 
 def _try_server(subject: str, config: PostgresService) -> Trial:

@@ -113,7 +113,7 @@ def refusal(words: str, given: Given) -> ServerError:
 
     libpq hands on the server's own words after "FATAL:"; without them, no server spoke.
     """
-    message = _masked(" ".join(words.split()), given)
+    message = _masked(" ".join(_without_questions(words).split()), given)
     if "FATAL:" not in message:
         return ServerUnreachableError(
             f"cannot connect to PostgreSQL: {message}",
@@ -122,10 +122,22 @@ def refusal(words: str, given: Given) -> ServerError:
     refused = message.rpartition("FATAL:")[2].strip()
     if _NOT_READY in refused:
         return ServerUnreachableError(f"PostgreSQL is not ready: {refused}", hint=_HINT_BY_STATE["57P03"])
-    return ServerError(
-        f"PostgreSQL refused the connection: {refused}",
-        hint="check user, password and dbname of the connection, and pg_hba.conf on the server",
-    )
+    return ServerError(f"PostgreSQL refused the connection: {refused}", hint=_refusal_hint(refused))
+
+
+def _without_questions(words: str) -> str:
+    """Return libpq's words without what psycopg puts before them and the question ("Is the server running…?") after."""
+    lines = words.removeprefix("connection is bad: ").splitlines()
+    return "\n".join(line for line in lines if not line.startswith("\t"))
+
+
+def _refusal_hint(refused: str) -> str:
+    if refused.startswith("Peer authentication"):  # auth_failed in src/backend/libpq/auth.c
+        return (
+            "run holdfast as the system account of that name (sudo -u postgres …), "
+            "or map this one to the role in pg_ident.conf"
+        )
+    return "check user, password and dbname of the connection, and pg_hba.conf on the server"
 
 
 def _masked(message: str, given: Given) -> str:

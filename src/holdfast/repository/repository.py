@@ -120,11 +120,6 @@ def init_unencrypted(storage: Storage) -> RepositoryConfig:
     return _store_config(storage, Keys(config.id, None), config)
 
 
-def read_config(storage: Storage) -> RepositoryConfig:
-    """Return the config of the repository at a location, or raise NoRepositoryError."""
-    return parse_config(_stored_config(storage))
-
-
 def open_repository(storage: Storage, unlock: Unlock | None, cache: Callable[[str], ObjectCache]) -> Repository:
     """Open a repository; ``unlock`` is None for an unencrypted one. ``cache`` makes the cache for a repository id.
 

@@ -2,11 +2,14 @@
 
 import contextlib
 import os
+import re
+import signal
+import subprocess
 import threading
 from pathlib import Path
 
 import pytest
-from tests.integration.backup_restore.stack import finish, kill
+from tests.integration.backup_restore.stack import finish, kill, wait_until
 
 CANARY = "canary-7f3d-hold-this-fast"
 
@@ -81,6 +84,28 @@ def test_passphrase_shows_nowhere(stack, quiet_cluster, shared_directory):
         assert CANARY not in str(run)
     assert CANARY not in quiet_cluster.log()
     assert files_with_canary(stack.directory, target) == ["passphrase"]
+
+
+def test_a_crash_leaves_no_core_with_the_passphrase(stack, tmp_path):
+    """Dumps are allowed and the kernel would write one, where core_pattern is a file's name: none is made."""
+    stack.succeed("init")
+    stack.repository["limits"] = {"upload": "1MiB"}
+    stack.write()
+    allowed = ["sh", "-c", 'ulimit -S -c "$(ulimit -H -c)" && exec "$@"', "sh"]
+    started = subprocess.Popen(
+        [*allowed, *stack.command("--json", "backup", "db")],
+        stdout=subprocess.DEVNULL,
+        env=stack.environment,
+        cwd=tmp_path,
+    )
+    wait_until(lambda: any((stack.place / "sessions").glob("*")))
+    limits = Path(f"/proc/{started.pid}/limits").read_text()
+    assert re.search(r"Max core file size +0 ", limits), limits
+    started.send_signal(signal.SIGABRT)
+    _, status = os.waitpid(started.pid, 0)
+    started.returncode = os.waitstatus_to_exitcode(status)
+    assert (started.returncode, os.WCOREDUMP(status)) == (-signal.SIGABRT, False)
+    assert files_with_canary(tmp_path) == ["passphrase"]
 
 
 def test_faults_of_ours_show_a_traceback_without_values(stack, tmp_path):

@@ -192,6 +192,12 @@ def test_stats_add_up(shop, ask):
     assert f"{total['dedup_ratio']:.2f}x" in table
 
 
+def test_a_listing_of_nothing_says_so(shop, ask):
+    answer = ask("snapshots", "--service", "nothing")
+    assert (answer.out, answer.err) == ("", "no snapshot fits; without options all are listed\n")
+    assert ask("snapshots", "--service", "nothing", "--json").out == ""
+
+
 def test_the_listing_is_one_json_object_a_line(shop, ask):
     assert [json.loads(line)["id"] for line in ask("snapshots", "--json").out.splitlines()] == [
         shop.first["id"],

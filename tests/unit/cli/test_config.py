@@ -57,6 +57,23 @@ def test_validate_tries_servers_and_repositories(stack_file, capsys, messages):
     assert trials["service db"]["hint"]
 
 
+def test_validate_opens_the_repository(stack_file, capsys, messages):
+    """A passphrase can be read and wrong: that is found here, not by the first backup."""
+    stack_file.write_text(
+        f"stack: shop\nrepositories:\n"
+        f"  main: {{url: {stack_file.parent / 'repository'}, passphrase: {{file: passphrase}}}}\n"
+    )
+    assert main(["init", "-c", str(stack_file)]) == 0
+    capsys.readouterr()
+    assert main(["config", "validate", "-c", str(stack_file), "--json"]) == 0
+    assert "opens; snapshots: 0" in messages()[-1]["trials"][0]["answer"]
+    (stack_file.parent / "passphrase").write_text("another\n")
+    assert main(["config", "validate", "-c", str(stack_file), "--json"]) == 1
+    (trial,) = messages()[-1]["trials"]
+    assert (trial["works"], trial["hint"]) == (False, "check the passphrase, or use the recovery identity")
+    assert "no key slot" in trial["answer"]
+
+
 def test_validate_refuses_a_secret_that_cannot_be_read(stack_file, capsys):
     (stack_file.parent / "passphrase").unlink()
     assert main(["config", "validate", "--offline", "-c", str(stack_file)]) == 2

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from tests.integration.cli.calling import without_privileges
 
 from holdfast.config.load import find_stack_file, load_stack
 from holdfast.errors import ConfigError
@@ -119,7 +122,7 @@ def test_all_mistakes_are_told_at_once_in_the_order_of_the_file(refuse):
     assert "hunter2-canary" not in "".join(lines)
 
 
-R, S = REPOSITORY, SERVICE  # short, for a table that is read by line
+R, S, C = REPOSITORY, SERVICE, "    connection: x=1\n"  # short, for a table that is read by line
 
 
 @pytest.mark.parametrize(
@@ -150,6 +153,9 @@ R, S = REPOSITORY, SERVICE  # short, for a table that is read by line
         (R + "    s3: {access_key_id: a}\n", "6:9: repositories.main.s3: access_key_id and secret_access", None),
         (R + "    s3: {endpoint: 'http://h'}\n", "6:9: repositories.main.s3: the endpoint has no TLS", "allow_http"),
         (S, "4:3: services.db: the key 'connection' is missing", None),
+        (S.replace(": postgres", ": pg") + C, "5:11: services.db.kind: expected 'postgres'", "write 'postgres'"),
+        (S.replace(": postgres", ": postgresql") + C, "5:11: services.db.kind: expected", "mean 'postgres'?"),
+        (S + C + "    wal: {when_full: dorp}\n", "7:22: services.db.wal.when_full: expected 'keep'", "mean 'drop'?"),
         (S + "    connection: host=h password=x\n", "6:17: services.db.connection: a password may not stand", "file"),
         (S + "    connection: postgresql://u:x@h/d\n", "6:17: services.db.connection: a password may not", "file"),
         (S + "    connection: 'postgres://h/d?password=x'\n", "6:17: services.db.connection: a password", "file"),
@@ -197,12 +203,37 @@ def test_a_file_of_other_bytes(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("make", "reason"), [(lambda path: None, "no such file"), (lambda path: path.mkdir(), "is a directory")]
+    ("make", "reason", "hint"),
+    [
+        (lambda path: None, "no such file", "config generate"),
+        (lambda path: path.mkdir(), "is a directory", "the stack file itself"),
+    ],
 )
-def test_a_file_that_cannot_be_read(make, reason: str, tmp_path):
+def test_a_file_that_cannot_be_read(make, reason: str, hint: str, tmp_path):
     make(tmp_path / "x.yaml")
-    with pytest.raises(ConfigError, match=reason):
+    with pytest.raises(ConfigError, match=reason) as caught:
         load_stack(tmp_path / "x.yaml")
+    assert hint in str(caught.value.hint)
+
+
+def test_a_file_that_may_not_be_looked_at_is_named(tmp_path):
+    """As /etc/holdfast, which only the account of the backups may enter; the child is without the rights of root."""
+    closed = tmp_path / "etc"
+    closed.mkdir()
+    (closed / "holdfast.yaml").touch()
+    closed.chmod(0)
+    script = (
+        "from pathlib import Path; from holdfast.config import load; from holdfast.errors import ConfigError\n"
+        f"load.PLACES = (Path({str(tmp_path / 'absent')!r}), Path({str(closed / 'holdfast.yaml')!r}))\n"
+        "try: load.load_stack(load.find_stack_file())\n"
+        "except ConfigError as error: print(error, '|', error.hint)"
+    )
+    command = [sys.executable, "-c", script]
+    try:
+        told = subprocess.run(without_privileges(command), capture_output=True, text=True, check=True).stdout
+    finally:
+        closed.chmod(0o700)
+    assert told.startswith(f"cannot read {closed / 'holdfast.yaml'}: permission denied | run holdfast as the account")
 
 
 def test_the_file_is_looked_for_in_order(tmp_path, monkeypatch):

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from holdfast.cli import text
+from holdfast.cli.restoring.broken_off import TO_BEGIN_ANEW, TO_RESUME, saying_how_to_go_on
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -32,9 +33,12 @@ def restore_and_recover(asked: AskedRestore) -> None:
         run.output.emit("recovery_plan", plan_message(prepared), lambda: plan_words(prepared))
         return
     run.output.say(plan_words(prepared))
+    directory = prepared.restore.plan.layout.target
     with run.reporter() as reporter:
-        restore_files(prepared, reporter)
-        recovered = recover(prepared, prepared.restore.plan.layout.target, reporter)
+        with saying_how_to_go_on(directory, TO_RESUME):
+            restore_files(prepared, reporter)
+        with saying_how_to_go_on(directory, TO_BEGIN_ANEW):
+            recovered = recover(prepared, directory, reporter)
     seconds = clock.monotonic() - began
     message = {**plan_message(prepared), **reached_message(recovered), "seconds": round(seconds, 3)}
     run.output.emit("recovered", message, lambda: _done_words(prepared, recovered, seconds))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from holdfast.cli import text
+from holdfast.cli.restoring.broken_off import TO_RESUME, saying_how_to_go_on
 
 if TYPE_CHECKING:
     from holdfast.cli.restoring.asked import AskedRestore
@@ -31,7 +32,7 @@ def restore_to_directory(asked: AskedRestore) -> None:
         run.output.emit("restore_plan", plan_message(prepared), lambda: plan_words(prepared))
         return
     run.output.say(plan_words(prepared))
-    with run.reporter() as reporter:
+    with saying_how_to_go_on(prepared.plan.layout.target, TO_RESUME), run.reporter() as reporter:
         operation(prepared, reporter)
     seconds = clock.monotonic() - began
     message = {**plan_message(prepared), "seconds": round(seconds, 3)}

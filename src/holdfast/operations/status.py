@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from holdfast.operations.in_place.place import service_state
-from holdfast.operations.wal.alerts import Alert, find_alerts
+from holdfast.operations.wal.alerts import Alert, AlertKind, find_alerts
 from holdfast.operations.wal.status import wal_statuses
 from holdfast.restore.checkpoint import read_checkpoints
+from holdfast.restore.swap import unfinished_swap
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from holdfast.operations.wal.status import WalStatus
     from holdfast.repository.snapshot import Snapshot
     from holdfast.restore.checkpoint import Checkpoint
+    from holdfast.restore.swap import SwapIntent
     from holdfast.wal.windows import Window
 
 
@@ -37,13 +39,26 @@ class ServiceStatus:
 def status(stack: Stack, asked: str | None = None) -> Iterator[ServiceStatus]:
     """Yield the services of the stack, in its order; raises what keeps a repository from being read."""
     for wal in wal_statuses(stack, stack.services, asked):
+        state = service_state(stack, wal.service)
+        swap = unfinished_swap(state)
         yield ServiceStatus(
             wal=wal,
             last=next((each for each in reversed(wal.snapshots) if each.is_complete), None),
             window=_newest_window(wal),
-            alerts=tuple(find_alerts(wal)),
-            checkpoints=tuple(read_checkpoints(service_state(stack, wal.service))),
+            alerts=(*([_of_swap(swap, wal.service)] if swap else []), *find_alerts(wal)),
+            checkpoints=tuple(read_checkpoints(state)),
         )
+
+
+def _of_swap(swap: SwapIntent, service: str) -> Alert:
+    """Return what is said of a swap that is not finished; whether a run is at work on it cannot be seen from here."""
+    what = "turning back the swap" if swap.is_turned_back else "the swap"
+    finish, back = f"'holdfast restore {service}' finishes it", f"'holdfast restore {service} --undo' turns it back"
+    return Alert(
+        AlertKind.SWAP,
+        f"{what} of the {swap.action} begun {swap.begun} in {swap.home} was cut off, or is still at work",
+        f"if no run is at work: {finish}" if swap.is_turned_back else f"if no run is at work: {finish}, {back}",
+    )
 
 
 def _newest_window(wal: WalStatus) -> Window | None:

@@ -80,6 +80,11 @@ def require_tidy(service, checkpoints):
 def kill_and_finish(service, point):
     killed(service, point, "restore", "db", "--yes")
     assert (service.state / "swap.json").exists()
+    status = service.stack.run("status")
+    alert = next(each for each in status.message("service_status")["alerts"] if each["kind"] == "unfinished swap")
+    assert status.code == 3
+    assert "swap of the restore in place begun 20" in alert["words"]
+    assert "'holdfast restore db' finishes it, 'holdfast restore db --undo' turns it back" in alert["remedy"]
     assert service.stack.run("restore", "db", "--drop-checkpoint", "--yes").code == 1
     service.stack.succeed("restore", "db", "--yes")
     assert rows(service) == (1000, 1000)
@@ -100,6 +105,8 @@ def kill_and_turn_back(service, point):
 
 def kill_on_the_way_back(service, point):
     killed(service, point, "restore", "db", "--yes")
+    alerts = service.stack.run("status").message("service_status")["alerts"]
+    assert any(each["words"].startswith("turning back the swap") for each in alerts)
     done = service.stack.succeed("restore", "db", "--yes").message("swap_finished")
     assert done["is_turned_back"]
     assert rows(service) == (1001, 1001)

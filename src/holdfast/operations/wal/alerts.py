@@ -44,6 +44,7 @@ class AlertKind(StrEnum):
     SLOT = "slot"
     IDLE = "nothing archives"
     LOST = "lost"
+    SWAP = "unfinished swap"
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,7 @@ log-level-file=off
 start-fast=y
 archive-check=n
 archive-copy=n
-[bench]
+{options}[bench]
 pg1-path={data}
 pg1-socket-path={socket}
 pg1-user=postgres
@@ -57,16 +57,16 @@ def tree_bytes(directory: Path) -> int:
 
 
 class PgBackRest:
-    """Debian's pgBackRest with two processes, zstd 3, bundles and its cipher on."""
+    """Debian's pgBackRest: two processes, zstd 3, bundles, its cipher on; ``options`` are lines of the file."""
 
-    def __init__(self, work: Path, cluster: LocalCluster) -> None:
+    def __init__(self, work: Path, cluster: LocalCluster, options: str = "") -> None:
         self._account = server_account(cluster.data_directory)
         self._work, self.repo = work, work / "repo"
         emptied(work, self._account)
         socket = cluster.conninfo().split()[0].removeprefix("host=")
         self._config = work / "pgbackrest.conf"
         self._config.write_text(
-            _PGBACKREST.format(repo=self.repo, work=work, data=cluster.data_directory, socket=socket)
+            _PGBACKREST.format(repo=self.repo, work=work, data=cluster.data_directory, socket=socket, options=options)
         )
 
     def _run(self, *arguments: str) -> Run:

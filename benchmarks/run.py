@@ -12,6 +12,7 @@ from pathlib import Path
 from benchmarks import cluster as bench_cluster
 from benchmarks.command_line import measure_command_line
 from benchmarks.delta import measure_delta
+from benchmarks.incremental import measure_incremental
 from benchmarks.local_files import measure_local
 from benchmarks.object_store import measure_object_store
 from benchmarks.peers import versions
@@ -22,6 +23,7 @@ from benchmarks.wal_receive import measure_wal_receive
 
 PARTS = {
     "local": [measure_local],
+    "incremental": [measure_incremental],
     "s3": [measure_object_store],
     "cli": [measure_command_line],
     "delta": [measure_delta],

@@ -1,4 +1,7 @@
-"""Fetching content: spans of packs in the order in which they lie, opened by several threads and written in place."""
+"""Fetching content: spans of packs in the order in which they lie, opened by several threads and written in place.
+
+Where a file is in many pieces, these are put together first (``assembly.py``).
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from holdfast import crashpoint
 from holdfast.crashpoint import CrashPoint
 from holdfast.repository.crew import Crew
 from holdfast.repository.frames import CHUNK_LIMIT_BYTES
+from holdfast.restore.assembly import APART, Assembly, plan_assembly
 from holdfast.restore.writing import ALIGNMENT, OpenFiles
 
 if TYPE_CHECKING:
@@ -57,8 +61,9 @@ class ContentFetcher:
     def fetch(self, wants: np.ndarray, on_file_done: Callable[[PlannedFile], None]) -> None:
         """Write all ``wants`` (WANT_DTYPE, by row); ``on_file_done`` is called once for each file when it is whole."""
         left = np.bincount(wants["file"], weights=wants["length"], minlength=len(self._plan.files)).astype(np.int64)
-        spans = iter(self._reader.spans(wants["row"]))
-        work = _Work(wants, left, on_file_done)
+        plan = plan_assembly(wants, [file.entry.size for file in self._plan.files])
+        spans = (span for rows in plan.groups(wants) for span in self._reader.spans(rows))
+        work = _Work(wants, left, Assembly(plan), on_file_done)
         try:
             Crew("fetch", self._threads, partial(self._worker, work)).work_off(spans)
         finally:
@@ -82,17 +87,35 @@ class ContentFetcher:
         for at, (_, chunk, frame, sealed) in enumerate(self._reader.frames(span, fetched)):
             with buffer[: frame.plain] as plain:
                 self._reader.opener.open_into(cipher, frame, chunk, sealed, plain)
-                self._write_chunk(work, work.wants[first[at] : last[at]], plain)
+                self._write_chunk(work, slice(first[at], last[at]), plain)
 
-    def _write_chunk(self, work: _Work, wants: np.ndarray, plain: memoryview) -> None:
-        for _, number, offset, length, start in wants.tolist():
+    def _write_chunk(self, work: _Work, which: slice, plain: memoryview) -> None:
+        regions = work.assembly.plan.region[which].tolist()
+        for (_, number, offset, length, start), region in zip(work.wants[which].tolist(), regions, strict=True):
             with plain[start : start + length] as piece:
-                self._files.write(number, offset, piece, is_aligned=start % ALIGNMENT == 0)
-            self._reporter.advance(length)
-            if work.take(number, length):
-                self._files.close(number)
-                work.on_file_done(self._plan.files[number])
-                crashpoint.reach(CrashPoint.RESTORE_FILE_DONE)
+                if region == APART:
+                    self._files.write(number, offset, piece, is_aligned=start % ALIGNMENT == 0)
+                    self._written(work, number, length)
+                else:
+                    self._write_region(work, region, offset, piece)
+
+    def _write_region(self, work: _Work, region: int, offset: int, piece: memoryview) -> None:
+        """Put a piece into its region; write the region when it is whole."""
+        area = work.assembly.put(region, offset, piece)
+        if area is not None:
+            plan = work.assembly.plan
+            number, length = int(plan.file[region]), int(plan.length[region])
+            with memoryview(area)[:length] as content:
+                self._files.write(number, int(plan.offset[region]), content, is_aligned=True)
+            work.assembly.release(region)
+            self._written(work, number, length)
+
+    def _written(self, work: _Work, number: int, length: int) -> None:
+        self._reporter.advance(length)
+        if work.take(number, length):
+            self._files.close(number)
+            work.on_file_done(self._plan.files[number])
+            crashpoint.reach(CrashPoint.RESTORE_FILE_DONE)
 
 
 class _Work:
@@ -102,9 +125,10 @@ class _Work:
         self,
         wants: np.ndarray,
         left: np.ndarray,
+        assembly: Assembly,
         on_file_done: Callable[[PlannedFile], None],
     ) -> None:
-        self.wants, self.on_file_done = wants, on_file_done
+        self.wants, self.assembly, self.on_file_done = wants, assembly, on_file_done
         # Searched for every span: as a field of the wants it would be copied whole each time
         self.rows = np.ascontiguousarray(wants["row"])
         self._left = left.tolist()

@@ -1,0 +1,132 @@
+"""Backups of a cluster that was worked on a little (20,000 TPC-B transactions), beside block incremental pgBackRest."""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+import psycopg
+import zstandard
+
+from benchmarks.measure import Figure, Run, in_turn, ratio
+from benchmarks.peers import Holdfast, HoldfastSetup, PgBackRest, tree_bytes
+from holdfast.postgres.datadir import FileKind, classify
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from holdfast.postgres.local import LocalCluster
+
+TRANSACTIONS = 20_000
+_PAGE = 8192
+
+
+@dataclass
+class _Work:
+    """Runs TPC-B; knows which pages it changed, and what they are compressed at zstd 3."""
+
+    cluster: LocalCluster
+    pages: dict[str, np.ndarray] = field(default_factory=dict)
+    changed_bytes: list[int] = field(default_factory=list)
+    packed_bytes: list[int] = field(default_factory=list)
+
+    def run(self) -> None:
+        """Run the transactions, and leave nothing but what is on disk to be done."""
+        pgbench = self.cluster.binaries.program("pgbench")
+        arguments = ["-n", "-c", "8", "-j", "2", "-t", str(TRANSACTIONS // 8), self.cluster.conninfo()]
+        subprocess.run([pgbench, *arguments], check=True, capture_output=True)
+        with psycopg.connect(self.cluster.conninfo(), autocommit=True) as connection:
+            connection.execute("CHECKPOINT")
+        changed = packed = 0
+        for path in self.cluster.data_directory.rglob("*"):
+            name = path.relative_to(self.cluster.data_directory).as_posix()
+            if path.is_file() and classify(name.encode()).kind in {FileKind.RELATION, FileKind.SLRU}:
+                content = self._changes(name, path)
+                changed += len(content)
+                packed += len(zstandard.ZstdCompressor(level=3).compress(content))
+        self.changed_bytes.append(changed)
+        self.packed_bytes.append(packed)
+
+    def _changes(self, name: str, path: Path) -> bytes:
+        """Return the pages of a file that are not as they were at the last look."""
+        from xxhash import xxh3_64_intdigest
+
+        content = path.read_bytes()
+        pages = [content[at : at + _PAGE] for at in range(0, len(content), _PAGE)]
+        hashes = np.array([xxh3_64_intdigest(page) for page in pages], dtype=np.uint64)
+        known = self.pages.get(name, hashes[:0])
+        self.pages[name] = hashes
+        same = np.zeros(len(hashes), dtype=bool)
+        count = min(len(known), len(hashes))
+        same[:count] = known[:count] == hashes[:count]
+        return b"".join(page for page, is_same in zip(pages, same.tolist(), strict=True) if not is_same)
+
+
+def measure_incremental(directory: Path, cluster: LocalCluster, rounds: int) -> None:
+    """Measure backups after 20,000 transactions and after none; print tables and ratios."""
+    ours = _holdfast(directory, cluster, "incremental")
+    host = _holdfast(directory, cluster, "incremental-host")
+    peer = PgBackRest(directory / "pgbackrest-incremental", cluster, options="beta=y\nrepo1-block=y\n")
+    peer.empty()
+    peer.backup("full")
+    work = _Work(cluster)
+    work.run()
+    stored: list[int] = []
+
+    def counted(backup: Callable[[], Run]) -> Run:
+        before = tree_bytes(directory / "incremental-repo")
+        measured = backup()
+        stored.append(tree_bytes(directory / "incremental-repo") - before)
+        return measured
+
+    changed = in_turn(
+        rounds,
+        {
+            "Holdfast, after 20,000 transactions, passphrase": (work.run, lambda: counted(ours.backup)),
+            "Holdfast, the same, writer credential": (_nothing, lambda: host.run_as_host("backup", "db")),
+            "pgBackRest, block incremental": (_nothing, lambda: peer.backup("incr")),
+        },
+    )
+    quiet = in_turn(
+        rounds,
+        {
+            "Holdfast, nothing changed, passphrase": (_nothing, ours.backup),
+            "Holdfast, nothing changed, writer credential": (_nothing, lambda: host.run_as_host("backup", "db")),
+            "pgBackRest, nothing changed": (_nothing, lambda: peer.backup("incr")),
+        },
+    )
+    _print([*changed.values(), *quiet.values()])
+    peer_first = list(changed.values())[-1]
+    ratios = [ratio(peer_first, each) for each in list(changed.values())[:2]]
+    print(
+        f"after {TRANSACTIONS:,} transactions, faster than pgBackRest: {ratios[0]:.2f}x (passphrase), {ratios[1]:.2f}x"
+    )
+    for number in range(1, rounds + 1):
+        print(
+            f"round {number}: changed {work.changed_bytes[number + 1] >> 20} MiB, at zstd 3 "
+            f"{work.packed_bytes[number + 1] / 1e6:.1f} MB; stored {stored[number] / 1e6:.1f} MB, "
+            f"{stored[number] / work.packed_bytes[number + 1]:.3f}x"
+        )
+    print(f"median: {statistics.median(stored[1:]) / statistics.median(work.packed_bytes[2:]):.3f}x")
+
+
+def _holdfast(directory: Path, cluster: LocalCluster, name: str) -> Holdfast:
+    """Return a repository with a first backup in it."""
+    made = Holdfast(directory / name, cluster, HoldfastSetup(name, str(directory / f"{name}-repo")))
+    made.empty()
+    made.backup()
+    return made
+
+
+def _print(figures: list[Figure]) -> None:
+    print("\n| what | wall, median s | spread | CPU s | peak MiB |\n| --- | --- | --- | --- | --- |")
+    for figure in figures:
+        print(figure.row())
+
+
+def _nothing() -> None:
+    """Prepare nothing."""

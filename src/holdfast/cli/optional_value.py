@@ -6,9 +6,12 @@ line is parsed; a value is only taken after "=", so that what follows a bare opt
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from typer.core import TyperCommand
+
+from holdfast.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,6 +24,14 @@ class BareOptionsCommand(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - typer names this type privately
         """Parse, with each bare option completed."""
+        if not any(param.param_type_name == "argument" for param in self.params):
+            self._require_equals_signs(args)
         return super().parse_args(
             ctx, [f"{arg}={self.bare_values[arg]}" if arg in self.bare_values else arg for arg in args]
         )
+
+    def _require_equals_signs(self, args: list[str]) -> None:
+        """Raise UsageError for ``--read-data 10``, where the number can be nothing but the option's value."""
+        for option, value in pairwise(args):
+            if option in self.bare_values and value.isdecimal():
+                raise UsageError(f"the value of {option} stands after an equals sign", hint=f"write {option}={value}")

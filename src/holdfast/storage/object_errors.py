@@ -100,7 +100,7 @@ def _without_answer(action: str, text: str) -> StorageError:
     if _CERTIFICATE.search(text):
         return StorageError(
             f"{action}: no trusted TLS connection",
-            hint="check the endpoint, and give the authority's certificate as ca_certificate_file",
+            hint="check the endpoint, and name the authority's certificate (s3: {ca_file: …})",
         )
     if "source: Metadata" in text:
         return TransientStorageError(f"{action}: the server's answer is not one of an object store")

@@ -88,8 +88,8 @@ def _read_certificate(path: str) -> bytes:
     except OSError as error:
         raise UsageError(
             f"{path}: cannot read the certificate: {(error.strerror or str(error)).lower()}",
-            hint="ca_certificate_file is the path of a PEM file",
+            hint="ca_file is the path of a PEM file",
         ) from error
     if b"-----BEGIN CERTIFICATE-----" not in content:
-        raise UsageError(f"{path}: holds no certificate", hint="ca_certificate_file is the path of a PEM file")
+        raise UsageError(f"{path}: holds no certificate", hint="ca_file is the path of a PEM file")
     return content

@@ -40,6 +40,12 @@ def test_what_is_no_percentage_is_refused(shop, call, value: str):
     assert refused.error["hint"]
 
 
+def test_a_percentage_without_its_equals_sign_gets_the_right_way_to_write_it(shop, call):
+    refused = call(shop.stack, "--json", "check", "--read-data", "5")
+    assert refused.code == 2
+    assert refused.error["hint"] == "write --read-data=5"
+
+
 def test_damage_is_told_with_what_it_hits_and_what_comes_next(shop, copied_stack, call):
     pack = max((path for path in (copied_stack.place / "packs" / "data").rglob("*") if path.is_file()), key=_size)
     content = bytearray(pack.read_bytes())

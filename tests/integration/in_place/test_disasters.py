@@ -2,10 +2,15 @@
 
 import os
 import shutil
+import signal
+import tempfile
+from pathlib import Path
 
 import pytest
 from tests.integration.in_place.services import owner
 from tests.integration.in_place.test_kills import spread_out
+
+from holdfast.crashpoint import CrashPoint
 
 
 def empty(service):
@@ -106,6 +111,80 @@ def test_a_data_directory_behind_a_symbolic_link(service):
     assert service.ask("SELECT count(*) FROM item") == 1000
     assert service.data.is_symlink()
     assert sorted(name.partition("-")[0] for name in os.listdir(real)) == ["cluster", "cluster.holdfast"]
+    service.stack.succeed("restore", "db", "--undo", "--yes")
+    assert service.ask("SELECT count(*) FROM item") == 2000
+
+
+def move_wal(service, disk):
+    """Have the WAL of a service on another disk, behind a link, as ``initdb --waldir`` does."""
+    service.stop()
+    disk.mkdir()
+    owner().take_over(disk)
+    shutil.copytree(service.data / "pg_wal", disk / "wal", symlinks=True)
+    for path in (disk / "wal", *(disk / "wal").rglob("*")):
+        owner().take_over(path)
+    shutil.rmtree(service.data / "pg_wal")
+    (service.data / "pg_wal").symlink_to(disk / "wal")
+    service.start()
+
+
+@pytest.fixture
+def other_disk():
+    """A directory on another file system."""
+    disk = Path(tempfile.mkdtemp(prefix="holdfast-wal-", dir="/dev/shm"))
+    disk.chmod(0o755)
+    yield disk / "disk"
+    shutil.rmtree(disk)
+
+
+def test_wal_on_another_disk_stays_there(service, other_disk):
+    move_wal(service, other_disk)
+    plan = service.stack.succeed("restore", "db", "--dry-run").message("in_place_plan")
+    assert f"pg_wal stays on its disk: {other_disk / 'wal'}" in plan["notes"]
+    service.stack.succeed("restore", "db", "--yes")
+    assert service.ask("SELECT count(*) FROM item") == 1000
+    assert os.readlink(service.data / "pg_wal") == str(other_disk / "wal")
+    assert service.ask("SELECT count(*) FROM pg_ls_waldir()") == len(list((other_disk / "wal").glob("0*")))
+    (kept,) = service.checkpoints
+    assert sorted(path.name.partition("-")[0] for path in other_disk.iterdir()) == ["wal", "wal.holdfast"]
+    assert Path(os.readlink(kept / "pg_wal")).parent == other_disk
+    service.stack.succeed("restore", "db", "--undo", "--yes")
+    assert service.ask("SELECT count(*) FROM item") == 2000
+    assert os.readlink(service.data / "pg_wal") == str(other_disk / "wal")
+    service.sql("INSERT INTO item VALUES (0)", "CHECKPOINT")
+    service.stack.succeed("restore", "db", "--drop-checkpoint", "--yes")
+    assert [path.name for path in other_disk.iterdir()] == ["wal"]
+    assert not service.checkpoints
+
+
+@pytest.mark.parametrize(("step", "command"), [(2, "--yes"), (4, "--yes"), (5, "--undo")])
+def test_killed_while_wal_on_another_disk_changes_hands(service, other_disk, step, command):
+    move_wal(service, other_disk)
+    run = service.stack.run("restore", "db", "--yes", HOLDFAST_CRASH_POINT=f"{CrashPoint.SWAP_STEP_DONE}:{step}")
+    assert run.code == -signal.SIGKILL
+    service.stack.succeed("restore", "db", "--yes", command)
+    assert service.ask("SELECT count(*) FROM item") == (2000 if command == "--undo" else 1000)
+    assert os.readlink(service.data / "pg_wal") == str(other_disk / "wal")
+
+
+def test_an_undo_makes_room_for_wal_whose_cluster_is_lost(service, other_disk):
+    move_wal(service, other_disk)
+    service.stack.succeed("restore", "db", "--yes")
+    service.stop()
+    shutil.rmtree(service.data)
+    service.stack.succeed("restore", "db", "--undo", "--yes")
+    assert service.ask("SELECT count(*) FROM item") == 2000
+
+
+def test_wal_whose_directory_cannot_be_renamed_comes_back_inside_and_the_plan_says_so(service, other_disk):
+    move_wal(service, other_disk)
+    (other_disk / "wal").rename(other_disk / "real")
+    (other_disk / "wal").symlink_to(other_disk / "real")
+    plan = service.stack.succeed("restore", "db", "--dry-run").message("in_place_plan")
+    assert any("cannot be exchanged by rename" in note and "stop the server" in note for note in plan["notes"])
+    service.stack.succeed("restore", "db", "--yes")
+    assert service.ask("SELECT count(*) FROM item") == 1000
+    assert not (service.data / "pg_wal").is_symlink()
     service.stack.succeed("restore", "db", "--undo", "--yes")
     assert service.ask("SELECT count(*) FROM item") == 2000
 

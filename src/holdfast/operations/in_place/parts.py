@@ -19,7 +19,7 @@ from holdfast.restore.exchange import Outside, Parked
 from holdfast.services.postgres.live import tablespace_link, tablespace_links, version_directories
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from holdfast.services.postgres.facts import PostgresFacts
     from holdfast.services.postgres.live import LiveCluster
@@ -36,13 +36,13 @@ def tablespace_homes(facts: PostgresFacts, wanted: Mapping[str, Path]) -> dict[i
     }
 
 
-def places_to_fill(staging: Path, homes: Mapping[int, Path], part: str) -> Parked:
-    """Return the directories that a staged restore fills."""
+def places_to_fill(staging: Path, homes: Mapping[int, Path], part: str, wal: Sequence[Outside] = ()) -> Parked:
+    """Return the directories that a staged restore fills; ``wal`` as in ``outgoing_parts``."""
     outsides = (
         Outside(link=tablespace_link(oid), home=str(home), parked=str(home / part), names=())
         for oid, home in homes.items()
     )
-    return Parked(directory=str(staging), outsides=tuple(outsides))
+    return Parked(directory=str(staging), outsides=(*outsides, *wal))
 
 
 def staged_parts(staging: Path, homes: Mapping[int, Path], part: str, major: int) -> Parked:
@@ -70,10 +70,13 @@ def staged_parts(staging: Path, homes: Mapping[int, Path], part: str, major: int
     return Parked(directory=str(staging), outsides=tuple(each for each in outsides if each.names))
 
 
-def outgoing_parts(live: LiveCluster, homes: Iterable[Path], checkpoint_id: str, major: int) -> Parked | None:
+def outgoing_parts(
+    live: LiveCluster, homes: Iterable[Path], checkpoint_id: str, major: int, wal: Sequence[Outside] = ()
+) -> Parked | None:
     """Return what is in service, as it will be parked; None when there is nothing, not even what a lost cluster left.
 
-    ``homes`` are where the tablespaces of the incoming cluster belong: what is there must make room.
+    ``homes`` are where the tablespaces of the incoming cluster belong: what is there must make room. ``wal`` is what
+    lies outside of its data directory as well, and goes with it.
     """
     name = parked_name(checkpoint_id)
     outsides = [
@@ -91,7 +94,7 @@ def outgoing_parts(live: LiveCluster, homes: Iterable[Path], checkpoint_id: str,
         outsides.append(
             Outside(link=f"lost/{number}", home=str(home), parked=str(home / name), names=names, is_linked=False)
         )
-    outsides = [outside for outside in outsides if outside.names]
+    outsides = [outside for outside in outsides if outside.names] + list(wal)
     if not (live.is_present or outsides):
         return None
     return Parked(directory=str(checkpoint_name(live.directory, checkpoint_id)), outsides=tuple(outsides))
@@ -136,6 +139,8 @@ def prepare_places(outgoing: Parked | None, live: LiveCluster) -> None:
     if not live.is_present:
         live.directory.mkdir(mode=0o700, exist_ok=True)
     for outside in outgoing.outsides:
+        if not outside.names:
+            continue
         parked = Path(outside.parked)
         parked.mkdir(mode=0o700, exist_ok=True)
         if os.geteuid() == 0:

@@ -11,6 +11,7 @@ from holdfast.errors import HoldfastError, UsageError
 from holdfast.model import new_object_id
 from holdfast.operations.in_place import parts, place
 from holdfast.operations.in_place.catch_up import let_archive_catch_up
+from holdfast.operations.in_place.wal_home import outgoing_wal, staged_wal, wal_home, wal_note
 from holdfast.operations.restore import RestoreRequest, prepare_restore
 from holdfast.operations.wiring import open_stack_repository
 from holdfast.restore import staging
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from holdfast.operations.restore import PreparedRestore
     from holdfast.postgres.binaries import Binaries
     from holdfast.progress import Reporter
-    from holdfast.restore.exchange import Parked
+    from holdfast.restore.exchange import Outside, Parked
     from holdfast.restore.state import StateDirectory
     from holdfast.restore.target import RecoveryTarget
     from holdfast.services.postgres.activation import PostgresSwitch
@@ -48,8 +49,8 @@ class InPlaceRequest:
 class PreparedInPlace:
     """A restore in place that is planned and possible.
 
-    ``staging`` is where the data directory is staged, ``homes`` are where its tablespaces belong, by number, and
-    ``parked`` is where what is in service goes (None: there is nothing).
+    ``staging`` is where the data directory is staged, ``homes`` are where its tablespaces belong, by number, ``wal`` is
+    its WAL, if that is to lie elsewhere, and ``parked`` is where what is in service goes (None: there is nothing).
     """
 
     id: str
@@ -63,6 +64,7 @@ class PreparedInPlace:
     binaries: Binaries
     staging: Path
     homes: Mapping[int, Path]
+    wal: Outside | None
     parked: Parked | None
 
     @property
@@ -78,10 +80,8 @@ class PreparedInPlace:
         control = self.live.control
         if control is not None and str(control.system_identifier) != self.restore.facts.system_identifier:
             lines.append("the cluster in service is another one than that of the snapshot (see the system identifier)")
-        wal = self.live.directory / "pg_wal"
-        if wal.is_symlink():
-            lines.append(f"pg_wal is a link to {wal.readlink()}; the restored cluster has it in its data directory")
-        return lines
+        note = wal_note(self.live)
+        return [*lines, note] if note else lines
 
     @property
     def became(self) -> str:
@@ -128,7 +128,10 @@ def prepare_in_place(stack: Stack, request: InPlaceRequest, reporter: Reporter) 
         binaries=prepared.binaries,
         staging=directory,
         homes=homes,
-        parked=parts.outgoing_parts(live, homes.values(), restore_id, prepared.facts.major),
+        wal=staged_wal(home, restore_id) if (home := wal_home(live)) else None,
+        parked=parts.outgoing_parts(
+            live, homes.values(), restore_id, prepared.facts.major, outgoing_wal(live, restore_id)
+        ),
     )
 
 

@@ -16,6 +16,7 @@ from holdfast.errors import HoldfastError, ServerError
 from holdfast.operations.in_place import parts, place
 from holdfast.operations.in_place.deeds import Deed
 from holdfast.operations.in_place.plan import require_finished
+from holdfast.operations.in_place.wal_home import move_wal, outgoing_wal
 from holdfast.operations.restore import restore as restore_files
 from holdfast.operations.wiring import connection_string
 from holdfast.restore import staging
@@ -81,7 +82,12 @@ def _stage(prepared: PreparedInPlace, reporter: Reporter) -> tuple[Parked, Reach
         id=prepared.id,
         begun=clock.now().isoformat(timespec="seconds"),
         snapshot=prepared.restore.plan.snapshot.id,
-        parked=parts.places_to_fill(prepared.staging, prepared.homes, staging.staging_part(prepared.id)),
+        parked=parts.places_to_fill(
+            prepared.staging,
+            prepared.homes,
+            staging.staging_part(prepared.id),
+            [prepared.wal] if prepared.wal else [],
+        ),
     )
     staging.record_staging(prepared.state, record)
     try:
@@ -105,7 +111,12 @@ def _restore_and_prove(prepared: PreparedInPlace, reporter: Reporter) -> tuple[P
     staged = parts.staged_parts(
         prepared.staging, prepared.homes, staging.staging_part(prepared.id), prepared.restore.facts.major
     )
-    return staged, reached, _rearm(prepared, reporter)
+    archives_again = _rearm(prepared, reporter)
+    if prepared.wal is not None:
+        reporter.phase("moving the WAL to its disk")
+        move_wal(prepared.staging, prepared.wal)
+        staged = msgspec.structs.replace(staged, outsides=(*staged.outsides, prepared.wal))
+    return staged, reached, archives_again
 
 
 @contextmanager
@@ -186,7 +197,8 @@ def _intend(prepared: PreparedInPlace, staged: Parked) -> SwapIntent:
     control = look_at(prepared.staging).control
     assert control is not None
     live = look_at(prepared.live.directory)  # it has been in service while the restore was staged
-    parked = parts.outgoing_parts(live, prepared.homes.values(), prepared.id, prepared.restore.facts.major)
+    wal = outgoing_wal(live, prepared.id, [Path(prepared.wal.home)] if prepared.wal else [])
+    parked = parts.outgoing_parts(live, prepared.homes.values(), prepared.id, prepared.restore.facts.major, wal)
     parts.prepare_places(parked, live)
     successor = parts.Successor(prepared.stack.stack, prepared.request.service, prepared.id, prepared.became)
     return SwapIntent(

@@ -13,6 +13,7 @@ from holdfast.errors import HoldfastError
 from holdfast.model import new_object_id
 from holdfast.operations.in_place import parts, place
 from holdfast.operations.in_place.deeds import Deed, repository_of
+from holdfast.operations.in_place.wal_home import is_wal, outgoing_wal
 from holdfast.restore import staging
 from holdfast.restore.checkpoint import newest_checkpoint, require_usable
 from holdfast.restore.exchange import plan_exchange
@@ -57,7 +58,9 @@ def prepare_undo(stack: Stack, service: str) -> PreparedUndo:
     place.require_local(stack, service, live)
     staging.require_exchangeable(live.directory, None)
     major = place.major_of([kept, live.directory])
-    homes = [Path(outside.home) for outside in checkpoint.parked.outsides]
+    outsides = checkpoint.parked.outsides
+    homes = [Path(outside.home) for outside in outsides if not is_wal(outside)]
+    wal = outgoing_wal(live, undo_id, [Path(outside.home) for outside in outsides if is_wal(outside)])
     return PreparedUndo(
         id=undo_id,
         stack=stack,
@@ -66,7 +69,7 @@ def prepare_undo(stack: Stack, service: str) -> PreparedUndo:
         state=state,
         switch=place.make_switch(stack, service, live.directory, major),
         checkpoint=checkpoint,
-        parked=parts.outgoing_parts(live, homes, undo_id, major),
+        parked=parts.outgoing_parts(live, homes, undo_id, major, wal),
     )
 
 

@@ -79,6 +79,7 @@ class BaseBackup:
         self._message = memoryview(b"")
         self._next: memoryview | None = None
         self._left = 0
+        self._has_ended = False
         connection.notice_handler = self._notice
         try:
             connection.send_query(_command(label, connection.server_version).encode())
@@ -190,11 +191,11 @@ class BaseBackup:
 
     def _has_data(self) -> bool:
         """Return whether there is more of this archive; if not, ``_next`` is what follows, None at the end of all."""
-        while not self._message and self._next is None:
+        while not self._message and self._next is None and not self._has_ended:
             message = self._receive()
             if message is None:
-                return False
-            if message[0] == _DATA:
+                self._has_ended = True
+            elif message[0] == _DATA:
                 self._message = message[1:]
             elif message[0] in (_ARCHIVE, _MANIFEST):
                 self._next = message

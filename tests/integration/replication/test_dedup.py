@@ -1,0 +1,76 @@
+"""The same cluster by either method: the second backup stores almost nothing, whichever comes first."""
+
+import pytest
+from tests.integration.backup_restore.clusters import make_place, sql
+from tests.servers.postgres import account, postgres_binaries
+
+from holdfast.repository.manifest import EntryKind
+
+ALMOST_NOTHING = 0.002
+
+
+@pytest.fixture
+def cluster(make_cluster, shared_directory):
+    """80 MB of files of every size and class, most of which do not compress, at rest."""
+    cluster = make_cluster(postgres_binaries(17), settings={"autovacuum": "off", "max_wal_size": "2GB"})
+    place = make_place(shared_directory, "place")
+    sql(
+        cluster,
+        "CREATE EXTENSION pgcrypto",
+        f"CREATE TABLESPACE elsewhere LOCATION '{place}'",
+        "CREATE TABLE noise AS SELECT i AS id, gen_random_bytes(900) AS b FROM generate_series(1, 30000) AS i",
+        "CREATE TABLE far TABLESPACE elsewhere AS SELECT gen_random_bytes(900) AS b FROM generate_series(1, 9000)",
+        "DO $$ BEGIN FOR i IN 1..150 LOOP EXECUTE format('CREATE TABLE small_%s AS SELECT gen_random_bytes(900) AS b "
+        "FROM generate_series(1, %s)', i, i); END LOOP; END $$",
+        "CREATE DATABASE other",
+        "VACUUM FREEZE",
+        "CHECKPOINT",
+    )
+    large = cluster.data_directory / "large.txt"
+    large.write_bytes(b"".join(b"%d lines of a log\n" % number for number in range(2_000_000)))
+    account().take_over(large)
+    return cluster
+
+
+@pytest.mark.parametrize("methods", [("data_directory", "replication"), ("replication", "data_directory")])
+def test_the_other_method_right_after_stores_almost_nothing(cluster, make_stack, methods):
+    stack = make_stack(cluster)
+    snapshots = []
+    for method in methods:
+        stack.service["method"] = method
+        stack.write()
+        snapshots.append(stack.backup())
+    first, second = (each["stats"] for each in snapshots)
+    print(methods, first["stored_bytes"], second["stored_bytes"], second["new_plain_bytes"])
+    assert second["files_read"] > 1000
+    assert second["bytes_read"] > 100 << 20
+    assert second["stored_bytes"] < ALMOST_NOTHING * first["stored_bytes"]
+
+    # but for what only one of them sees, the trees are the same, extent for extent
+    ours, theirs = ({p: e for p, e in stack.entries(s["id"]).items() if _is_compared(p)} for s in snapshots)
+    assert ours.keys() == theirs.keys()
+    assert [path for path in ours if _content(ours[path]) != _content(theirs[path])] == []
+    assert [path for path in ours if _rights(ours[path]) != _rights(theirs[path])] == []
+    assert sum(entry.kind is EntryKind.SYMLINK for entry in ours.values()) == 1
+
+
+def test_the_same_method_twice_stores_nothing_twice(cluster, make_stack):
+    stack = make_stack(cluster)
+    first, second = (stack.backup()["stats"] for _ in range(2))
+    print(first["stored_bytes"], second["stored_bytes"], second["new_plain_bytes"])
+    assert second["stored_bytes"] < ALMOST_NOTHING * first["stored_bytes"]
+
+
+def _is_compared(path):
+    """Leave out what every backup has of its own, and what only a reader of the server's files can see."""
+    if path.startswith(b"holdfast-configuration"):
+        return False
+    return not path.startswith(b"pg_wal/0") and path not in {b"backup_label", b"global/pg_control", b"tablespace_map"}
+
+
+def _content(entry):
+    return entry.kind, entry.size, entry.link, entry.extents, entry.extent_chunks
+
+
+def _rights(entry):
+    return entry.mode, entry.uid, entry.gid, entry.user, entry.group

@@ -33,8 +33,8 @@ ASK_AFTER_S, GIVE_UP_AFTER_S = 30.0, 60.0
 """Of silence. As walreceiver's wal_receiver_timeout, at half of which it asks for a sign of life."""
 STUCK_AFTER_S = 30.0
 """The server wants its WAL taken and the repository does not take it: the server is let go, it may want to stop."""
-_BREATH_S = 0.005
-_BREATH_BELOW_BYTES = 128 << 10
+_LITTLE_BYTES = 128 << 10
+"""A server that sends more at a time is listened to without a pause, or its socket's buffer would slow it down."""
 _WAITING_LIMIT, _WAITING_LIMIT_BYTES = 8, 48 << 20
 
 
@@ -70,6 +70,7 @@ class Follower:
         self._buffer = SegmentBuffer(segment, tools.spool)
         self._waiting_limit = max(1, min(_WAITING_LIMIT_BYTES // segment.size_bytes, _WAITING_LIMIT))
         self._server_wants_all = False
+        self._has_taken_little = False
         self._has_news = True
         self._reported = tools.storer.stored
         self._heard_at = self._reported_at = clock.monotonic()
@@ -80,9 +81,9 @@ class Follower:
 
         ServerUnreachableError, ServerError, WalRemovedError; StorageError, WalConflictError.
         """
+        self._take_in()  # what came with the answer is not in the socket any more
         while not (self._stream.has_ended or self._tools.stop.is_set):
-            self._wait()
-            if not self._is_held_up:
+            if self._wait():
                 self._take_in()
             self._store_if_due()
             self._tell()
@@ -95,22 +96,30 @@ class Follower:
         """Whether so much waits to be stored that no more may come in."""
         return self._tools.storer.waiting_segments >= self._waiting_limit
 
-    def _wait(self) -> None:
-        tools = self._tools
-        poll = select.poll()
-        for each in (tools.storer, tools.stop):
-            poll.register(each.fileno(), select.POLLIN)
-        if not self._is_held_up:
-            poll.register(self._stream.fileno(), select.POLLIN)
-        now = clock.monotonic()
+    def _is_pausing(self, now: float) -> bool:
+        """Whether what the server says can wait."""
+        return self._has_taken_little and self._tools.rhythm.listens_at() > now
+
+    def _wait(self) -> bool:
+        """Wait until there is something to do; return whether the server is to be listened to."""
+        tools, now = self._tools, clock.monotonic()
+        sources: list[Storer | StopSignal | WalStream] = [tools.storer, tools.stop]
         wake_at = now + 1
+        is_listening = not (self._is_held_up or self._is_pausing(now))
+        if is_listening:
+            sources.append(self._stream)
+        elif not self._is_held_up:
+            wake_at = tools.rhythm.listens_at()
         if (due_at := tools.rhythm.due_at()) is not None and not tools.storer.waiting:
             wake_at = min(wake_at, due_at)
-        poll.poll(max(0.0, wake_at - now) * 1000)
+        select.select(sources, [], [], max(0.0, wake_at - now))  # poll(2) knows no part of a millisecond
         tools.storer.hear()
+        if not tools.storer.waiting:
+            tools.rhythm.has_stored()
+        return is_listening
 
     def _take_in(self) -> None:
-        """Take in all that is there. A breath first: a busy server sends many small messages, and waking costs most."""
+        """Take in all that is there."""
         taken_bytes, message = 0, None
         for message in self._stream.read():
             if isinstance(message, WalData):
@@ -122,8 +131,7 @@ class Follower:
             state = self._tools.state.state
             self._heard_at, state.last_message = clock.monotonic(), now_text()
             state.server_lsn = str(message.server_end)
-        if taken_bytes < _BREATH_BELOW_BYTES and not self._tools.rhythm.is_synchronous:
-            clock.sleep(_BREATH_S)
+        self._has_taken_little = taken_bytes < _LITTLE_BYTES
 
     def _lay(self, position: Lsn, data: memoryview) -> None:
         self._tools.rhythm.received(clock.monotonic())

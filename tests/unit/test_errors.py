@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import re
+from pathlib import Path
+
+import pytest
 
 from holdfast import errors
 from holdfast.errors import DamageError, ExitCode, HoldfastError
@@ -39,3 +43,26 @@ def test_damage_names_the_object_and_says_what_to_do() -> None:
     assert str(error) == "index/1: truncated"
     assert "holdfast check" in (error.hint or "")
     assert DamageError("index/1", "truncated", hint="other").hint == "other"
+
+
+def unhinted(text: str) -> list[str]:
+    """Return the UsageErrors and ConfigErrors that a module makes without a hint, each by its line."""
+    calls = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call)]
+    return [
+        f"{call.lineno}: {ast.unparse(call)}"
+        for call in calls
+        if isinstance(call.func, ast.Name)
+        and call.func.id in {"UsageError", "ConfigError"}
+        and not any(keyword.arg == "hint" for keyword in call.keywords)
+    ]
+
+
+@pytest.mark.parametrize("room", ["cli", "config"])
+def test_what_a_person_typed_or_wrote_wrong_always_gets_a_hint(room: str) -> None:
+    source = Path(errors.__file__).parent / room
+    assert [f"{path}:{each}" for path in sorted(source.rglob("*.py")) for each in unhinted(path.read_text())] == []
+
+
+def test_a_missing_hint_would_be_noticed() -> None:
+    assert unhinted("raise UsageError('wrong')") == ["1: UsageError('wrong')"]
+    assert unhinted("raise ConfigError('wrong', hint='so')") == []

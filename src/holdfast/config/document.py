@@ -76,7 +76,10 @@ def parse(path: Path, text: str) -> Document:
     except yaml.MarkedYAMLError as error:
         raise _complaint(path, error.problem or "cannot be read as YAML", error.problem_mark) from error
     except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: cannot be read as YAML: it holds a character that is not allowed") from error
+        raise ConfigError(
+            f"{path}: cannot be read as YAML: it holds a character that is not allowed",
+            hint="save it as plain text, without control characters",
+        ) from error
     if root is None:
         raise ConfigError(f"{path}: the file is empty", hint="holdfast config generate writes one")
     return _Builder(path, loader).build(root)

@@ -70,7 +70,10 @@ def write_new(path: Path, text: str) -> None:
     except FileExistsError as error:
         raise ConfigError(f"{path} is there already", hint="name another file, or move that one away") from error
     except OSError as error:
-        raise ConfigError(f"cannot write {path}: {(error.strerror or 'unknown error').lower()}") from error
+        raise ConfigError(
+            f"cannot write {path}: {(error.strerror or 'unknown error').lower()}",
+            hint="name a place that this account may write to",
+        ) from error
 
 
 def _in_configuration(setting: str) -> str:

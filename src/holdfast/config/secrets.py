@@ -24,6 +24,8 @@ COMMAND_TIMEOUT_S = 30.0
 MAX_SECRET_BYTES = 65536
 KINDS = ("file", "env", "credential", "command", "keyring")
 
+_OTHER_SOURCE = "name what holds the secret, as a line of text"
+
 _taken_from_environment: dict[str, str] = {}
 
 
@@ -78,7 +80,7 @@ class SecretSource(ConfigModel):
         text = self._read_raw()
         text = text.removesuffix("\n").removesuffix("\r")
         if not text:
-            raise ConfigError(f"the secret is empty: {self}")
+            raise ConfigError(f"the secret is empty: {self}", hint="put the secret there, or name another source")
         return Secret(text)
 
     def _read_raw(self) -> str:
@@ -123,7 +125,7 @@ def _read_file(path: Path) -> str:
 
 def _require_private(path: Path, facts: os.stat_result) -> None:
     if not stat.S_ISREG(facts.st_mode):
-        raise ConfigError(f"the secret file is not a file: {path}")
+        raise ConfigError(f"the secret file is not a file: {path}", hint="name an ordinary file, or {command: […]}")
     if facts.st_mode & 0o077:
         raise ConfigError(f"others may read the secret file: {path}", hint=f"chmod 600 {path}")
     if os.geteuid() and facts.st_uid not in {0, os.geteuid()}:  # root may use what is another account's
@@ -136,7 +138,7 @@ def _take_variable(name: str) -> str:
     if name in os.environ:
         _taken_from_environment[name] = os.environ.pop(name)
     if name not in _taken_from_environment:
-        raise ConfigError(f"the environment variable of a secret is not set: {name}")
+        raise ConfigError(f"the environment variable of a secret is not set: {name}", hint=f"set {name} for this run")
     return _taken_from_environment[name]
 
 
@@ -167,13 +169,20 @@ def _read_command(arguments: list[str]) -> str:
             check=False,
         )
     except (OSError, ValueError) as error:
-        raise ConfigError(f"the command of a secret cannot be run: {program}") from error
+        raise _failed_command(program, "cannot be run") from error
     except subprocess.TimeoutExpired:
         # not chained: the original holds what the program printed so far
-        raise ConfigError(f"the command of a secret gave no answer in {COMMAND_TIMEOUT_S:.0f} s: {program}") from None
+        raise _failed_command(program, f"gave no answer in {COMMAND_TIMEOUT_S:.0f} s") from None
     if done.returncode != 0:
-        raise ConfigError(f"the command of a secret failed with exit code {done.returncode}: {program}")
+        raise _failed_command(program, f"failed with exit code {done.returncode}")
     return _decode(done.stdout, f"command {program}")
+
+
+def _failed_command(program: str, what: str) -> ConfigError:
+    return ConfigError(
+        f"the command of a secret {what}: {program}",
+        hint="try it by hand, as this account and without a terminal: it must print the secret and nothing else",
+    )
 
 
 def _read_keyring(place: str) -> str:
@@ -186,7 +195,9 @@ def _read_keyring(place: str) -> str:
     try:
         found = keyring.get_password(service, user)
     except KeyringError as error:
-        raise ConfigError(f"the keyring cannot be read: {type(error).__name__}") from error
+        raise ConfigError(
+            f"the keyring cannot be read: {type(error).__name__}", hint=f"try: keyring get {service} {user}"
+        ) from error
     if found is None:
         raise ConfigError(f"the keyring has no entry for {place}", hint=f"keyring set {service} {user}")
     return str(found)
@@ -194,12 +205,12 @@ def _read_keyring(place: str) -> str:
 
 def _decode(content: bytes, source: str) -> str:
     if len(content) > MAX_SECRET_BYTES:
-        raise ConfigError(f"too long for a secret (above {MAX_SECRET_BYTES} bytes): {source}")
+        raise ConfigError(f"too long for a secret (above {MAX_SECRET_BYTES} bytes): {source}", hint=_OTHER_SOURCE)
     try:
         return content.decode()
     except UnicodeDecodeError:
         # not chained: the original holds the bytes
-        raise ConfigError(f"the secret is not UTF-8 text: {source}") from None
+        raise ConfigError(f"the secret is not UTF-8 text: {source}", hint=_OTHER_SOURCE) from None
 
 
 def _unreadable(path: Path, error: OSError) -> ConfigError:

@@ -192,6 +192,35 @@ def test_stats_add_up(shop, ask):
     assert f"{total['dedup_ratio']:.2f}x" in table
 
 
+@pytest.mark.parametrize(
+    ("options", "found"),
+    [
+        (["--service", "db"], ["first", "second"]),
+        (["--service", "mail"], []),
+        (["--host", "HOST"], ["first", "second"]),
+        (["--host", "elsewhere"], []),
+        (["--tag", "before"], ["first"]),
+        (["--tag", "before", "--tag", "after"], []),
+        (["--since", "SECOND"], ["second"]),
+        (["--until", "FIRST"], ["first"]),
+        (["--since", "FIRST", "--until", "SECOND", "--service", "db"], ["first", "second"]),
+        (["--since", "2999-01-01"], []),
+        (["--until", "2020-01-01T00:00:00+14:00"], []),
+    ],
+    ids=" ".join,
+)
+def test_a_listing_is_narrowed_by_service_host_tag_and_time(shop, ask, options: list[str], found: list[str]):
+    words = {"HOST": shop.first["host"], "FIRST": shop.first["started"], "SECOND": shop.second["started"]}
+    listed = ask("snapshots", *(words.get(option, option) for option in options), "--json").messages
+    assert [each["id"] for each in listed] == [getattr(shop, name)["id"] for name in found]
+
+
+def test_a_time_that_is_none_is_refused(shop, call):
+    refused = call(shop.stack, "snapshots", "--since", "yesterdayish", "--json")
+    assert refused.code == 2
+    assert "2026-11-20" in refused.error["hint"]
+
+
 def test_a_listing_of_nothing_says_so(shop, ask):
     answer = ask("snapshots", "--service", "nothing")
     assert (answer.out, answer.err) == ("", "no snapshot fits; without options all are listed\n")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import stat
+import subprocess
 import sys
 import traceback
 from typing import TYPE_CHECKING
@@ -37,6 +38,7 @@ def refusal(source: SecretSource) -> ConfigError:
     with pytest.raises(ConfigError) as caught:
         source.read()
     assert CANARY not in shown_by(caught.value) + str(caught.value.hint)
+    assert caught.value.hint
     return caught.value
 
 
@@ -155,6 +157,33 @@ def test_the_source_in_words_is_never_more_than_where_it_is():
 def test_keyring_needs_its_extra_or_an_entry():
     error = refusal(SecretSource(keyring="holdfast/shop"))
     assert "keyring" in error.message
+
+
+def test_the_keyring_is_asked_for_the_user_of_the_service(tmp_path):
+    """The library is an extra, which is not installed here; a module with its two names stands for it."""
+    package = tmp_path / "keyring"
+    package.mkdir()
+    (package / "errors.py").write_text("class KeyringError(Exception): pass\n")
+    (package / "__init__.py").write_text(
+        "from keyring.errors import KeyringError\n"
+        "def get_password(service, user):\n"
+        "    if service == 'locked': raise KeyringError\n"
+        f"    return {CANARY!r} if (service, user) == ('holdfast', 'shop/main') else None\n"
+    )
+    code = (
+        "from holdfast.config.secrets import SecretSource; from holdfast.errors import ConfigError\n"
+        "print(SecretSource(keyring='holdfast/shop/main').read().reveal())\n"
+        "for place in ('holdfast/other', 'locked/x'):\n"
+        "    try: SecretSource(keyring=place).read()\n"
+        "    except ConfigError as error: print(error, '|', error.hint)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert told.stdout.splitlines() == [
+        CANARY,
+        "the keyring has no entry for holdfast/other | keyring set holdfast other",
+        "the keyring cannot be read: KeyringError | try: keyring get locked x",
+    ]
 
 
 def test_root_may_use_a_file_of_another_account(secret_file: Path, monkeypatch):

@@ -28,7 +28,7 @@ def receive(
 
     run = Invocation.of(ctx)
     if create_slot and drop_slot:
-        raise UsageError("--create-slot and --drop-slot exclude each other")
+        raise UsageError("--create-slot and --drop-slot exclude each other", hint="give one of them")
     stack = load_stack(find_stack_file(run.config))
     if drop_slot:
         _drop(run, stack, service)

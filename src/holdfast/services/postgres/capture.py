@@ -79,7 +79,7 @@ class PostgresService:
             crashpoint.reach(CrashPoint.BACKUP_STARTED)
             watch.lap("start")
 
-            collection = Collection(writer, _usable_parent(parent, facts, reporter), facts, root, reporter)
+            collection = Collection(writer, usable_parent(parent, facts, reporter), facts, root, reporter)
             collection.capture_files(configuration, server.require_alive)
             watch.lap("files")
 
@@ -102,7 +102,7 @@ class PostgresService:
         return root
 
 
-def _usable_parent(parent: Parent, facts: ServerFacts, reporter: Reporter) -> Parent:
+def usable_parent(parent: Parent, facts: ServerFacts, reporter: Reporter) -> Parent:
     """Return the parent, or none where its files may not be trusted: another cluster, history or page format."""
     if parent.snapshot is None:
         return parent

@@ -24,7 +24,7 @@ from tests.unit.repository.building import (
 
 from holdfast.errors import HoldfastError
 from holdfast.progress import Silence
-from holdfast.repository import chunker, manifest, packer, tasks
+from holdfast.repository import chunker, intake, manifest, packer, page_gather, paged_file, tasks
 from holdfast.repository.check.run import CheckOptions, check_repository
 from holdfast.repository.compression import ContentClass
 from holdfast.repository.keys import SlotKind
@@ -59,9 +59,9 @@ class Original:
 def small_pieces() -> Iterator[None]:
     """Small chunks and packs, so that a small repository has many of everything."""
     with pytest.MonkeyPatch.context() as patch:
-        for module in (chunker, tasks):
+        for module in (chunker, intake, page_gather, paged_file):
             patch.setattr(module, "CHUNK_BYTES", 16 << 10)
-            patch.setattr(module, "BUNDLE_FILE_BYTES", 4 << 10)
+        patch.setattr(tasks, "BUNDLE_FILE_BYTES", 4 << 10)
         patch.setattr(packer, "PACK_BYTES", 48 << 10)
         patch.setattr(manifest, "INLINE_EXTENTS", 2)
         yield

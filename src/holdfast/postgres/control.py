@@ -42,6 +42,9 @@ _STATE = struct.Struct("<Q I I i 4x q Q Q I I ? 47x q 16x Q Q I 4x Q Q ? 3x i")
 # From maxAlign: floatFormat, blcksz, relseg_size, xlog_blcksz, xlog_seg_size, four limits, float8ByVal, checksums.
 _SHAPE = struct.Struct("<I d I I I I 16x ? 3x I")
 _SHAPE_OFFSET = 204
+_CHECKPOINT_OFFSET = 32
+_NO_CHECKPOINT: Final = 0x7FFFFFFF_FF000028
+"""A place that no WAL ever reaches, and that PostgreSQL takes for possible (``XRecOffIsValid``)."""
 _READS = 10
 _READ_PAUSE_S = 0.01
 
@@ -177,6 +180,20 @@ def parse_control_file(content: bytes) -> ControlFile:
         )
     except (ValueError, KeyError, OSError, OverflowError) as error:
         raise VerificationError(f"the control file holds a value that cannot be: {error}") from error
+
+
+def without_checkpoint(content: bytes) -> bytes:
+    """Return the bytes of a pg_control that leaves it to ``backup_label`` alone to say where recovery begins.
+
+    A copy of a running cluster whose label was removed would start as after a crash, from a checkpoint that is too
+    late for its oldest pages, and be corrupt without a word. So it gets a checkpoint that is nowhere: with the label
+    the server never looks at it, without it stops (``InitWalRecovery`` in ``access/transam/xlogrecovery.c``).
+    """
+    crc_offset = _CRC_OFFSET[parse_control_file(content).control_version]
+    changed = bytearray(content)
+    struct.pack_into("<Q", changed, _CHECKPOINT_OFFSET, _NO_CHECKPOINT)
+    struct.pack_into("<I", changed, crc_offset, crc32c(bytes(changed[:crc_offset])))
+    return bytes(changed)
 
 
 def _content(path: Path) -> bytes:

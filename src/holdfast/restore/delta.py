@@ -28,7 +28,7 @@ from holdfast.restore.fetch import ContentFetcher
 from holdfast.restore.marker import finish_marker, new_marker, write_marker
 from holdfast.restore.plan import RestorePlan, Room, make_plan, nearest_existing, require_apart, require_vacant
 from holdfast.restore.run import translated
-from holdfast.restore.tree import finish_tree, make_tree, written_path
+from holdfast.restore.tree import finish_tree, make_tree, path_of_last, written_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -164,7 +164,7 @@ def run_delta(delta: DeltaPlan, difference: Difference, options: DeltaOptions, r
         gaps = gaps_of(plan)
         for number in range(len(plan.files)):
             patches.settle(number, gaps.get(number, []))
-        layout.finish()
+        layout.finish(path_of_last(plan))
         finish_tree(plan)
         crashpoint.reach(CrashPoint.DELTA_CONTENT_WRITTEN)
 
@@ -202,8 +202,7 @@ def _set_control_aside(layout: Layout, options: DeltaOptions) -> None:
 
 def _give_control_its_name(layout: Layout, plan: RestorePlan) -> None:
     final = layout.target / os.fsdecode(layout.last)
-    written = next(file.path for file in plan.files if file.entry.path == layout.last)
-    written.rename(final)
+    path_of_last(plan).rename(final)
     set_aside_path(layout).unlink(missing_ok=True)
     sync_directory(final.parent)
 

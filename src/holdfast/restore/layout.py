@@ -46,6 +46,6 @@ class Layout(Protocol):
         """Return what a symbolic link points to here."""
         ...
 
-    def finish(self) -> None:
-        """Write what the result needs beside the snapshot's own files; everything but ``last`` is in place."""
+    def finish(self, last: Path) -> None:
+        """Write what the result needs beside the snapshot's own files; ``last`` is where the last one lies by now."""
         ...

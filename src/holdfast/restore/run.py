@@ -20,6 +20,7 @@ from holdfast.restore.tree import (
     finish_tree,
     make_tree,
     open_to_write,
+    path_of_last,
     written_path,
 )
 from holdfast.wal.ownership import MARKER_NAME
@@ -99,7 +100,7 @@ def run_restore(
         for file in _untouched(plan, wants):
             os.close(open_to_write(file))
             _finish_file(file)
-        layout.finish()
+        layout.finish(path_of_last(plan))
         finish_tree(plan)
         crashpoint.reach(CrashPoint.RESTORE_CONTENT_WRITTEN)
 

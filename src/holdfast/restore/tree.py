@@ -29,6 +29,11 @@ def written_path(layout: Layout, file: PlannedFile) -> Path:
     return unfinished(file.path) if file.entry.path == layout.last else file.path
 
 
+def path_of_last(plan: RestorePlan) -> Path:
+    """Return where a plan puts the file that gets its name at the very end."""
+    return next(file.path for file in plan.files if file.entry.path == plan.layout.last)
+
+
 def unfinished(path: Path) -> Path:
     """Return the name of a file that may not be found under its own yet."""
     return path.with_name(path.name + UNFINISHED_SUFFIX)

@@ -12,7 +12,9 @@ from tests.integration.backup_restore.clusters import ask, make_place, sql, star
 from tests.integration.backup_restore.stack import wait_until
 from tests.servers.postgres import account
 
+from holdfast.errors import HoldfastError
 from holdfast.postgres.initdb import add_settings
+from holdfast.postgres.local import LocalCluster
 
 
 class PgCtl:
@@ -84,6 +86,25 @@ def test_restored_cluster_starts_plainly_and_does_not_archive(binaries, make_clu
     cluster.start()
     sql(cluster, "INSERT INTO t VALUES (3)", "SELECT pg_switch_wal()")
     wait_until(lambda: len(list(archive.iterdir())) > len(archived))
+
+
+def test_fault_16_without_its_label_a_restored_cluster_does_not_start(
+    binaries, make_cluster, make_stack, shared_directory
+):
+    """Somebody removes backup_label, as PostgreSQL's own hint for crashed servers says: corruption without a word."""
+    cluster = make_cluster(binaries)
+    sql(cluster, "CREATE TABLE t AS SELECT generate_series(1, 1000) AS nr")
+    stack = make_stack(cluster)
+    stack.backup()
+    cluster.stop()
+    target = shared_directory / "restored"
+    stack.succeed("restore", "db", "--target", target)
+    (target / "backup_label").rename(target / "label")
+    with pytest.raises(HoldfastError) as caught:
+        make_cluster.adopt(LocalCluster(binaries, target, account=account()))
+    assert "checkpoint record" in "\n".join((caught.value.message, *caught.value.details))
+    (target / "label").rename(target / "backup_label")
+    assert ask(start_restored(make_cluster, cluster, target), "SELECT count(*) FROM t") == 1000
 
 
 @pytest.mark.parametrize("mode", [0o700, 0o750])

@@ -1,6 +1,7 @@
 """The tree of a restore: names, links, holes, owners, modes, attributes and times, from a real repository and back."""
 
 import os
+import pwd
 import socket
 import subprocess
 from dataclasses import dataclass
@@ -12,12 +13,13 @@ from tests.unit.repository.building import commit, make_repository
 
 from holdfast.errors import UsageError
 from holdfast.progress import Silence
-from holdfast.repository.manifest import EntryKind
+from holdfast.repository.manifest import Entry, EntryKind
 from holdfast.repository.names import ROOT
 from holdfast.repository.pipeline import Pipeline
 from holdfast.repository.sources import FileSource, NoInspection
 from holdfast.repository.writer import WriterOptions
 from holdfast.restore.run import RestoreOptions, plan_restore, run_restore
+from holdfast.restore.tree import finish_path
 from holdfast.services.filesystem import make_entry, scan_tree
 from holdfast.storage.memory import MemoryStorage
 from holdfast.wal.ownership import MARKER_NAME
@@ -58,7 +60,8 @@ class PlainLayout:
     def link(self, entry):
         return entry.link
 
-    def finish(self):
+    def finish(self, last):
+        assert last.read_text() == "what makes it start"
         assert not (self.target / "last").exists()
 
 
@@ -141,6 +144,16 @@ def facts_of(path):
     return status.st_uid, status.st_gid, status.st_mode, xattrs, content, when
 
 
+def test_owners_are_those_of_the_name_and_else_of_the_number(tmp_path):
+    """On a new machine the account postgres has another number; who is not root keeps what is restored."""
+    own = pwd.getpwuid(os.geteuid()).pw_name
+    for user, uid in [(own, os.geteuid()), ("nobody-has-this-name", 12345 if os.geteuid() == 0 else os.geteuid())]:
+        path = tmp_path / user
+        path.touch()
+        finish_path(path, Entry(b"file", EntryKind.FILE, 0o600, 12345, 12345, user, user, 0, 0, 0, 0))
+        assert path.stat().st_uid == uid
+
+
 def test_other_roots_get_the_owner_and_mode_of_the_target(source, tmp_path):
     repository = make_repository(MemoryStorage())
     layout = PlainLayout(tmp_path / "target", (tmp_path / "a" / "place",))
@@ -187,7 +200,7 @@ def test_resume_goes_on_only_where_it_was_broken_off(source, tmp_path):
     snapshot = back_up(repository, source)
     target = tmp_path / "target"
     layout = PlainLayout(target, (tmp_path / "place",))
-    layout.finish = lambda: (_ for _ in ()).throw(OSError(28, "No space left on device", str(target / "x")))
+    layout.finish = lambda last: (_ for _ in ()).throw(OSError(28, "No space left on device", str(target / "x")))
     from holdfast.errors import NoSpaceError
 
     with pytest.raises(NoSpaceError) as caught:

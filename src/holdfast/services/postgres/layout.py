@@ -12,6 +12,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from holdfast.errors import UsageError
+from holdfast.postgres.control import without_checkpoint
 from holdfast.repository.names import ROOT
 from holdfast.services.postgres.rules import CONTROL
 
@@ -117,11 +118,15 @@ class PostgresLayout:
             return os.fsencode(self._places[int(match[1])])
         return entry.link
 
-    def finish(self) -> None:
+    def finish(self, last: Path) -> None:
         """Switch archiving and subscriptions off, and let ``tablespace_map`` say where the tablespaces are now.
 
-        A cluster that keeps its configuration elsewhere (Debian: in /etc) gets a minimal one, to start with.
+        A cluster that keeps its configuration elsewhere (Debian: in /etc) gets a minimal one, to start with. The
+        control file, at ``last`` still, is changed so that nothing starts without ``backup_label``.
         """
+        control = without_checkpoint(last.read_bytes())
+        with last.open("r+b") as opened:
+            opened.write(control)
         for name, content in _MINIMAL_CONFIGURATION.items():
             if not (self.target / name).exists():
                 self._add_file(name, content + (self._recovery_settings() if name == _CONFIGURATION else ""))

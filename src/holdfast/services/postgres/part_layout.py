@@ -63,9 +63,9 @@ class PartLayout(PostgresLayout):
     def _is_kept(self, number: int) -> bool:
         return number < _FIRST_OF_USERS or number == self.number
 
-    def finish(self) -> None:
+    def finish(self, last: Path) -> None:
         """Let recovery cope with the holes, and nothing look into them."""
-        super().finish()
+        super().finish(last)
         if self.number is not None:
             with (self.target / AUTO_CONF).open("a", encoding="utf-8") as file:
                 file.write(_SETTINGS)

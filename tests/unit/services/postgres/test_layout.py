@@ -1,10 +1,13 @@
 """Where a snapshot's entries go on this machine, and what is added to make the result whole and harmless."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.unit.postgres.test_control import control_bytes
 
 from holdfast.errors import UsageError
+from holdfast.postgres.control import parse_control_file
 from holdfast.repository.manifest import Entry, EntryKind
 from holdfast.services.postgres.facts import PostgresFacts, TablespaceFact
 from holdfast.services.postgres.layout import PostgresLayout
@@ -76,10 +79,26 @@ def make_target(tmp_path, *names):
         (tmp_path / name).chmod(0o640)
 
 
+def make_control(tmp_path):
+    path = tmp_path / "control"
+    path.write_bytes(control_bytes())
+    path.chmod(0o640)
+    return path
+
+
+def test_fault_16_finish_leaves_a_control_file_that_needs_the_label(tmp_path):
+    make_target(tmp_path)
+    control = make_control(tmp_path)
+    PostgresLayout(facts(), tmp_path, {}).finish(control)
+    before, after = parse_control_file(control_bytes()), parse_control_file(control.read_bytes())
+    assert after == replace(before, checkpoint=after.checkpoint)
+    assert str(after.checkpoint) == "7FFFFFFF/FF000028"
+
+
 def test_finish_switches_archiving_off_and_rewrites_the_map(tmp_path):
     make_target(tmp_path, "tablespace_map")
     place = "/else\nwhere \udcff\\"
-    PostgresLayout(facts(FAR, ODD, INSIDE), tmp_path, {"ödd": Path(place)}).finish()
+    PostgresLayout(facts(FAR, ODD, INSIDE), tmp_path, {"ödd": Path(place)}).finish(make_control(tmp_path))
     written = (tmp_path / "postgresql.auto.conf").read_text()
     assert written.startswith("# as it was\n")
     assert "\narchive_mode = 'off'\n" in written
@@ -92,7 +111,7 @@ def test_finish_adds_what_a_start_needs_and_the_snapshot_lacks(tmp_path):
     make_target(tmp_path)
     for name in ("postgresql.conf", "pg_hba.conf", "postgresql.auto.conf"):
         (tmp_path / name).unlink()
-    PostgresLayout(facts(), tmp_path, {}).finish()
+    PostgresLayout(facts(), tmp_path, {}).finish(make_control(tmp_path))
     assert "local all all peer" in (tmp_path / "pg_hba.conf").read_text()
     assert "defaults" in (tmp_path / "postgresql.conf").read_text()
     assert "allow_in_place" not in (tmp_path / "postgresql.auto.conf").read_text()

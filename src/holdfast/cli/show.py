@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from holdfast.services.postgres.facts import PostgresFacts
 
 _TITLE_WIDTH = 18
+_CHANGES_SHOWN = 15
 Line = tuple[str, str]
 """A title and what is said under it; an empty title goes on with the line before."""
 
@@ -85,7 +86,8 @@ def _facts(snapshot: Snapshot) -> Iterator[Line]:
 
 def _postgres(facts: PostgresFacts) -> Iterator[Line]:
     yield "server", f"PostgreSQL {facts.version}, {'a standby' if facts.is_standby else 'a primary'}"
-    yield "cluster", f"system identifier {facts.system_identifier}, in {facts.data_directory}"
+    place = f", in {facts.data_directory}" if facts.data_directory else ""
+    yield "cluster", f"system identifier {facts.system_identifier}{place}"
     yield "timeline", str(facts.timeline)
     yield "start LSN", facts.start_lsn
     yield "stop LSN", f"{facts.stop_lsn} (recovery from it must reach this)"
@@ -93,16 +95,31 @@ def _postgres(facts: PostgresFacts) -> Iterator[Line]:
         yield "stop time", f"{text.instant(datetime.fromisoformat(facts.stop_time))} (by the server's clock)"
     yield "WAL inside", f"{', '.join(facts.wal_segments)} (wal_level {facts.wal_level})"
     segment = text.size(facts.wal_segment_size)
-    yield "shape", f"blocks of {text.size(facts.block_size)}, WAL segments of {segment}, encoding {facts.encoding}"
+    encoding = facts.encoding or "not known"
+    yield "shape", f"blocks of {text.size(facts.block_size)}, WAL segments of {segment}, encoding {encoding}"
     yield "page checksums", "on" if facts.has_data_checksums else "OFF: damage on disk cannot be noticed"
-    yield "databases", ", ".join(facts.databases)
+    yield "databases", ", ".join(facts.databases) or "not known: the catalog could not be asked"
     yield "tablespaces", "" if facts.tablespaces else "none of its own"
     for space in facts.tablespaces:
         place = f"{space.location} (in place)" if space.is_in_place else space.location
         yield "", f"{space.name} (oid {space.oid}): {place}"
+    yield from _changes(facts)
     yield "corrupt pages", "" if facts.corrupt_pages else "none found"
     for page in facts.corrupt_pages:
         yield "", f"{page.path} block {page.block}, LSN {page.lsn}"
+
+
+def _changes(facts: PostgresFacts) -> Iterator[Line]:
+    """Where pages changed since the parent: the relations with most of them."""
+    if facts.changed_page_count is None:
+        return
+    yield "changed pages", f"{facts.changed_page_count:,} of files that are compared by page"
+    for each in facts.changed_pages[:_CHANGES_SHOWN]:
+        name = f"{each.database}: {each.relation}" if each.database else each.relation
+        fork = f", {each.fork}" if each.fork else ""
+        yield "", f"{each.pages:,}  {name or 'unnamed'} ({each.path}{fork})"
+    if len(facts.changed_pages) > _CHANGES_SHOWN:
+        yield "", f"and {len(facts.changed_pages) - _CHANGES_SHOWN} more relations (--json names up to 100)"
 
 
 def _warnings(snapshot: Snapshot) -> Iterator[Line]:

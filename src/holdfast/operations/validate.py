@@ -49,10 +49,24 @@ def _try_repository(subject: str, config: RepositoryConfig) -> Trial:
 def _try_server(subject: str, config: PostgresService) -> Trial:
     from holdfast.postgres.server import Server
 
+    if config.method == "replication":
+        return _try_replication(subject, config)
     try:
         with Server.connect(connection_string(config)) as server:
             facts = server.probe()
     except HoldfastError as error:
         return Trial(subject, works=False, answer=error.message, hint=error.hint)
     answer = f"PostgreSQL {facts.version}, system identifier {facts.system_identifier}, {facts.data_directory}"
+    return Trial(subject, works=True, answer=answer)
+
+
+def _try_replication(subject: str, config: PostgresService) -> Trial:
+    from holdfast.postgres.replication import ReplicationConnection
+
+    try:
+        with ReplicationConnection.connect(connection_string(config), "holdfast") as connection:
+            version, system = connection.setting("server_version"), connection.identify()
+    except HoldfastError as error:
+        return Trial(subject, works=False, answer=error.message, hint=error.hint)
+    answer = f"PostgreSQL {version}, system identifier {system.system_identifier}, by replication"
     return Trial(subject, works=True, answer=answer)

@@ -244,6 +244,15 @@ class BaseBackup:
         self._notices.append(_words(result))
 
 
+def require_base_backup(major: int) -> None:
+    """Raise ServerError for a version that sends its base backup in another way."""
+    if major < OLDEST_MAJOR:
+        raise ServerError(
+            f"PostgreSQL {major} cannot be backed up by the replication protocol",
+            hint=f"from {OLDEST_MAJOR} on it can; for {major} run Holdfast on the server itself, without 'method:'",
+        )
+
+
 def _command(label: str, server_version: int) -> str:
     quoted = label.replace("'", "''")
     options = [f"LABEL '{quoted}'", "PROGRESS", "CHECKPOINT 'fast'", "WAIT false", "MANIFEST 'yes'"]

@@ -14,11 +14,16 @@ import psycopg
 from psycopg import pq
 
 from holdfast.errors import ServerError, ServerUnreachableError, UsageError
-from holdfast.postgres.base_backup import OLDEST_MAJOR, BaseBackup
+from holdfast.postgres.base_backup import BaseBackup, require_base_backup
 from holdfast.postgres.connection import complete_conninfo, parse_conninfo
 from holdfast.postgres.location import require_supported
 from holdfast.postgres.lsn import Lsn
-from holdfast.postgres.replication_refusals import SlotMissingError, command_refusal, connection_refusal
+from holdfast.postgres.replication_refusals import (
+    SlotInvalidError,
+    SlotMissingError,
+    command_refusal,
+    connection_refusal,
+)
 from holdfast.postgres.replication_stream import WalStream
 from holdfast.postgres.segment import require_segment_size
 from holdfast.postgres.timeline import Timeline
@@ -89,6 +94,15 @@ class ReplicationConnection:
         """End the connection. A slot stays where it is."""
         self._connection.finish()
 
+    @property
+    def major(self) -> int:
+        """The server's major version."""
+        return self._connection.server_version // 10000
+
+    def is_standby(self) -> bool:
+        """Whether the server is a standby, or recovers."""
+        return self.setting("in_hot_standby") == "on"
+
     def identify(self) -> SystemIdentity:
         """Return whose WAL this is and how far it is flushed."""
         row = self._one_row("identifying the system", "IDENTIFY_SYSTEM")
@@ -140,16 +154,17 @@ class ReplicationConnection:
         A command that fails drops it, too. Errors as in ``create_slot``.
         """
         name = require_slot_name(slot)
-        self._run("holding the WAL", f"CREATE_REPLICATION_SLOT {name} TEMPORARY PHYSICAL RESERVE_WAL")
+        try:
+            self._run("holding the WAL", f"CREATE_REPLICATION_SLOT {name} TEMPORARY PHYSICAL RESERVE_WAL")
+        except SlotInvalidError as error:  # the state of a server without slots has the same code
+            raise ServerError(
+                error.message,
+                hint="set wal_level = replica and max_replication_slots above 0, then restart the server",
+            ) from error
 
     def base_backup(self, label: str) -> BaseBackup:
         """Begin a base backup, whose this connection is from then on. ServerError from 14, which sends it otherwise."""
-        major = self._connection.server_version // 10000
-        if major < OLDEST_MAJOR:
-            raise ServerError(
-                f"PostgreSQL {major} cannot be backed up by the replication protocol",
-                hint=f"from {OLDEST_MAJOR} on it can; for {major} run Holdfast on the server itself, without 'method:'",
-            )
+        require_base_backup(self.major)
         return BaseBackup(self._connection, label)
 
     def drop_slot(self, slot: str) -> None:

@@ -10,6 +10,7 @@ from holdfast.errors import HoldfastError
 from holdfast.operations.doctor.archiving import examine_archiving
 from holdfast.operations.doctor.finding import Finding, failed, fine
 from holdfast.operations.doctor.machine import examine_machine
+from holdfast.operations.doctor.replication import examine_replication
 from holdfast.operations.doctor.repository import examine_repository
 from holdfast.operations.doctor.server import examine_service
 
@@ -39,7 +40,9 @@ def examine(explicit: Path | None, asked: str | None) -> Iterator[Finding]:
     for name in wanted:
         yield from examine_repository(f"repository {name}", stack.repositories[name])
     for name in _services_of(stack, wanted):
-        yield from examine_service(f"service {name}", stack.services[name])
+        config = stack.services[name]
+        examine_server = examine_replication if config.method == "replication" else examine_service
+        yield from examine_server(f"service {name}", config)
         yield from examine_archiving(f"service {name}", stack, name)
 
 

@@ -43,7 +43,7 @@ def examine_service(subject: str, config: ServiceConfig) -> Iterator[Finding]:
         yield _wal(subject, server)
     yield from _settings(subject, facts)
     yield _data_directory(subject, config.data_directory or Path(facts.data_directory), facts)
-    yield _binaries(subject, config, facts)
+    yield binaries_for(subject, config, facts.major)
 
 
 def _privileges(subject: str, server: Server) -> Finding:
@@ -74,15 +74,20 @@ def _settings(subject: str, facts: ServerFacts) -> Iterator[Finding]:
             "set max_wal_senders = 10, then restart the server",
         )
     if not facts.has_data_checksums:
-        yield weak(
-            subject,
-            "page checksums are off: a backup cannot notice damage on the server's disks",
-            "stop the server, run 'pg_checksums --enable' on its data directory, start it",
-        )
+        yield checksums_are_off(subject)
     skew = abs(facts.server_time - clock.now())
     if skew > _SKEW_WARNED:
         words = f"the server's clock and this machine's differ by {skew.total_seconds():.0f} s"
         yield weak(subject, words, "set both clocks (timedatectl set-ntp true)")
+
+
+def checksums_are_off(subject: str) -> Finding:
+    """Return the finding about a cluster without page checksums."""
+    return weak(
+        subject,
+        "page checksums are off: a backup cannot notice damage on the server's disks",
+        "stop the server, run 'pg_checksums --enable' on its data directory, start it",
+    )
 
 
 def _data_directory(subject: str, root: Path, facts: ServerFacts) -> Finding:
@@ -121,12 +126,13 @@ def _is_readable(entry: os.DirEntry[str]) -> bool:
     return os.access(entry.path, os.R_OK | os.X_OK if entry.is_dir() else os.R_OK)
 
 
-def _binaries(subject: str, config: ServiceConfig, facts: ServerFacts) -> Finding:
-    found = find_binaries(facts.major, [config.binaries] if config.binaries else [])
+def binaries_for(subject: str, config: ServiceConfig, major: int) -> Finding:
+    """Return whether what is restored here can be started here."""
+    found = find_binaries(major, [config.binaries] if config.binaries else [])
     if found is not None:
         return fine(subject, f"PostgreSQL {found.version} is installed here, in {found.directory}, to run a restore")
     return weak(
         subject,
-        f"no programs of PostgreSQL {facts.major} here: what is restored here cannot be started here",
-        f"install postgresql-{facts.major}, or name its directory in the key 'binaries' of the service",
+        f"no programs of PostgreSQL {major} here: what is restored here cannot be started here",
+        f"install postgresql-{major}, or name its directory in the key 'binaries' of the service",
     )

@@ -41,8 +41,7 @@ def patient(options: StorageOptions) -> StorageOptions:
     return replace(options, retry_deadline_s=30.0)
 
 
-def test_an_error_in_the_body_of_a_success_is_not_acknowledged():
-    """FAULTS 8."""
+def test_fault_08_an_error_in_the_body_of_a_success_is_not_acknowledged():
     with running(LyingServer(lambda data: None)) as server:
         storage = open_storage("s3://bucket/prefix", server.options)
         for must_not_exist in (True, False):
@@ -50,8 +49,7 @@ def test_an_error_in_the_body_of_a_success_is_not_acknowledged():
                 storage.put("one", _DATA, must_not_exist=must_not_exist)
 
 
-def test_a_success_that_is_no_answer_of_an_object_store_is_not_acknowledged():
-    """FAULTS 8."""
+def test_fault_08_a_success_that_is_no_answer_of_an_object_store_is_not_acknowledged():
     with running(LyingServer(lambda data: None)) as server:
         server.etag_is_sent = False
         storage = open_storage("s3://bucket/prefix", server.options)
@@ -60,8 +58,7 @@ def test_a_success_that_is_no_answer_of_an_object_store_is_not_acknowledged():
 
 
 @pytest.mark.parametrize("junk", [HIDDEN_ERROR, b"<html><body>log in</body></html>"])
-def test_a_page_of_a_listing_that_is_none_does_not_end_it(junk: bytes):
-    """FAULTS 21."""
+def test_fault_21_a_page_of_a_listing_that_is_none_does_not_end_it(junk: bytes):
     names = ["a", "b", "c", "d"]
     honest = [page("a", "b", more_follow=True), page("c", "d"), page("d")]
     with running(LyingServer(lambda data: data)) as server:
@@ -89,8 +86,7 @@ def test_a_server_that_lists_out_of_order_is_refused():
             list(open_storage("s3://bucket", server.options).list())
 
 
-def test_an_error_in_the_body_of_a_success_is_repeated():
-    """FAULTS 8."""
+def test_fault_08_an_error_in_the_body_of_a_success_is_repeated():
     answers = iter([None, None, _DATA])
     with running(LyingServer(lambda data: next(answers))) as server:
         open_storage("s3://bucket/prefix", patient(server.options)).put("one", _DATA)
@@ -98,16 +94,14 @@ def test_an_error_in_the_body_of_a_success_is_repeated():
 
 
 @pytest.mark.parametrize("kept_bytes", [0, 1, len(_DATA) // 2, len(_DATA) - 1])
-def test_a_truncated_stored_object_is_not_acknowledged(kept_bytes: int):
-    """FAULTS 8."""
+def test_fault_08_a_truncated_stored_object_is_not_acknowledged(kept_bytes: int):
     with running(LyingServer(lambda data: data[:kept_bytes])) as server:
         storage = open_storage("s3://bucket", patient(server.options))
         with pytest.raises(StorageError, match=f"holds {kept_bytes} bytes of {len(_DATA)}"):
             storage.put("one", _DATA)
 
 
-def test_a_stored_object_with_another_checksum_is_not_acknowledged():
-    """FAULTS 8."""
+def test_fault_08_a_stored_object_with_another_checksum_is_not_acknowledged():
     with running(LyingServer(lambda data: data[:-1] + b"?")) as server:
         storage = open_storage("s3://bucket", server.options)
         with pytest.raises(StorageError, match="holds other bytes"):
@@ -128,8 +122,7 @@ def test_an_upload_is_one_request_and_never_in_parts():
         assert server.requests == ["PUT /bucket/one", "HEAD /bucket/one"]
 
 
-def test_a_listing_that_loses_its_server_raises(tmp_path: Path):
-    """FAULTS 21."""
+def test_fault_21_a_listing_that_loses_its_server_raises(tmp_path: Path):
     with VersityGateway(tmp_path) as gateway:
         gateway.make_bucket("bucket")
         storage = open_storage("s3://bucket", s3_options(gateway, retry_deadline_s=0))

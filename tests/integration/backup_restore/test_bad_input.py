@@ -125,8 +125,7 @@ def test_wrong_key(quiet_cluster, make_stack, tmp_path):
     failed(stack.run("snapshots"), 2, "others may read")
 
 
-def test_unencrypted_needs_both_words_and_marks_its_snapshots(quiet_cluster, tmp_path):
-    """FAULTS 35."""
+def test_fault_35_unencrypted_needs_both_words_and_marks_its_snapshots(quiet_cluster, tmp_path):
     stack = StackDirectory(tmp_path / "stack", {"db": quiet_cluster.conninfo()})
     failed(stack.run("init", "--unencrypted"), 2, "disagree")
     stack.repository["unencrypted"] = True

@@ -8,8 +8,8 @@ from tests.integration.backup_restore.test_incremental import settle
 from tests.servers.postgres import postgres_binaries
 
 
-def test_file_that_cannot_be_read_is_missing_and_said_to_be(make_cluster, make_stack, shared_directory):
-    """FAULTS 27. A link in a file's place may not be followed: the one refusal that root meets, too."""
+def test_fault_27_file_that_cannot_be_read_is_missing_and_said_to_be(make_cluster, make_stack, shared_directory):
+    """A link in a file's place may not be followed: the one refusal that root meets, too."""
     cluster = make_cluster(postgres_binaries(15))
     notes = cluster.data_directory / "notes"
     notes.write_text("x" * 5000)
@@ -51,8 +51,8 @@ def test_directory_that_may_not_be_read_makes_the_exit_code_3(make_cluster, make
     assert (snapshot.is_complete, snapshot.warnings) == (False, ("lost+found: Permission denied",))
 
 
-def test_each_stored_object_is_made_durable_once(make_cluster, make_stack, monkeypatch):
-    """FAULTS 36: one fdatasync a pack, not one a chunk."""
+def test_fault_36_each_stored_object_is_made_durable_once(make_cluster, make_stack, monkeypatch):
+    """One fdatasync a pack, not one a chunk."""
     cluster = make_cluster(postgres_binaries(15))
     stack = make_stack(cluster)
     counts = {"fdatasync": 0}

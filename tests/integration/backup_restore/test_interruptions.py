@@ -177,8 +177,7 @@ def finished_segment(cluster):
     return cluster.data_directory / "pg_wal" / name
 
 
-def test_wal_that_is_gone_before_it_was_captured_means_no_snapshot(cluster, make_stack):
-    """FAULTS 9."""
+def test_fault_09_wal_that_is_gone_before_it_was_captured_means_no_snapshot(cluster, make_stack):
     stack = make_stack(cluster)
     taken = cluster.data_directory.parent / "taken"
     segments = []

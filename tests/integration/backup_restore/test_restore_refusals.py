@@ -41,8 +41,7 @@ def refused(stack, *arguments, code=2):
     return run.error
 
 
-def test_targets_in_use_are_refused_before_anything_is_written(stack, quiet_cluster, shared_directory):
-    """FAULTS 29."""
+def test_fault_29_targets_in_use_are_refused_before_anything_is_written(stack, quiet_cluster, shared_directory):
     occupied = shared_directory / "occupied"
     occupied.mkdir()
     (occupied / "file").write_text("mine")
@@ -164,8 +163,9 @@ def broken_off(stack, target, point):
     assert run.code == -signal.SIGKILL
 
 
-def test_resume_keeps_what_is_verified_and_repairs_the_rest(stack, shared_directory, make_cluster, quiet_cluster):
-    """FAULTS 16."""
+def test_fault_16_resume_keeps_what_is_verified_and_repairs_the_rest(
+    stack, shared_directory, make_cluster, quiet_cluster
+):
     target = shared_directory / "restored"
     broken_off(stack, target, "restore.content-written")
     assert not (target / "global" / "pg_control").exists()

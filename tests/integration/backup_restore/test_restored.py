@@ -47,8 +47,9 @@ class PgCtl:
         assert answer.returncode == 0, (self.sockets / "log").read_text()
 
 
-def test_restored_cluster_starts_plainly_and_does_not_archive(binaries, make_cluster, make_stack, shared_directory):
-    """FAULTS 37."""
+def test_fault_37_restored_cluster_starts_plainly_and_does_not_archive(
+    binaries, make_cluster, make_stack, shared_directory
+):
     archive = make_place(shared_directory, "archive")
     archive_settings = {"archive_mode": "on", "archive_command": f"cp %p {archive}/%f"}
     cluster = make_cluster(binaries, settings=archive_settings)

@@ -45,8 +45,7 @@ def test_backup_of_a_standby_restores_to_a_primary(binaries, make_cluster, make_
     require_sound(restored)
 
 
-def test_promotion_during_the_backup_voids_it(binaries, make_cluster, make_stack):
-    """FAULTS 10."""
+def test_fault_10_promotion_during_the_backup_voids_it(binaries, make_cluster, make_stack):
     primary = make_cluster(binaries)
     standby = make_standby(make_cluster, primary)
     stack = make_stack(standby)
@@ -61,8 +60,8 @@ def test_promotion_during_the_backup_voids_it(binaries, make_cluster, make_stack
     assert stack.backup()["facts"]["timeline"] == 2
 
 
-def test_change_of_timeline_that_a_standby_follows_voids_the_backup(make_cluster, make_stack):
-    """FAULTS 10: the server itself says nothing here."""
+def test_fault_10_change_of_timeline_that_a_standby_follows_voids_the_backup(make_cluster, make_stack):
+    """The server itself says nothing here."""
     primary = make_cluster(postgres_binaries(18))
     middle = make_standby(make_cluster, primary, "middle")
     last = make_standby(make_cluster, middle, "last")

@@ -99,8 +99,8 @@ def test_a_damaged_snapshot_does_not_hide_the_others_but_latest_is_not_guessed()
         survey.require_sound()
 
 
-def test_the_latest_restorable_snapshot_is_a_complete_one() -> None:
-    """FAULTS 19: what is incomplete does not count."""
+def test_fault_19_the_latest_restorable_snapshot_is_a_complete_one() -> None:
+    """What is incomplete does not count."""
     incomplete = snapshot("eee0", is_complete=False)
     survey = SnapshotSurvey((*SEVERAL, incomplete))
     assert survey.choose("latest") is incomplete

@@ -66,8 +66,7 @@ def test_an_object_is_a_plain_file_under_its_name(root: Path):
     assert leftovers(root) == []
 
 
-def test_a_put_costs_one_fdatasync_and_one_fsync_of_the_directory(files: FilesStorage, monkeypatch):
-    """FAULTS 36."""
+def test_fault_36_a_put_costs_one_fdatasync_and_one_fsync_of_the_directory(files: FilesStorage, monkeypatch):
     synced: list[str] = []
 
     def counted(name: str):
@@ -219,15 +218,14 @@ def test_links_are_refused_on_the_way(files: FilesStorage, root: Path, tmp_path:
     assert (outside / "one").read_bytes() == b"secret"
 
 
-def test_a_listing_does_not_pass_over_a_link(files: FilesStorage, root: Path, tmp_path: Path):
-    """FAULTS 21: what is behind it would seem not to exist."""
+def test_fault_21_a_listing_does_not_pass_over_a_link(files: FilesStorage, root: Path, tmp_path: Path):
+    """What is behind it would seem not to exist."""
     (root / "packs/meta").symlink_to(tmp_path)
     with pytest.raises(StorageError, match="symbolic link"):
         list(files.list())
 
 
-def test_a_directory_that_cannot_be_read_is_an_error_of_the_listing():
-    """FAULTS 21."""
+def test_fault_21_a_directory_that_cannot_be_read_is_an_error_of_the_listing():
     with tempfile.TemporaryDirectory() as made:  # tmp_path is closed to other users
         root = Path(made)
         root.chmod(0o755)
@@ -244,8 +242,7 @@ def test_a_directory_that_cannot_be_read_is_an_error_of_the_listing():
         (root / "packs/data").chmod(0o755)
 
 
-def test_running_out_of_descriptors_is_an_error_of_the_listing(files: FilesStorage, monkeypatch):
-    """FAULTS 21."""
+def test_fault_21_running_out_of_descriptors_is_an_error_of_the_listing(files: FilesStorage, monkeypatch):
     real = os.open
 
     def fail(path: str, *given: object, **named: object) -> int:

@@ -168,8 +168,7 @@ def test_a_listing_goes_on_where_it_failed(time: Time):
     assert len(time.sleeps) == 2
 
 
-def test_a_listing_that_goes_on_failing_raises(time: Time):
-    """FAULTS 21."""
+def test_fault_21_a_listing_that_goes_on_failing_raises(time: Time):
     inner = Failing(10**9)
     for number in range(9):
         MemoryStorage.put(inner, f"n{number}", b"x")

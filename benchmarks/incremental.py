@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import statistics
 import subprocess
+from array import array
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import numpy as np
 import psycopg
 import zstandard
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from holdfast.postgres.local import LocalCluster
 
 TRANSACTIONS = 20_000
-_PAGE = 8192
+_PAGE, _BLOCK = 8192, 1 << 20
 
 
 @dataclass
@@ -30,7 +30,7 @@ class _Work:
     """Runs TPC-B; knows which pages it changed, and what they are compressed at zstd 3."""
 
     cluster: LocalCluster
-    pages: dict[str, np.ndarray] = field(default_factory=dict)
+    pages: dict[str, array[int]] = field(default_factory=dict)
     changed_bytes: list[int] = field(default_factory=list)
     packed_bytes: list[int] = field(default_factory=list)
 
@@ -45,25 +45,26 @@ class _Work:
         for path in self.cluster.data_directory.rglob("*"):
             name = path.relative_to(self.cluster.data_directory).as_posix()
             if path.is_file() and classify(name.encode()).kind in {FileKind.RELATION, FileKind.SLRU}:
-                content = self._changes(name, path)
-                changed += len(content)
-                packed += len(zstandard.ZstdCompressor(level=3).compress(content))
+                known, self.pages[name] = self.pages.get(name, array("Q")), array("Q")
+                with path.open("rb") as file:
+                    for content in iter(lambda: file.read(_BLOCK), b""):
+                        new = self._new_pages(name, content, known)
+                        changed += len(new)
+                        packed += len(zstandard.ZstdCompressor(level=3).compress(new)) if new else 0
         self.changed_bytes.append(changed)
         self.packed_bytes.append(packed)
 
-    def _changes(self, name: str, path: Path) -> bytes:
-        """Return the pages of a file that are not as they were at the last look."""
+    def _new_pages(self, name: str, content: bytes, known: array[int]) -> bytes:
+        """Return the pages of a block that are not as they were at the last look."""
         from xxhash import xxh3_64_intdigest
 
-        content = path.read_bytes()
+        first = len(self.pages[name])
         pages = [content[at : at + _PAGE] for at in range(0, len(content), _PAGE)]
-        hashes = np.array([xxh3_64_intdigest(page) for page in pages], dtype=np.uint64)
-        known = self.pages.get(name, hashes[:0])
-        self.pages[name] = hashes
-        same = np.zeros(len(hashes), dtype=bool)
-        count = min(len(known), len(hashes))
-        same[:count] = known[:count] == hashes[:count]
-        return b"".join(page for page, is_same in zip(pages, same.tolist(), strict=True) if not is_same)
+        hashes = [xxh3_64_intdigest(page) for page in pages]
+        self.pages[name].extend(hashes)
+        before = known[first : first + len(hashes)].tolist()
+        before += [-1] * (len(hashes) - len(before))
+        return b"".join(page for page, now, then in zip(pages, hashes, before, strict=True) if now != then)
 
 
 def measure_incremental(directory: Path, cluster: LocalCluster, rounds: int) -> None:

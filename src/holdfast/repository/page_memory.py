@@ -43,6 +43,11 @@ class FilePages(Protocol):
         ...
 
     @property
+    def changed(self) -> int:
+        """How many pages of those read so far differ from the parent's."""
+        ...
+
+    @property
     def extents(self) -> np.ndarray:
         """Where the parent has the file's content (EXTENT_DTYPE); empty when nothing is known."""
         ...
@@ -73,6 +78,7 @@ class _UnknownPages:
 
     page_bytes = _PAGE_BYTES
     hashes = NO_HASHES
+    changed = 0
     extents = NO_EXTENTS
 
     def differing(self, offset: int, block: memoryview) -> NDArray[np.bool_]:  # noqa: ARG002 - the interface
@@ -100,6 +106,7 @@ class _HashedPages:
     def __init__(self, hasher: PageHasher, size: int, known: Hashes, extents: np.ndarray) -> None:
         self._hasher, self._known = hasher, known
         self.page_bytes, self.extents = hasher.page_bytes, extents
+        self._changed: list[int] = []
         # What is never read is a hole, or lies behind the end: a snapshot has zeros there
         self.hashes = np.full(-(-size // self.page_bytes), hasher.zero, dtype=np.uint64)
 
@@ -111,7 +118,13 @@ class _HashedPages:
         known = self._known[first : first + len(hashes)]
         differs = np.ones(len(hashes), dtype=bool)
         differs[: len(known)] = (hashes[: len(known)] != known) | (known == UNKNOWN)
+        self._changed.append(int(np.count_nonzero(differs)))
         return differs
+
+    @property
+    def changed(self) -> int:
+        """How many pages of those read so far differ."""
+        return sum(self._changed)
 
     def doubt(self, offsets: np.ndarray) -> None:
         """Forget pages."""
@@ -119,7 +132,10 @@ class _HashedPages:
 
 
 class CachedMemory:
-    """What the cache of the parent snapshot knows; a new cache is written meanwhile (a PageMemory)."""
+    """What the cache of the parent snapshot knows; a new cache is written meanwhile (a PageMemory).
+
+    ``changed`` counts the pages that differ from the parent's, by path of the files read.
+    """
 
     def __init__(self, path: Path, parent: Parent, page_bytes: int) -> None:
         """Open the cache at ``path`` if it is that of ``parent``."""
@@ -129,6 +145,12 @@ class CachedMemory:
         self._hasher = PageHasher(page_bytes, seed)
         self._next = PageCacheWriter(path, page_bytes, seed)
         self._reused: list[Entry] = []
+        self.changed: dict[bytes, int] = {}
+
+    @property
+    def compares(self) -> bool:
+        """Whether there is a parent and a cache to compare with: else all pages count as changed."""
+        return self._cache is not None
 
     def begin(self, entry: Entry) -> FilePages:
         """Return what is known of a file: only where parent and cache agree on it."""
@@ -142,6 +164,7 @@ class CachedMemory:
     def finish(self, entry: Entry, pages: FilePages) -> None:
         """Write a file's hashes into the new cache."""
         self._next.add(entry, pages.hashes[: -(-entry.size // pages.page_bytes)])
+        self.changed[entry.path] = pages.changed
 
     def reuse(self, entry: Entry) -> None:
         """Go on knowing a file that was taken from the parent unread."""

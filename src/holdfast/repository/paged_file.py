@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from holdfast.repository.chunker import CHUNK_BYTES
+from holdfast.repository.compression import ContentClass
 from holdfast.repository.extents import join_extents
 from holdfast.repository.intake import data_ranges, read_full, restat
 from holdfast.repository.page_gather import PageGatherer
+from holdfast.repository.page_memory import NoMemory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from holdfast.repository.intake import Intake
-    from holdfast.repository.page_memory import FilePages
+    from holdfast.repository.page_memory import FilePages, PageMemory
     from holdfast.repository.sources import FileSource
 
 STRETCH_BYTES = 64 << 20
@@ -86,7 +88,7 @@ class PagedFile:
                 self._is_lost = self._descriptor is None
                 if self._descriptor is not None:
                     self._entry = restat(self.source.entry, os.fstat(self._descriptor))
-                    self._pages = intake.memory.begin(self.source.entry)
+                    self._pages = self._memory(intake).begin(self.source.entry)
             if self._descriptor is None or self._pages is None:
                 return None
             return self._descriptor, self._pages
@@ -102,7 +104,11 @@ class PagedFile:
             if not self._is_lost:
                 entry = msgspec.structs.replace(self._entry, size=max(size, self._end))
                 intake.finish_file(entry, join_extents(self._parts))
-                intake.memory.finish(entry, self._pages)
+                self._memory(intake).finish(entry, self._pages)
+
+    def _memory(self, intake: Intake) -> PageMemory:
+        """Only relations are written over: a WAL segment that was changed is another one."""
+        return intake.memory if self.source.content_class is ContentClass.RELATION else NoMemory()
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,6 +87,7 @@ class PostgresService:
             _require_same_cluster(server, facts)
             _require_same_tablespaces(server, facts)
             crashpoint.reach(CrashPoint.BACKUP_STOPPED)
+            collection.name_changes(self._options.conninfo)
             watch.lap("stop")
 
             segments = list(segments_between(start, end.lsn, facts.timeline, facts.wal_segment_size))

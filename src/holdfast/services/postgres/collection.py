@@ -20,8 +20,9 @@ from holdfast.repository.pipeline import Pipeline
 from holdfast.repository.sources import FileSource, NoInspection
 from holdfast.services.base import Captured
 from holdfast.services.filesystem import make_entry, scan_tree
+from holdfast.services.postgres.activity import most_changed, named
 from holdfast.services.postgres.configuration import scan_configuration
-from holdfast.services.postgres.facts import CorruptPage, PostgresFacts, TablespaceFact, to_facts
+from holdfast.services.postgres.facts import ChangedPages, CorruptPage, PostgresFacts, TablespaceFact, to_facts
 from holdfast.services.postgres.pages import PageInspector, PageShape
 from holdfast.services.postgres.rules import CONTROL, DataDirectoryRules, content_class
 from holdfast.services.postgres.walfiles import WalRange, history_sources, wal_sources
@@ -52,6 +53,7 @@ class Collection:
         self._pipeline = Pipeline(writer, inspector, reporter, self._memory)
         self._entries: list[Entry] = []
         self._reused: set[bytes] = set()
+        self._changed: tuple[ChangedPages, ...] = ()
 
     def capture_files(self, configuration: Iterable[str], pulse: Callable[[], None]) -> None:
         """Capture everything but WAL, and the configuration files elsewhere; the control file last.
@@ -76,6 +78,11 @@ class Collection:
         if lost:
             raise ServerError(f"WAL could not be read: {shown(lost[0])}", hint="run the backup again")
 
+    def name_changes(self, conninfo: str) -> None:
+        """Count the pages that changed by relation, and ask the server, while it is there, for the relations' names."""
+        if self._memory.compares:
+            self._changed = named(most_changed(self._memory.changed), self._facts.databases, conninfo)
+
     def result(self, start: Lsn, end: BackupEnd, segments: list[Segment], seconds: dict[str, float]) -> Captured:
         """Return all that was captured, with the files that the server gave at the end."""
         capture = self._pipeline.result
@@ -84,6 +91,9 @@ class Collection:
             self._entries.append(self._given_file(b"tablespace_map", end.tablespace_map))
         corrupt = self._corrupt_pages()
         facts = snapshot_facts(self._facts, start, end, segments, corrupt)
+        if self._memory.compares:
+            count = sum(self._memory.changed.values())
+            facts = msgspec.structs.replace(facts, changed_page_count=count, changed_pages=self._changed)
         unreadable = tuple(f"{shown(item.path)}: {item.reason}" for item in capture.unreadable)
         return Captured(
             entries=[*self._entries, *capture.entries],

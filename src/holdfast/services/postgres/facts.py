@@ -26,10 +26,26 @@ class CorruptPage(msgspec.Struct, frozen=True):
     lsn: str
 
 
+class ChangedPages(msgspec.Struct, frozen=True):
+    """How many pages of one fork of a relation changed; ``path`` is the main fork's first file.
+
+    ``fork`` is empty for the main one, else "fsm" or "vm". ``database`` is empty for shared relations; ``relation`` is
+    empty when the server did not tell.
+    """
+
+    path: str
+    pages: int
+    fork: str = ""
+    database: str = ""
+    relation: str = ""
+
+
 class PostgresFacts(msgspec.Struct, frozen=True, kw_only=True):
     """The facts of one snapshot. LSNs as PostgreSQL writes them; WAL from ``start_lsn`` to ``stop_lsn`` is inside.
 
     ``database_numbers``: each database's number (OID), which its directories are named by; empty in older snapshots.
+    ``changed_page_count``: pages that differ from the parent's, of files above 256 KiB; None where they were not
+    compared. ``changed_pages``: of which relations, those with most pages first.
     ``stop_time``: the server's clock when the backup had stopped (ISO 8601, UTC); empty in snapshots of older versions.
     """
 
@@ -53,6 +69,8 @@ class PostgresFacts(msgspec.Struct, frozen=True, kw_only=True):
     recovery_settings: dict[str, str] = {}
     wal_segments: tuple[str, ...] = ()
     corrupt_pages: tuple[CorruptPage, ...] = ()
+    changed_page_count: int | None = None
+    changed_pages: tuple[ChangedPages, ...] = ()
 
 
 def to_facts(facts: PostgresFacts) -> dict[str, Any]:

@@ -119,7 +119,11 @@ def replace_file(path: str, content: bytes, mode: int, owner: tuple[int, int] | 
 def spool_error(path: str, error: OSError) -> StorageError:
     """Return the error for what the operating system refused in a spool."""
     reason = (error.strerror or "unknown error").lower()
-    return StorageError(f"{path}: {reason}", hint="the spool must belong to the server's account: 'holdfast wal setup'")
+    return StorageError(
+        f"{path}: {reason}",
+        hint="the spool must belong to the server's account: make it as root (install -d -o ACCOUNT DIR), "
+        "then 'holdfast wal setup'",
+    )
 
 
 def _give(directory: str, owner: tuple[int, int]) -> None:

@@ -67,6 +67,19 @@ def require_primary(live: LiveCluster) -> None:
         )
 
 
+def require_startable(stack: Stack, service: str, live: LiveCluster) -> None:
+    """Raise UsageError when ``pg_ctl`` would find no configuration, as on Debian: it could stop the server only."""
+    server = choose_service(stack, service).restore.server
+    if server is None or server.pg_ctl is None or "config_file" in (server.pg_ctl.options or ""):
+        return
+    if live.control is not None and not (live.directory / "postgresql.conf").exists():
+        raise UsageError(
+            f"pg_ctl can stop the server in {live.directory}, and not start it: its postgresql.conf lies elsewhere",
+            hint="say so in the stack file: pg_ctl: {log: …, options: -c config_file=…}; "
+            "or, on Debian, server: {systemd: postgresql@VERSION-NAME}",
+        )
+
+
 def require_local(stack: Stack, service: str, live: LiveCluster) -> None:
     """Raise ServerError when a server answers whose data directory this is not: it runs elsewhere."""
     from holdfast.postgres.ping import is_taking_connections

@@ -97,6 +97,7 @@ def prepare_in_place(stack: Stack, request: InPlaceRequest, reporter: Reporter) 
     live = look_at(place.known_directory(stack, request.service) or _directory_in_snapshot(stack, request))
     place.require_primary(live)
     place.require_local(stack, request.service, live)
+    place.require_startable(stack, request.service, live)
     staging.require_exchangeable(live.directory, config.restore.staging)
 
     restore_id = new_object_id()

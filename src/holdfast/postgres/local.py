@@ -9,26 +9,22 @@ whoever starts a restored cluster gives ``archive_mode=off`` in ``settings``.
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
-import tempfile
 from enum import Enum
-from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from holdfast import clock
 from holdfast.errors import ServerError, ServerUnreachableError
 from holdfast.postgres.account import Account, server_account
+from holdfast.postgres.server_directory import PORT, ServerDirectory
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
     from types import TracebackType
 
     from holdfast.postgres.binaries import Binaries
-
-PORT = 5432
-"""Only part of the socket's name: the directory is private."""
 
 _READY_LINE = 7
 _READY_WORDS = frozenset({"ready", "standby"})
@@ -64,7 +60,7 @@ class LocalCluster:
         self.data_directory = data_directory
         self._account = account or server_account(data_directory)
         self._settings = dict(settings or {})
-        self._private: Path | None = None
+        self._private: ServerDirectory | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -94,7 +90,7 @@ class LocalCluster:
 
     def log(self) -> str:
         """Return what the server wrote since the first start."""
-        return _text(self._private / "log") if self._private else ""
+        return _text(self._private.path / "log") if self._private else ""
 
     @property
     def log_for_others(self) -> Path:
@@ -122,10 +118,10 @@ class LocalCluster:
 
     def launch(self) -> None:
         """Start the server and return at once: for whoever has more to watch than ``is_ready``."""
-        self._private = self._private or self._make_private()
-        with (self._private / "log").open("ab") as log:
+        self._private = self._private or ServerDirectory(self._account)
+        with (self._private.path / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                self._command(self._private),
+                self._command(self._private.path),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -153,6 +149,8 @@ class LocalCluster:
         """Let the server outlive this object, and this process: it keeps its socket and its log."""
         if self._process is not None:
             self._process.returncode = 0  # it is not waited for: our end makes it init's child
+        if self._private is not None:
+            self._private.leave()
         self._process = self._private = None
 
     def close(self) -> None:
@@ -163,20 +161,11 @@ class LocalCluster:
     def _require_private(self) -> Path:
         if self._private is None:
             raise ServerError(f"the cluster in {self.data_directory} was not started")
-        return self._private
-
-    def _make_private(self) -> Path:
-        # Not below the data directory: a socket's path may have 107 bytes only.
-        private = Path(tempfile.mkdtemp(prefix="holdfast-pg-", dir="/tmp"))
-        (private / "pg_hba.conf").write_text("local all all trust\nlocal replication all trust\n")
-        (private / "postgresql.conf").touch()
-        for path in (*private.iterdir(), private):
-            self._account.take_over(path)
-        return private
+        return self._private.path
 
     def _remove_private(self) -> None:
         if self._private is not None:
-            shutil.rmtree(self._private, ignore_errors=True)
+            self._private.remove()
             self._private = None
 
     def _command(self, private: Path) -> list[str]:

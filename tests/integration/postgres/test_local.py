@@ -2,11 +2,14 @@
 
 import os
 import signal
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
 import psycopg
 import pytest
+from tests.integration.backup_restore.stack import wait_until
 from tests.servers.postgres import account
 
 from holdfast.errors import ServerError, ServerUnreachableError
@@ -104,3 +107,40 @@ def test_initdb_in_a_directory_with_files_is_refused(binaries, shared_directory)
     with pytest.raises(ServerError, match="initdb could not") as caught:
         create_cluster(binaries, shared_directory / "data", ClusterOptions())
     assert any("not empty" in line for line in caught.value.details)
+
+
+def test_what_a_killed_process_left_is_removed_by_the_next_once_its_server_has_ended(
+    binaries, make_cluster, shared_directory
+):
+    create_cluster(binaries, shared_directory / "data", ClusterOptions())
+    stopped = make_cluster(binaries, "stopped")
+    used = Path(ask(stopped, "SHOW unix_socket_directories"))
+    stopped.stop()
+    os.utime(used, (0, 0))
+    child = subprocess.Popen(
+        [sys.executable, "-c", _START_AND_WAIT, str(shared_directory / "data"), str(binaries.major)],
+        stdout=subprocess.PIPE,
+    )
+    server, left = child.stdout.readline().decode().split()
+    child.kill()
+    child.communicate()
+    os.utime(left, (0, 0))
+    make_cluster(binaries, "next")
+    assert (Path(left) / ".s.PGSQL.5432").exists()
+    os.kill(int(server), signal.SIGKILL)
+    wait_until(lambda: not Path("/proc", server).exists())
+    make_cluster(binaries, "last")
+    assert not Path(left).exists()
+    assert used.exists()
+
+
+_START_AND_WAIT = """
+import sys, time
+from pathlib import Path
+from tests.servers.postgres import postgres_binaries
+from holdfast.postgres.local import LocalCluster
+cluster = LocalCluster(postgres_binaries(int(sys.argv[2])), Path(sys.argv[1]))
+cluster.start()
+print(cluster.pid, cluster.conninfo().split()[0].removeprefix("host="), flush=True)
+time.sleep(600)
+"""

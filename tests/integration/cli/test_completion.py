@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -35,3 +37,16 @@ def test_services_are_offered(shop, words: str):
 def test_key_slots_are_offered(shop, ask):
     slots = {slot["id"][:8] for slot in ask("key", "list", "--json").messages}
     assert complete(shop.stack, "key remove ") == slots
+
+
+def test_bash_itself_runs_what_is_installed(shop):
+    """``--show-completion bash`` prints the script that ``--install-completion`` installs: bash must understand it."""
+    program = Path(sys.executable).with_name("holdfast")
+    shown = [program, "--show-completion", "bash"]
+    script = subprocess.run(shown, env=shop.stack.environment, capture_output=True, text=True, check=True).stdout
+    words = f'COMP_WORDS=(holdfast -c "{shop.stack.config}" show ""); COMP_CWORD=4'
+    press = f'{words}; _holdfast_completion "{program}"; printf "%s\\n" "${{COMPREPLY[@]}}"'
+    child = subprocess.run(
+        ["bash", "-c", f"{script}\n{press}"], env=shop.stack.environment, capture_output=True, text=True, check=True
+    )
+    assert set(child.stdout.split()) == {"latest", shop.first["id"][:8], shop.second["id"][:8]}, child

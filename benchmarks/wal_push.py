@@ -25,6 +25,7 @@ from benchmarks.peers import Holdfast, HoldfastSetup, PgBackRest, emptied
 from holdfast.postgres.account import server_account
 from holdfast.postgres.initdb import ClusterOptions, add_settings, create_cluster
 from holdfast.postgres.local import LocalCluster
+from holdfast.wal.archive_command import command_line
 from holdfast.wal.settings import read_settings
 from holdfast.wal.spool import Spool, clear_acknowledgements
 
@@ -154,7 +155,7 @@ class _Bench:
 
     def look(self) -> Run:
         """Run what the server runs, a hundred times; return the mean."""
-        command = f"{self._spool}/archive pg_wal/{self._name} {self._name}"
+        command = command_line(str(self._spool)).replace("%p", f"pg_wal/{self._name}").replace("%f", self._name)
         began = time.perf_counter()
         for _ in range(100):
             subprocess.run(["/bin/sh", "-c", command], check=True, cwd=self._cluster.data_directory)
@@ -185,7 +186,7 @@ class _Bench:
 
     def drain_direct(self) -> Run:
         """Let the server archive the backlog, each call pushing by itself."""
-        return self._drain(f"{self._spool}/archive %p %f")
+        return self._drain(command_line(str(self._spool)))
 
     def drain_served(self) -> Run:
         """The same, with the resident process."""
@@ -197,7 +198,7 @@ class _Bench:
             **self._account.child_identity(),
         )
         try:
-            return self._drain(f"{self._spool}/archive %p %f")
+            return self._drain(command_line(str(self._spool)))
         finally:
             process.terminate()
             process.wait()

@@ -7,6 +7,10 @@ it and waits a while; then it lets a process of its own push the file.
 It cannot hang. The resident is known by its number *and* the time it began, as numbers are used again; opening the FIFO
 for reading and writing never blocks (fifo(7)); the wait is bounded; and whoever waited in vain leaves a mark by which
 the next ones do not wait at all, until the resident removes it.
+
+PostgreSQL's shell sources the script, and where the acknowledgement is there nothing is forked: a second shell would
+cost as much as all the rest. The script may be run, too. Who waits sleeps for long enough that several segments are
+acknowledged when a backlog is worked off: each sleep is a process, and takes its time from the shipping.
 """
 
 from __future__ import annotations
@@ -56,12 +60,12 @@ acknowledged "$1" && exit 0
 if resident; then
     echo 1<>"$spool/wake"
     tries=0
-    while [ $tries -lt 120 ] && resident; do
-        if [ $tries -lt 20 ]; then sleep 0.01; else sleep 0.1; fi || sleep 1
+    while [ $tries -lt 200 ] && resident; do
+        sleep 0.05 || sleep 1
         acknowledged "$1" && exit 0
         tries=$((tries + 1))
     done
-    [ $tries -lt 120 ] || : >"$spool/stuck"
+    [ $tries -lt 200 ] || : >"$spool/stuck"
 fi
 exec @PROGRAM@ wal push @SERVICE@ "$1" --settings "$spool/settings"
 """
@@ -84,4 +88,4 @@ def script(settings: WalSettings, program: Sequence[str]) -> str:
 
 def command_line(spool: str) -> str:
     """Return the value of ``archive_command``: shell text in which PostgreSQL's own escape character is doubled."""
-    return shlex.quote(f"{spool}/{SCRIPT_NAME}").replace("%", "%%") + " %p %f"
+    return 'set -- "%p" "%f"; . ' + shlex.quote(f"{spool}/{SCRIPT_NAME}").replace("%", "%%")

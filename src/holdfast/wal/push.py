@@ -13,6 +13,7 @@ from holdfast.wal.ownership import require_own
 from holdfast.wal.queue import Standing, StateFile, queue_of, unanswered_files
 from holdfast.wal.reading import read_wal_file
 from holdfast.wal.ready import wal_directory
+from holdfast.wal.resident import is_served
 from holdfast.wal.settings import WalSettings, WhenFull
 from holdfast.wal.ship import Shipped, Shipper
 from holdfast.wal.spool import Spool
@@ -74,10 +75,13 @@ def push(
 
 
 def _push_ahead(settings: WalSettings, spool: Spool, archive: WalArchive, name: str) -> int:
-    """Ship some of what waits; what goes wrong here will be said when the server asks for that file."""
+    """Ship some of what waits; what goes wrong here will be said when the server asks for that file.
+
+    Not beside a resident process: it has begun with the very same files, and each would be compressed twice.
+    """
     try:
         waiting = _waiting(settings, spool, but=name)
-        if not waiting:
+        if not waiting or is_served(settings.spool):
             return 0
         batch = Batch(Shipper(settings, archive, spool), threads_for(settings))
         batch.ship(within(waiting[:BATCH_FILES], _BATCH_S))

@@ -5,7 +5,6 @@ from tests.integration.backup_restore.clusters import ask, sql, start_restored
 from tests.integration.backup_restore.stack import StackDirectory
 from tests.servers.load import Ledger, compare
 from tests.servers.postgres import postgres_binaries
-from tests.servers.versitygw import VersityGateway
 
 from holdfast.postgres.lsn import Lsn
 
@@ -13,28 +12,11 @@ _ROWS = 20000
 
 
 @pytest.fixture
-def gateway(tmp_path):
-    with VersityGateway(tmp_path / "s3") as server:
-        yield server
-
-
-@pytest.fixture
-def make_stack(gateway, tmp_path):
+def make_stack(bucket_section, tmp_path):
     """Make a stack whose repository is in a new bucket."""
-    secret = tmp_path / "secret"
-    secret.write_text(gateway.secret_key)
-    secret.chmod(0o600)
 
     def make(cluster, **changes):
-        bucket = gateway.make_bucket("backups")
-        s3 = {
-            "endpoint": gateway.endpoint,
-            "region": gateway.region,
-            "allow_http": True,
-            "access_key_id": gateway.access_key,
-            "secret_access_key": {"file": str(secret)},
-        }
-        repository = {"url": f"s3://{bucket}/shop", "s3": {**s3, **changes}, "retry_deadline": "5s"}
+        repository = {**bucket_section, "s3": {**bucket_section["s3"], **changes}}
         return StackDirectory(tmp_path / "stack", {"db": cluster.conninfo()}, repository=repository)
 
     return make

@@ -47,18 +47,25 @@ class InstalledStack(StackDirectory):
 
 @dataclass
 class Archiving:
-    """A running cluster, its stack, and the spool between them. ``wal`` is the service's ``wal:`` section."""
+    """A running cluster, its stack, and the spool between them. ``wal`` is the service's ``wal:`` section.
+
+    ``remote`` is the repository's section where it is not a directory.
+    """
 
     cluster: LocalCluster
     directory: Path
     wal: dict[str, object] = field(default_factory=dict)
+    remote: dict[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.spool = self.directory / "spool"
         self.repository = self.directory / "repository"
         service = {"wal": {"spool": str(self.spool), **self.wal}}
         self.stack = InstalledStack(
-            self.directory / "stack", {"db": self.cluster.conninfo()}, {"url": str(self.repository)}, service
+            self.directory / "stack",
+            {"db": self.cluster.conninfo()},
+            self.remote or {"url": str(self.repository)},
+            service,
         )
         self.stack.succeed("init")
         self.give_repository()
@@ -91,10 +98,8 @@ class Archiving:
 
     def archive(self) -> WalArchive:
         """The archive, with the owner's keys."""
-        from holdfast.storage.files import FilesStorage
-
         repository = self.stack.open()
-        return WalArchive(FilesStorage(str(self.repository)), repository.keys, self.settings.system_identifier)
+        return WalArchive(repository.storage, repository.keys, self.settings.system_identifier)
 
     def archived(self) -> set[str]:
         """The names in the archive."""

@@ -5,10 +5,8 @@ Nothing here knows of snapshots. Where possible only a part of the WAL is read: 
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections import Counter
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -21,9 +19,8 @@ from holdfast.wal.narrow import CLOCK_SLACK_US, Narrowing
 from holdfast.wal.scan import WalScan
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-    from numpy.typing import NDArray
+    from collections.abc import Iterator, Sequence
+    from datetime import datetime
 
     from holdfast.postgres.segment import Segment
     from holdfast.postgres.walrecord import Records
@@ -31,8 +28,6 @@ if TYPE_CHECKING:
     from holdfast.progress import Reporter
     from holdfast.wal.scan import Hole
     from holdfast.wal.sources import SegmentSource
-
-    Rows = NDArray[np.bool_]
 
 XID_MODULUS: Final = 2**32
 """WAL holds ids of 32 bits; ``pg_current_xact_id`` puts an epoch in front of them, which recovery ignores, too."""
@@ -67,7 +62,8 @@ class WalFinder:
         self.segments: Sequence[Segment] = [each for each in source.segments if first is None or each.stop > first]
         """What is looked at, in order."""
         self._history = source.history
-        self._scan = WalScan(source, reporter or Silence())
+        self._reporter = reporter or Silence()
+        self._scan = WalScan(source, self._reporter)
         self._narrowing = Narrowing(self._scan, self.segments)
 
     @property
@@ -89,7 +85,12 @@ class WalFinder:
         return None
 
     def find_restore_point(self, name: str) -> list[RestorePoint]:
-        """Return the restore points of a name, in the order of the WAL; recovery stops at the first."""
+        """Return the restore points of a name, in the order of the WAL; recovery stops at the first.
+
+        Nothing tells where one lies, so all of the WAL is read.
+        """
+        total_bytes = sum(segment.size_bytes for segment in self.segments)
+        self._reporter.phase(f"reading {len(self.segments)} WAL segments", total_bytes=total_bytes)
         stretches = self._scan.stretches(self.segments)
         return [point for records in stretches for point in self._restore_points(records) if point.name == name]
 
@@ -115,18 +116,6 @@ class WalFinder:
         for number in range(len(ends)):
             yield self._row(ends, number)
 
-    def last_commit_before(self, point: Lsn | datetime) -> TransactionEnd | None:
-        """Return the last commit of a recovery that stops before a position, or before an instant.
-
-        That is the last one before the first transaction that ended later, in the order of the WAL; None when there
-        is no such commit.
-        """
-        index, is_beyond = self._beyond(point)
-        step = 1
-        while (found := self._last_commit(self.segments[index:], is_beyond)) is None and index > 0:
-            index, step = max(index - step, 0), step * 2
-        return found
-
     def first_commit_after(self, time: datetime) -> TransactionEnd | None:
         """Return the first commit, in the order of the WAL, with a later time; None when there is none."""
         time_us = microseconds_of(time)
@@ -135,28 +124,6 @@ class WalFinder:
             if len(rows):
                 return self._row(ends, int(rows[0]))
         return None
-
-    def _beyond(self, point: Lsn | datetime) -> tuple[int, Callable[[TransactionEnds], Rows]]:
-        """Return where to begin to look, and what tells which ends lie beyond a point."""
-        if isinstance(point, datetime):
-            time_us = microseconds_of(point)
-            return self._narrowing.first_of_time(time_us), lambda ends: ends.times_us >= time_us
-        index = bisect_left([segment.start for segment in self.segments], point) - 1
-        return max(index, 0), lambda ends: ends.ends > np.uint64(point)
-
-    def _last_commit(
-        self, segments: Sequence[Segment], is_beyond: Callable[[TransactionEnds], Rows]
-    ) -> TransactionEnd | None:
-        found: TransactionEnd | None = None
-        for ends in self._ends(segments):
-            beyond = np.flatnonzero(is_beyond(ends))
-            stop = int(beyond[0]) if len(beyond) else len(ends)
-            commits = np.flatnonzero(ends.are_commits[:stop])
-            if len(commits):
-                found = self._row(ends, int(commits[-1]))
-            if len(beyond):
-                break
-        return found
 
     def _ends(self, segments: Sequence[Segment]) -> Iterator[TransactionEnds]:
         return (transaction_ends(records) for records in self._scan.stretches(segments))

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from holdfast.postgres.local import LocalCluster
 
 SHOP = (
+    "SELECT lo_from_bytea(4711, 'a large object')",
     "CREATE SCHEMA sales",
     "CREATE TYPE mood AS ENUM ('good', 'bad')",
     """CREATE TABLE sales.orders (id bigserial PRIMARY KEY, "Odd ""name" text,

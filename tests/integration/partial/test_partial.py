@@ -121,8 +121,18 @@ def test_a_dry_run_leaves_nothing(stack, temporary, shared_directory):
     plan = stack.succeed("restore", "db", *arguments, TMPDIR=str(temporary)).message("part_plan")
     validator("part_plan").validate(plan)
     assert (plan["database"], plan["asked_tables"], plan["is_whole_cluster"]) == ("shop", ["sales.orders"], False)
+    assert any("large objects do not come along" in note for note in plan["notes"])
     assert list(temporary.iterdir()) == []
     assert not (shared_directory / "f").exists()
+
+
+def test_large_objects_come_along_in_the_file_of_a_whole_database_and_nowhere_else(stack, loss, temporary, rescue):
+    output = temporary.with_name("whole.sql")
+    assert part(stack, temporary, "--database", "shop", "--output", output)["notes"] == []
+    assert "lo_create('4711')" in output.read_text()
+    (note,) = part(stack, temporary, "--database", "shop", "--into", rescue)["notes"]
+    assert "holdfast restore db --database shop --output FILE" in note
+    assert ask(loss.cluster, "SELECT count(*) FROM pg_largeobject_metadata", "rescue") == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 
 import pytest
@@ -158,6 +159,11 @@ def test_fault_01_other_bytes_under_a_taken_name_raise_the_alarm(origin, stack):
     assert kinds(message) == ["conflict"]
     assert message["conflicts"][0].startswith(name)
     assert conflict_name(name, bytes(32))[:-16] in message["conflicts"][0]
+    (alert,) = message["alerts"]
+    place = re.search(r"delete the object (\S+) from", alert["remedy"])[1]
+    assert f"the refusal of {name} at that time" in alert["remedy"]
+    (stack.place / place).unlink()
+    assert look(stack, code=0)["conflicts"] == []
 
 
 def test_fault_19_without_a_snapshot_there_is_no_window(origin, stack):

@@ -22,6 +22,7 @@ from holdfast.postgres.lsn import Lsn
 from holdfast.postgres.segment import Segment
 from holdfast.postgres.timeline import Timeline, first_history, parse_history
 from holdfast.postgres.walxact import EPOCH, EndKind
+from holdfast.progress import Silence
 from holdfast.wal.find import MinuteCounts, WalFinder
 from holdfast.wal.sources import DirectorySource
 
@@ -45,6 +46,20 @@ class Shelf:
     def read(self, segment: Segment) -> bytes:
         self.read_numbers.append(segment.number)
         return self._writer.segment(segment.number)
+
+
+class Phases(Silence):
+    """A reporter that remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.phases: list[tuple[str, int | None]] = []
+        self.done_bytes = 0
+
+    def phase(self, name: str, *, total_bytes: int | None = None) -> None:
+        self.phases.append((name, total_bytes))
+
+    def advance(self, done_bytes: int) -> None:
+        self.done_bytes += done_bytes
 
 
 def at(seconds: float) -> datetime:
@@ -121,39 +136,19 @@ def test_an_interval_is_read_only_about_its_time():
     assert len(set(shelf.read_numbers)) < 40
 
 
-def test_the_last_commit_before_a_time_and_a_position():
+def test_the_first_commit_after_a_time():
     finder = WalFinder(Shelf(LONG))
-    ends = list(finder.find_between(at(0), at(10**6)))
-    commits = [end for end in ends if end.kind is EndKind.COMMIT]
-    for end in (commits[3], commits[-1]):
-        before = commits[commits.index(end) - 1]
-        assert finder.last_commit_before(end.time) == before
-        assert finder.last_commit_before(end.time + timedelta(microseconds=1)) == end
-        assert finder.last_commit_before(end.start) == before
-        assert finder.last_commit_before(end.end) == end
-        assert finder.first_commit_after(before.time) == end
-    assert finder.last_commit_before(commits[0].time) is None
-    assert finder.last_commit_before(Lsn(0)) is None
+    commits = [end for end in finder.find_between(at(0), at(10**6)) if end.kind is EndKind.COMMIT]
+    assert finder.first_commit_after(commits[2].time) == commits[3]
     assert finder.first_commit_after(commits[-1].time) is None
 
 
-def test_the_last_commit_is_looked_for_further_back_until_there_is_one():
-    writer = WalWriter()
-    only = writer.end_transaction(7, 5)
-    for number in range(30):
-        writer.end_transaction(8 + number, SECOND_US, ABORT)
-        writer.fill_segment()
-    finder = WalFinder(Shelf(writer))
-    assert finder.last_commit_before(at(3600)).start == only.start
-    assert finder.last_commit_before(Lsn(writer.at)).start == only.start
-
-
-def test_a_transaction_that_ended_later_ends_the_search_as_it_ends_recovery():
-    writer = WalWriter()
-    first = writer.end_transaction(7, 10)
-    writer.end_transaction(8, 30, ABORT)
-    writer.end_transaction(9, 20)
-    assert WalFinder(Shelf(writer)).last_commit_before(EPOCH + timedelta(microseconds=25)).start == first.start
+def test_looking_for_a_name_tells_how_much_there_is_to_read():
+    reporter = Phases()
+    shelf = Shelf(LONG)
+    WalFinder(shelf, reporter).find_restore_point("nowhere")
+    assert reporter.phases == [(f"reading {len(shelf.segments)} WAL segments", len(shelf.segments) * 2**20)]
+    assert reporter.done_bytes == len(shelf.segments) * 2**20
 
 
 def test_missing_segments_are_told():
@@ -259,7 +254,7 @@ def test_files_that_wait_to_be_used_again_are_not_taken_for_wal(tmp_path, put):
 
 def test_a_directory_without_wal_answers_nothing(tmp_path):
     finder = WalFinder(DirectorySource(tmp_path, first_history()))
-    assert (finder.find_xid(5), finder.find_restore_point("x"), finder.last_commit_before(Lsn(9))) == (None, [], None)
+    assert (finder.find_xid(5), finder.find_restore_point("x")) == (None, [])
 
 
 def test_a_directory_of_something_else_is_refused(tmp_path, put):

@@ -71,6 +71,7 @@ def _plan_message(prepared: PreparedPart) -> dict[str, object]:
         "fetched_bytes": plan.fetched_bytes,
         "is_whole_cluster": prepared.layout.number is None,
         "program": str(prepared.program) if prepared.program else None,
+        "notes": _notes(prepared),
     }
 
 
@@ -95,8 +96,18 @@ def _plan_words(prepared: PreparedPart) -> str:
         f"snapshot {plan.snapshot.short_id} of {plan.snapshot.service}, taken {taken}",
         f"  to a throw-away cluster in {plan.layout.target.parent}: {text.size(_restored_bytes(prepared))}, {left_out}",
         f"  reading {_part_words(prepared)} {how}, to {_where(prepared)}",
+        *(f"  {note}" for note in _notes(prepared)),
     ]
     return "\n".join(lines)
+
+
+def _notes(prepared: PreparedPart) -> list[str]:
+    """Return what does not come along."""
+    request = prepared.request
+    if request.output is not None and not request.tables and prepared.program:
+        return []
+    way = f"holdfast restore {request.service} --database {prepared.database} --output FILE"
+    return [f"large objects do not come along: '{way}' writes them, and psql loads that"]
 
 
 def _done_words(prepared: PreparedPart, result: PartResult, seconds: float) -> str:

@@ -61,6 +61,7 @@ def find_alerts(status: WalStatus) -> Iterator[Alert]:
     for damage in status.damages:
         yield Alert(AlertKind.SNAPSHOT, f"a snapshot does not open: {damage.message}", "run 'holdfast check'")
     if status.coverage is not None:
+        yield from _of_conflicts(status, status.coverage)
         yield from _of_archive(status.coverage)
         yield from _falsely_archived(status, status.coverage)
         yield from _lost(status, status.coverage)
@@ -69,13 +70,25 @@ def find_alerts(status: WalStatus) -> Iterator[Alert]:
     yield from _of_idleness(status)
 
 
+def _of_conflicts(status: WalStatus, coverage: Coverage) -> Iterator[Alert]:
+    """Say of bytes that are kept apart what they are, and where; no recovery ever reads them."""
+    for file in coverage.listing.conflicts:
+        taken = file.name.partition(".conflict-")[0]
+        words = (
+            f"other bytes were pushed under a name that is taken, {taken}, at {file.modified:%Y-%m-%d %H:%M:%S} UTC: "
+            f"kept as {file.name}"
+        )
+        place = f"wal/{status.system_identifier}/{file.name[:8]}/{file.name}"
+        remedy = (
+            f"a clone or an old primary archives here: look in the servers' logs for the refusal of {taken} at that "
+            "time, stop that one, or give it an archive of its own; recovery uses the bytes that came first and never "
+            f"these, so then delete the object {place} from the repository's storage, which ends this alert"
+        )
+        yield Alert(AlertKind.CONFLICT, words, remedy)
+
+
 def _of_archive(coverage: Coverage) -> Iterator[Alert]:
     yield from _of_gaps(coverage, [gap for gap in coverage.gaps if gap.splits])
-    for file in coverage.listing.conflicts:
-        words = f"other bytes were pushed under a name that is taken: kept as {file.name}"
-        yield Alert(
-            AlertKind.CONFLICT, words, "find out which cluster it came from, and stop the wrong one; then remove it"
-        )
     for file in coverage.listing.gap_records:
         if _is_needed(coverage, file.segment_name) and not _is_in_gap(coverage, file.segment_name):
             words = f"{file.segment_name} was given up, as the queue was full"

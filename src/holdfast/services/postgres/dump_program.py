@@ -44,8 +44,11 @@ class DumpProgram:
             process.wait()
 
     def section(self, name: str) -> bytes:
-        """Return the statements of ``pre-data`` or ``post-data``: what is made before the rows, and after them."""
-        with self._running([f"--section={name}"], subprocess.PIPE) as process:
+        """Return the statements of ``pre-data`` or ``post-data``: what is made before the rows, and after them.
+
+        Without large objects: newer versions make them here, empty, and fill them with the rows.
+        """
+        with self._running([f"--section={name}", "--no-blobs"], subprocess.PIPE) as process:
             text, _ = process.communicate(timeout=_SECTION_TIMEOUT_S)
         return _PSQL_ONLY.sub(b"", text)
 

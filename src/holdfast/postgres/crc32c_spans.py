@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _DEGREE: Final = 5685
 _FOLDED_BY: Final = (_DEGREE - 1362, _DEGREE - 426, _DEGREE)
 """How many words further on each word is added when it is taken away: the degree less that of the other terms."""
-_STRIDES: Final = (8, 1)
+_STRIDES: Final = (16, 1)
 """Words folded as one: many while there is much, as each call of numpy costs as much as some KiB of work."""
 _WORD: Final = 8
 _ALL_ONES: Final = 0xFFFFFFFF

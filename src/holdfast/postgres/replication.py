@@ -18,12 +18,7 @@ from holdfast.postgres.base_backup import BaseBackup, require_base_backup
 from holdfast.postgres.connection import complete_conninfo, parse_conninfo
 from holdfast.postgres.location import require_supported
 from holdfast.postgres.lsn import Lsn
-from holdfast.postgres.replication_refusals import (
-    SlotInvalidError,
-    SlotMissingError,
-    command_refusal,
-    connection_refusal,
-)
+from holdfast.postgres.replication_refusals import SlotMissingError, command_refusal, connection_refusal
 from holdfast.postgres.replication_stream import WalStream
 from holdfast.postgres.segment import require_segment_size
 from holdfast.postgres.timeline import Timeline
@@ -154,13 +149,7 @@ class ReplicationConnection:
         A command that fails drops it, too. Errors as in ``create_slot``.
         """
         name = require_slot_name(slot)
-        try:
-            self._run("holding the WAL", f"CREATE_REPLICATION_SLOT {name} TEMPORARY PHYSICAL RESERVE_WAL")
-        except SlotInvalidError as error:  # the state of a server without slots has the same code
-            raise ServerError(
-                error.message,
-                hint="set wal_level = replica and max_replication_slots above 0, then restart the server",
-            ) from error
+        self._run("holding the WAL", f"CREATE_REPLICATION_SLOT {name} TEMPORARY PHYSICAL RESERVE_WAL")
 
     def base_backup(self, label: str) -> BaseBackup:
         """Begin a base backup, whose this connection is from then on. ServerError from 14, which sends it otherwise."""

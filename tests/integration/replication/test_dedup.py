@@ -1,19 +1,30 @@
 """The same cluster by either method: the second backup stores almost nothing, whichever comes first."""
 
+import shutil
+
 import pytest
 from tests.integration.backup_restore.clusters import make_place, sql
-from tests.servers.postgres import account, postgres_binaries
+from tests.servers.postgres import ClusterFactory, account, make_shared_directory, postgres_binaries
 
 from holdfast.repository.manifest import EntryKind
 
 ALMOST_NOTHING = 0.002
 
 
-@pytest.fixture
-def cluster(make_cluster, shared_directory):
-    """80 MB of files of every size and class, most of which do not compress, at rest."""
-    cluster = make_cluster(postgres_binaries(17), settings={"autovacuum": "off", "max_wal_size": "2GB"})
-    place = make_place(shared_directory, "place")
+@pytest.fixture(scope="module")
+def cluster():
+    """100 MB of files of every size and class, most of which do not compress, at rest."""
+    factory = ClusterFactory(make_shared_directory())
+    try:
+        yield furnished(factory)
+    finally:
+        factory.close()
+        shutil.rmtree(factory.directory)
+
+
+def furnished(factory):
+    cluster = factory(postgres_binaries(17), settings={"autovacuum": "off", "max_wal_size": "2GB"})
+    place = make_place(factory.directory, "place")
     sql(
         cluster,
         "CREATE EXTENSION pgcrypto",

@@ -16,9 +16,10 @@ IDLE_S = 0.05
 BREATH_S = 0.005
 """Between two looks at the server: a busy one sends many small messages, and waking for each costs most."""
 LULL_S = 0.004
-"""From one piece to the next where many commit. With eight clients as many commits a second as without, for a third
-less CPU; 6 ms made commits slower (benchmarks/README.md)."""
+"""From one piece to the next where many commit: more commits a second than without, at half the CPU for each; longer
+ones cost less and slow them down (benchmarks/README.md)."""
 _CROWD_AFTER = 2
+"""Pieces in a row: once may be chance, as the server's background writer speaks, too."""
 _CROWD_LASTS_S = 0.5
 _NEVER = float("-inf")
 

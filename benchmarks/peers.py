@@ -94,11 +94,12 @@ class PgBackRest:
 
 @dataclass(frozen=True)
 class HoldfastSetup:
-    """Where one Holdfast repository is and how it is opened: YAML of the repository beside its URL."""
+    """Where one Holdfast repository is and how it is opened: YAML of the repository beside its URL, of the service."""
 
     name: str
     url: str
     options: str = ""
+    service: str = ""
 
 
 class Holdfast:
@@ -161,7 +162,7 @@ class Holdfast:
         path.write_text(
             f"stack: bench\nrepositories:\n  main:\n    url: {self._setup.url}\n"
             f"    {secret}: {{file: {self._work / secret}}}\n{self._setup.options}"
-            f"services:\n  db:\n    kind: postgres\n    connection: {self._cluster.conninfo()}\n"
+            f"services:\n  db:\n    kind: postgres\n    connection: {self._cluster.conninfo()}\n{self._setup.service}"
         )
         return path
 

@@ -16,6 +16,7 @@ from benchmarks.incremental import measure_incremental
 from benchmarks.local_files import measure_local
 from benchmarks.object_store import measure_object_store
 from benchmarks.peers import versions
+from benchmarks.replication import measure_replication
 from benchmarks.swap import measure_swap
 from benchmarks.wal_fetch import measure_wal_fetch
 from benchmarks.wal_push import measure_wal_push
@@ -24,6 +25,7 @@ from benchmarks.wal_receive import measure_wal_receive
 PARTS = {
     "local": [measure_local],
     "incremental": [measure_incremental],
+    "replication": [measure_replication],
     "s3": [measure_object_store],
     "cli": [measure_command_line],
     "delta": [measure_delta],

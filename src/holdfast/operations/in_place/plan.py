@@ -149,7 +149,13 @@ def _directory_in_snapshot(stack: Stack, request: InPlaceRequest) -> Path:
     """Return where the data directory was when it was backed up: nothing else tells it any more."""
     repository = open_stack_repository(stack, request.repository, request.service)
     snapshot = repository.survey_snapshots().of(stack.stack, request.service).choose_restorable(request.snapshot)
-    return Path(str(snapshot.facts["data_directory"]))
+    known = str(snapshot.facts["data_directory"])
+    if not known:
+        raise UsageError(
+            "the snapshot does not know where the data directory was, as it came by the replication protocol",
+            hint="name it: 'data_directory' of the service in the stack file",
+        )
+    return Path(known)
 
 
 def _plan(

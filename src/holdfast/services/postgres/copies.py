@@ -60,7 +60,8 @@ def places_of_copy(target: Path, facts: PostgresFacts, asked: Mapping[str, Path]
     A copy made with ``cp -a`` has links to the tablespaces of the cluster that it was copied from: raise UsageError for
     one that leads to where the snapshot's cluster has it, unless the copy is that cluster, or the operator says so.
     """
-    is_the_cluster = os.path.realpath(target) == os.path.realpath(facts.data_directory)
+    home = facts.data_directory  # empty where only the replication protocol was asked
+    is_the_cluster = bool(home) and os.path.realpath(target) == os.path.realpath(home)
     places = dict(asked)
     for tablespace in facts.tablespaces:
         if tablespace.is_in_place or tablespace.name in asked:

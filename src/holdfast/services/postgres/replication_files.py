@@ -15,10 +15,9 @@ from holdfast.postgres.base_backup_tar import MemberKind
 from holdfast.postgres.crc32c_spans import crc32c_of_each
 from holdfast.repository.chunker import BUNDLE_FILE_BYTES, bundle_cuts, content_cuts, fixed_cuts
 from holdfast.repository.compression import ContentClass
-from holdfast.repository.intake import SPAN_BYTES
 from holdfast.repository.manifest import Entry, EntryKind
 from holdfast.repository.sources import FileSource
-from holdfast.services.postgres.replication_tasks import ArrivingFile, BundleTask, SmallFile, SpanBuffers
+from holdfast.services.postgres.replication_tasks import SPAN_BYTES, ArrivingFile, BundleTask, SmallFile, SpanBuffers
 from holdfast.services.postgres.rules import CONTROL, content_class
 
 if TYPE_CHECKING:

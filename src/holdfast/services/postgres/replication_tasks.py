@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from holdfast.postgres.crc32c_spans import crc32c_consuming, crc32c_joined, crc32c_of_each
-from holdfast.repository.intake import SPAN_BYTES
 from holdfast.repository.manifest import EXTENT_DTYPE
 from holdfast.repository.sources import FileSource, Piece
 
@@ -23,6 +22,10 @@ if TYPE_CHECKING:
     from holdfast.repository.intake import Intake
 
 Cuts = list[tuple[int, int]]
+
+SPAN_BYTES = 8 << 20
+"""What is read at once. Half of what a file is read by: each thread's buffer is one of several that go round, and more
+gained nothing. Cuts by content are the same whatever the buffer, as long as it holds two of the largest chunks."""
 
 
 class SpanBuffers:

@@ -19,10 +19,9 @@ from holdfast.postgres.replication_messages import StandbyStatus, WalData, insta
 from holdfast.postgres.segment import segments_between
 from holdfast.repository.chunker import fixed_cuts
 from holdfast.repository.compression import ContentClass
-from holdfast.repository.intake import SPAN_BYTES
 from holdfast.repository.manifest import Entry, EntryKind
 from holdfast.repository.sources import FileSource
-from holdfast.services.postgres.replication_tasks import ArrivingFile, SpanBuffers
+from holdfast.services.postgres.replication_tasks import SPAN_BYTES, ArrivingFile, SpanBuffers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -3,13 +3,16 @@
 import fcntl
 import os
 import pty
+import shutil
 import signal
 import subprocess
 from pathlib import Path
 
 import pytest
 from tests.integration.backup_restore.stack import finish, kill, wait_until
+from tests.integration.in_place.services import make_service, owner
 from tests.integration.in_place.test_kills import SELDOM_WELL
+from tests.servers.postgres import make_shared_directory
 
 FORGETS_ORDER = """
 CREATE FUNCTION compare(int, int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT btint4cmp($1, $2)';
@@ -250,3 +253,33 @@ def test_an_undo_needs_no_repository_and_the_journal_catches_up(service):
     assert "timeline 1" in entries[0]["was"]
     assert "timeline 2" in entries[0]["became"]
     service.stack.check()
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A service on a file system of 110 MiB, of which 10 are left; needs root, as mounting does."""
+    place = make_shared_directory()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=110m,mode=755", "holdfast-test", place], check=True)
+    owner().take_over(place)
+    service = make_service(place, tmp_path / "small")
+    try:
+        service.sql("CREATE TABLE item AS SELECT i AS id FROM generate_series(1, 1000) AS i")
+        service.stack.backup()
+        (place / "ballast").write_bytes(bytes(shutil.disk_usage(place).free - (10 << 20)))
+        yield service
+    finally:
+        service.stop("immediate")
+        subprocess.run(["umount", "-l", place], check=True)
+        place.rmdir()
+
+
+@pytest.mark.parametrize("option", ["--yes", "--dry-run"])
+def test_too_little_space_is_told_before_anything_is_done(small_disk, option):
+    names = sorted(small_disk.place.iterdir())
+    run = small_disk.stack.run("restore", "db", option)
+    assert (run.code, run.error["error"]) == (1, "NoSpaceError"), str(run)
+    assert "MiB free; the restore needs" in run.error["message"]
+    assert "free some space" in run.error["hint"]
+    assert sorted(small_disk.place.iterdir()) == names
+    assert not (small_disk.state / "journal.jsonl").exists()
+    assert small_disk.ask("SELECT count(*) FROM item") == 1000

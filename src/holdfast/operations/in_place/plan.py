@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from holdfast.config.choose import choose_service
-from holdfast.errors import HoldfastError, UsageError
+from holdfast.errors import HoldfastError, NoSpaceError, UsageError
 from holdfast.model import new_object_id
 from holdfast.operations.in_place import parts, place
 from holdfast.operations.in_place.catch_up import let_archive_catch_up
@@ -15,7 +15,9 @@ from holdfast.operations.in_place.wal_home import outgoing_wal, staged_wal, wal_
 from holdfast.operations.restore import RestoreRequest, prepare_restore
 from holdfast.operations.wiring import open_stack_repository
 from holdfast.restore import staging
+from holdfast.restore.checkpoint import read_checkpoints
 from holdfast.restore.journal import read_journal
+from holdfast.restore.plan import require_room
 from holdfast.restore.swap import unfinished_swap
 from holdfast.services.postgres.live import look_at
 
@@ -113,6 +115,7 @@ def prepare_in_place(stack: Stack, request: InPlaceRequest, reporter: Reporter) 
     prepared, recovery = _plan(stack, wanted, request.target, reporter)
     homes = parts.tablespace_homes(prepared.facts, request.tablespaces)
     _require_runnable(live, prepared)
+    _require_room(state, prepared, request.service)
     parts.require_own_homes(live, homes)
     if request.target is not None:
         parts.require_tablespaces_of(live, homes)
@@ -182,6 +185,19 @@ def _has_archive(prepared: PreparedRestore) -> bool:
     repository = prepared.repository
     archive = WalArchive(repository.storage, repository.keys, prepared.facts.system_identifier)
     return next(archive.list(), None) is not None
+
+
+def _require_room(state: StateDirectory, prepared: PreparedRestore, service: str) -> None:
+    """Raise NoSpaceError where the staged cluster does not fit; what a killed run staged makes room first."""
+    if staging.abandoned_staging(state) is not None:
+        return
+    try:
+        require_room(prepared.plan)
+    except NoSpaceError as error:
+        if read_checkpoints(state):
+            drop = f"'holdfast restore {service} --drop-checkpoint' deletes what earlier restores keep"
+            error.hint = f"{drop}; or {error.hint}"
+        raise
 
 
 def _require_runnable(live: LiveCluster, prepared: PreparedRestore) -> None:

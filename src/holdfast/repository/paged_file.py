@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from holdfast.repository.page_memory import FilePages, PageMemory
     from holdfast.repository.sources import FileSource
 
-STRETCH_BYTES = 64 << 20
-"""What one task goes through: pages gathered from a longer stretch fill their chunks better."""
+STRETCH_BYTES = 32 << 20
+"""What one task goes through. Pages gathered from a longer stretch fill their chunks better; but a restore puts the
+regions of a stretch together in memory, as a chunk may hold pages of any of them."""
 
 
 class PagedFile:

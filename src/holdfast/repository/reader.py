@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 SPAN_BYTES = 8 << 20
 _GAP_BYTES = 256 << 10
-_CIPHERS_KEPT = 256
+_CIPHERS_KEPT = 4096
 
 
 @dataclass(frozen=True, slots=True)

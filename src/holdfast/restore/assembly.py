@@ -15,14 +15,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from holdfast.repository.paged_file import STRETCH_BYTES
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 REGION_BYTES = 1 << 20
-_PIECES = 4
+_PIECES = 2
 """A region of more pieces than this is put together."""
 
-_REGIONS_AT_ONCE = 24
+_REGIONS_AT_ONCE = STRETCH_BYTES // REGION_BYTES
 APART = -1
 """The region of a piece that is written by itself."""
 
@@ -66,13 +68,26 @@ def plan_assembly(wants: np.ndarray, sizes: Sequence[int]) -> AssemblyPlan:
     length = np.minimum(np.array(sizes, dtype=np.int64)[wants["file"][at]] - offset, REGION_BYTES)
     covered = np.bincount(region, weights=np.where(is_inside, wants["length"], 0), minlength=len(at))
     is_assembled = (np.bincount(region, minlength=len(at)) > _PIECES) & (covered == length)
-    group_of_region = np.cumsum(is_assembled) // _REGIONS_AT_ONCE
+    group_of_region = _groups(wants["file"][at], offset, is_assembled)
     group = _first_of_row(wants["row"], group_of_region[region])
     is_together = is_assembled[region] & is_inside & (group == group_of_region[region])
     # one piece that comes with another group, and the region cannot be whole in time
     is_whole = np.bincount(region, weights=is_together) == np.bincount(region)
     region = np.where(is_together & is_whole[region], region, APART)
     return AssemblyPlan(region, group, wants["file"][at], offset, length)
+
+
+def _groups(file: np.ndarray, offset: np.ndarray, is_assembled: np.ndarray) -> np.ndarray:
+    """Return the group of each region, in the order of files and offsets: whole stretches, as chunks hold their pages.
+
+    A group has fewer than twice _REGIONS_AT_ONCE regions to put together.
+    """
+    stretch = offset // STRETCH_BYTES
+    is_first = np.ones(len(file), dtype=bool)
+    is_first[1:] = (file[1:] != file[:-1]) | (stretch[1:] != stretch[:-1])
+    before = (np.cumsum(is_assembled) - is_assembled)[is_first] // _REGIONS_AT_ONCE
+    group: np.ndarray = before[np.cumsum(is_first) - 1]
+    return group
 
 
 def _first_of_row(rows: np.ndarray, group: np.ndarray) -> np.ndarray:

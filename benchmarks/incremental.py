@@ -68,15 +68,19 @@ class _Work:
 
 
 def measure_incremental(directory: Path, cluster: LocalCluster, rounds: int) -> None:
-    """Measure backups after 20,000 transactions and after none; print tables and ratios."""
-    ours = _holdfast(directory, cluster, "incremental")
-    host = _holdfast(directory, cluster, "incremental-host")
+    """Measure backups after 20,000 transactions since a first one, and after none; print tables and ratios."""
+    ours, host = _holdfast(directory, cluster, "incremental"), _holdfast(directory, cluster, "incremental-host")
     peer = PgBackRest(directory / "pgbackrest-incremental", cluster, options="beta=y\nrepo1-block=y\n")
-    peer.empty()
-    peer.backup("full")
-    work = _Work(cluster)
+    work, stored = _Work(cluster), list[int]()
     work.run()
-    stored: list[int] = []
+
+    def begin_anew() -> None:
+        for each in (ours, host, peer):
+            each.empty()
+        ours.backup()
+        host.run_as_host("backup", "db")
+        peer.backup("full")
+        work.run()
 
     def counted(backup: Callable[[], Run]) -> Run:
         before = tree_bytes(directory / "incremental-repo")
@@ -87,7 +91,7 @@ def measure_incremental(directory: Path, cluster: LocalCluster, rounds: int) -> 
     changed = in_turn(
         rounds,
         {
-            "Holdfast, after 20,000 transactions, passphrase": (work.run, lambda: counted(ours.backup)),
+            "Holdfast, after 20,000 transactions, passphrase": (begin_anew, lambda: counted(ours.backup)),
             "Holdfast, the same, writer credential": (_nothing, lambda: host.run_as_host("backup", "db")),
             "pgBackRest, block incremental": (_nothing, lambda: peer.backup("incr")),
         },
@@ -101,26 +105,20 @@ def measure_incremental(directory: Path, cluster: LocalCluster, rounds: int) -> 
         },
     )
     _print([*changed.values(), *quiet.values()])
-    peer_first = list(changed.values())[-1]
-    ratios = [ratio(peer_first, each) for each in list(changed.values())[:2]]
+    with_passphrase, with_credential, peer_figure = changed.values()
     print(
-        f"after {TRANSACTIONS:,} transactions, faster than pgBackRest: {ratios[0]:.2f}x (passphrase), {ratios[1]:.2f}x"
+        f"after {TRANSACTIONS:,} transactions, faster than pgBackRest: {ratio(peer_figure, with_passphrase):.2f}x "
+        f"(passphrase), {ratio(peer_figure, with_credential):.2f}x"
     )
-    for number in range(1, rounds + 1):
-        print(
-            f"round {number}: changed {work.changed_bytes[number + 1] >> 20} MiB, at zstd 3 "
-            f"{work.packed_bytes[number + 1] / 1e6:.1f} MB; stored {stored[number] / 1e6:.1f} MB, "
-            f"{stored[number] / work.packed_bytes[number + 1]:.3f}x"
-        )
-    print(f"median: {statistics.median(stored[1:]) / statistics.median(work.packed_bytes[2:]):.3f}x")
+    for size, packed, cost in zip(work.changed_bytes[2:], work.packed_bytes[2:], stored[1:], strict=True):
+        print(f"changed {size >> 20} MiB, at zstd 3 {packed / 1e6:.1f} MB; stored {cost / 1e6:.1f} MB")
+    shares = [cost / packed for cost, packed in zip(stored[1:], work.packed_bytes[2:], strict=True)]
+    print(f"stored, against the changed pages at zstd 3: {statistics.median(shares):.3f}x")
 
 
 def _holdfast(directory: Path, cluster: LocalCluster, name: str) -> Holdfast:
-    """Return a repository with a first backup in it."""
-    made = Holdfast(directory / name, cluster, HoldfastSetup(name, str(directory / f"{name}-repo")))
-    made.empty()
-    made.backup()
-    return made
+    """Return a repository of its own."""
+    return Holdfast(directory / name, cluster, HoldfastSetup(name, str(directory / f"{name}-repo")))
 
 
 def _print(figures: list[Figure]) -> None:

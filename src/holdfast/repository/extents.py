@@ -77,9 +77,12 @@ def join_extents(parts: Sequence[np.ndarray]) -> np.ndarray:
     return joined
 
 
-def fragments(extents: np.ndarray, offsets: np.ndarray, is_new: np.ndarray) -> int:
-    """Return into how many extents the pages at ``offsets`` would fall if those that are new were laid over."""
-    origin = np.searchsorted(extents["file_offset"], offsets, side="right")
+def fragments(starts: np.ndarray, offsets: np.ndarray, is_new: np.ndarray) -> int:
+    """Return into how many extents the pages at ``offsets`` would fall if those that are new were laid over.
+
+    ``starts``: where the present extents begin in the file.
+    """
+    origin = np.searchsorted(starts, offsets, side="right")
     origin[is_new] = -1
     return 1 + int(np.count_nonzero(origin[1:] != origin[:-1]))
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from holdfast.model import ChunkId
+    from holdfast.repository.compression import ContentClass
     from holdfast.repository.manifest import Entry
     from holdfast.repository.page_memory import PageMemory
     from holdfast.repository.sources import FileSource, Piece
@@ -45,7 +46,12 @@ class Intake(Protocol):
         ...
 
     def store_pages(
-        self, buffer: memoryview, source: FileSource, offsets: np.ndarray, cuts: Sequence[tuple[int, int]]
+        self,
+        content_class: ContentClass,
+        buffer: memoryview,
+        source: FileSource,
+        offsets: np.ndarray,
+        cuts: Sequence[tuple[int, int]],
     ) -> tuple[list[ChunkId], np.ndarray]:
         """Inspect and store all of ``buffer``: the pages of one file that lie there at ``offsets``.
 

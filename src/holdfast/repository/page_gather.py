@@ -15,6 +15,7 @@ import numpy as np
 from xxhash import xxh3_64_intdigest
 
 from holdfast.repository.chunker import CHUNK_BYTES, fixed_cuts
+from holdfast.repository.compression import ContentClass
 from holdfast.repository.extents import clip_extents, fragments, join_extents, page_extents, runs_of
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ class PageGatherer:
     def __init__(self, intake: Intake, source: FileSource, pages: FilePages, buffer: memoryview) -> None:
         self._intake, self._source, self._pages, self._buffer = intake, source, pages, buffer
         self._bytes = np.frombuffer(buffer, dtype=np.uint8)
+        # Searched for every region: as a field of the extents it would be copied whole each time
+        self._starts = pages.extents["file_offset"].astype(np.int64)
         self._gathered: list[np.ndarray] = []
         self._gathered_end = 0
         self._whole: list[tuple[int, int]] = []
@@ -90,7 +93,7 @@ class PageGatherer:
     def _is_rewritten(self, offsets: np.ndarray, differs: np.ndarray) -> bool:
         if np.count_nonzero(differs) > _WHOLE_FROM * len(differs):
             return True
-        return fragments(self._pages.extents, offsets, differs) > self._fragment_limit(int(offsets[0]))
+        return fragments(self._starts, offsets, differs) > self._fragment_limit(int(offsets[0]))
 
     def _fragment_limit(self, offset: int) -> int:
         return _FRAGMENTS + xxh3_64_intdigest(self._source.entry.path, offset // CHUNK_BYTES) % _FRAGMENTS_SPREAD
@@ -118,17 +121,19 @@ class PageGatherer:
         lengths = [length for _, length in self._whole]
         ends = np.cumsum(lengths).tolist()
         cuts = [(end - length, length) for end, length in zip(ends, lengths, strict=True)]
-        self._store(self._buffer[self._gathered_end : self._filled], offsets, cuts)
+        self._store(self._source.content_class, self._buffer[self._gathered_end : self._filled], offsets, cuts)
         self._whole, self._filled = [], self._gathered_end
 
     def _store_gathered(self) -> None:
         """Store the pages gathered so far."""
         if self._gathered:
             content = self._buffer[: self._gathered_end]
-            self._store(content, np.concatenate(self._gathered), list(fixed_cuts(len(content))))
+            self._store(ContentClass.PAGES, content, np.concatenate(self._gathered), list(fixed_cuts(len(content))))
         self._gathered, self._gathered_end, self._filled = [], 0, 0
 
-    def _store(self, content: memoryview, offsets: np.ndarray, cuts: Sequence[tuple[int, int]]) -> None:
-        ids, unsound = self._intake.store_pages(content, self._source, offsets, cuts)
+    def _store(
+        self, content_class: ContentClass, content: memoryview, offsets: np.ndarray, cuts: Sequence[tuple[int, int]]
+    ) -> None:
+        ids, unsound = self._intake.store_pages(content_class, content, self._source, offsets, cuts)
         self._pages.doubt(unsound)
         self._parts.append(page_extents(offsets, self._pages.page_bytes, len(content), cuts, ids))

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from holdfast.model import ChunkId
     from holdfast.progress import Reporter
+    from holdfast.repository.compression import ContentClass
     from holdfast.repository.writer import Writer
 
 _OPEN_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -88,7 +89,12 @@ class Pipeline:
         return ids
 
     def store_pages(
-        self, buffer: memoryview, source: FileSource, offsets: np.ndarray, cuts: Sequence[tuple[int, int]]
+        self,
+        content_class: ContentClass,
+        buffer: memoryview,
+        source: FileSource,
+        offsets: np.ndarray,
+        cuts: Sequence[tuple[int, int]],
     ) -> tuple[list[ChunkId], np.ndarray]:
         """Inspect and store all of ``buffer``: the pages of one file that lie there at ``offsets``.
 
@@ -96,7 +102,7 @@ class Pipeline:
         """
         unsound = self.inspector.inspect_pages(buffer, source, offsets)
         chunks = [buffer[offset : offset + length] for offset, length in cuts]
-        return self.writer.put(source.content_class, chunks), offsets[unsound]
+        return self.writer.put(content_class, chunks), offsets[unsound]
 
     def count_read(self, length: int) -> None:
         """Count bytes as read, be they stored or known."""

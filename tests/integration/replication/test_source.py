@@ -1,29 +1,24 @@
-"""What the source may be, and what may happen to it: standbys, promotions, corrupt pages, lost connections, kills."""
-
-import signal
+"""What the source may be: a standby, promoted meanwhile, corrupt in places, of more small files than memory holds."""
 
 import pytest
-from tests.chaos.test_crash_points import BACKUP, COMMITTED
 from tests.integration.backup_restore.clusters import (
     ask,
     make_place,
     make_standby,
-    require_free,
+    relation_files,
     require_sound,
     sql,
     start_restored,
 )
-from tests.integration.backup_restore.stack import At, finish, kill, wait_until
+from tests.integration.backup_restore.stack import At
 from tests.integration.backup_restore.test_round_trip import damage
 from tests.integration.backup_restore.test_standby import caught_up
 from tests.servers.load import Ledger, compare
 
-from holdfast.crashpoint import CrashPoint
-from holdfast.errors import ServerError, ServerUnreachableError
+from holdfast.errors import ServerError
 from holdfast.postgres.lsn import Lsn
 from holdfast.postgres.page import page_lsn
-
-STARTED = [CrashPoint.BACKUP_STARTED, CrashPoint.SPAN_READ, CrashPoint.BACKUP_STOPPED, CrashPoint.WAL_CAPTURED]
+from holdfast.services.postgres import replication_files
 
 
 def test_backup_of_a_standby_restores_to_a_primary(binaries, make_cluster, make_courier_stack, shared_directory):
@@ -105,76 +100,6 @@ def test_zero_pages_and_odd_tails_are_valid(cluster, make_stack):
     assert make_stack(cluster).backup()["is_clean"]
 
 
-@pytest.mark.parametrize("which", ["BASE_BACKUP", "idle"])
-def test_lost_connection(cluster, make_stack, which):
-    """The connection that sends the files is lost, or the one that holds the WAL: nothing is committed, all is free."""
-    condition = {
-        "BASE_BACKUP": "query LIKE 'BASE_BACKUP%'",
-        "idle": "query NOT LIKE 'BASE_BACKUP%' AND backend_type = 'walsender'",
-    }[which]
-    end = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'holdfast' AND {condition}"
-    stack = make_stack(cluster)
-    with pytest.raises(ServerUnreachableError) as caught:
-        stack.back_up_here(At("copying files", lambda: sql(cluster, end)))
-    assert caught.value.hint
-    assert stack.snapshots() == []
-    stack.check()
-    require_free(cluster)
-    stack.backup()
-
-
-def test_what_a_lost_backup_had_stored_is_reused(make_cluster, cluster, make_stack):
-    sql(
-        cluster,
-        "CREATE EXTENSION pgcrypto",
-        "CREATE TABLE noise AS SELECT gen_random_bytes(1000) AS b FROM generate_series(1, 80000)",
-        "CHECKPOINT",
-    )
-    stack = make_stack(cluster, repository={"limits": {"upload": "16MiB"}})
-    child = stack.start("backup", "db")
-    wait_until(lambda: stack.packs() or child.poll() is not None)
-    sql(cluster, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'BASE_BACKUP%'")
-    run = finish(child)
-    assert (run.code, "receiving the base backup" in run.error["message"]) == (1, True)
-    assert run.error["hint"]
-    assert stack.snapshots() == []
-    kept = sum(stack.packs().values())
-    assert kept >= 30 << 20
-    stack.repository.pop("limits", None)
-    stack.write()
-    stats = stack.backup()["stats"]
-    assert stats["new_plain_bytes"] < stats["bytes_read"] - (25 << 20)
-    stack.check()
-
-
-@pytest.mark.parametrize("point", STARTED)
-def test_kill(cluster, make_stack, point):
-    assert {*STARTED} <= {*BACKUP} - COMMITTED
-    stack = make_stack(cluster)
-    run = stack.run("backup", "db", HOLDFAST_CRASH_POINT=point)
-    assert run.code == -signal.SIGKILL, str(run)
-    assert stack.snapshots() == []
-    stack.check()
-    require_free(cluster)
-    stack.backup()
-    stack.check()
-
-
-def test_signal_ends_a_backup_in_order(cluster, make_stack):
-    sql(
-        cluster,
-        "CREATE EXTENSION pgcrypto",
-        "CREATE TABLE noise AS SELECT gen_random_bytes(1000) AS b FROM generate_series(1, 80000)",
-        "CHECKPOINT",
-    )
-    stack = make_stack(cluster, repository={"limits": {"upload": "16MiB"}})
-    child = stack.start("backup", "db")
-    wait_until(lambda: stack.packs() or child.poll() is not None)
-    assert kill(child, signal.SIGINT).code == 130
-    require_free(cluster)
-    assert stack.snapshots() == []
-
-
 def test_tablespace_with_a_name_that_only_numbers_tell(cluster, make_courier_stack, shared_directory, make_cluster):
     place = make_place(shared_directory, "place")
     sql(cluster, f"CREATE TABLESPACE far LOCATION '{place}'", "CREATE TABLE t TABLESPACE far AS SELECT 1 AS one")
@@ -186,3 +111,33 @@ def test_tablespace_with_a_name_that_only_numbers_tell(cluster, make_courier_sta
     assert (facts["databases"], facts["data_directory"]) == ([], "")
     assert "databases" in run.stdout + run.stderr
     stack.succeed("show", "latest")
+
+
+def test_more_small_files_than_memory_holds(cluster, make_stack, make_cluster, shared_directory, monkeypatch):
+    sql(
+        cluster,
+        "DO $$ BEGIN FOR i IN 1..60 LOOP EXECUTE format('CREATE TABLE small_%s AS SELECT repeat(md5(n::text), 9) AS t "
+        "FROM generate_series(1, 200) AS n', i); END LOOP; END $$",
+        "CHECKPOINT",
+    )
+    stack = make_stack(cluster)
+    monkeypatch.setattr(replication_files, "_HELD_BYTES", 1 << 20)
+    snapshot = stack.back_up_here(At("", lambda: None))
+    assert (snapshot.is_complete, snapshot.is_clean) == (True, True)
+    stack.check()
+    cluster.stop()
+    target = shared_directory / "restored"
+    stack.succeed("restore", "db", "--target", target)
+    expected, found = relation_files(cluster.data_directory), relation_files(target)
+    assert [path for path in found if found[path] != expected[path]] == []
+    assert len(found) > 900
+    require_sound(start_restored(make_cluster, cluster, target))
+
+
+def test_restore_in_place_wants_to_know_the_data_directory(cluster, make_courier_stack):
+    stack = make_courier_stack(cluster)
+    stack.backup()
+    cluster.stop()
+    run = stack.run("restore", "db", "--yes")
+    assert run.code == 2, str(run)
+    assert "data_directory" in run.error["hint"] + run.error["message"]

@@ -10,6 +10,7 @@ import select
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 
 from holdfast import clock
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 _REPORT_EVERY_S = 10.0
 _GIVE_UP_AFTER_S = 60.0
+_WAKE_MS = 1000
 _PAGE_ADDRESS_WORD = 1
 """Every page's header has the page's address at byte 8 (``xlp_pageaddr`` in ``xlog_internal.h``)."""
 
@@ -95,6 +97,8 @@ class ArrivingWal:
     def _receive(self) -> Iterator[memoryview]:
         """Yield runs of WAL that follow each other."""
         heard_at = reported_at = clock.monotonic()
+        poll = select.poll()
+        poll.register(self._stream.fileno(), select.POLLIN)
         while True:
             for message in self._stream.read():
                 heard_at = clock.monotonic()
@@ -115,7 +119,7 @@ class ArrivingWal:
                 raise ServerUnreachableError(
                     f"the server has sent no WAL for {_GIVE_UP_AFTER_S:g} s", hint="run the backup again"
                 )
-            select.select([self._stream], [], [], 1)
+            poll.poll(_WAKE_MS)
 
     def _require_next(self, message: WalData) -> None:
         if message.start != self._position:
@@ -143,6 +147,4 @@ class ArrivingWal:
 
 
 def _segment_entry(model: Entry, path: bytes, size: int) -> Entry:
-    import msgspec
-
     return msgspec.structs.replace(model, path=path, kind=EntryKind.FILE, size=size, extents=b"", extent_chunks=())

@@ -15,6 +15,7 @@ from holdfast.cli.invocation import Invocation
 if TYPE_CHECKING:
     from holdfast.repository.compare import Difference
 
+_PAGE_BYTES = 8192
 _SIGNS = {"added": "+", "removed": "-", "content": "M", "attributes": "U"}
 
 
@@ -69,7 +70,14 @@ def _message(difference: Difference) -> dict[str, object]:
         "change": difference.change,
         "before_bytes": difference.before.size if difference.before else None,
         "after_bytes": difference.after.size if difference.after else None,
+        "changed_bytes": difference.changed_bytes,
+        "changed_pages": _pages(difference.changed_bytes),
     }
+
+
+def _pages(changed_bytes: int | None) -> int | None:
+    """Return in how many pages of 8 KiB so many bytes lie, None for None."""
+    return None if changed_bytes is None else -(-changed_bytes // _PAGE_BYTES)
 
 
 def _words(difference: Difference) -> str:
@@ -78,4 +86,6 @@ def _words(difference: Difference) -> str:
     sizes = [text.size(entry.size) for entry in (difference.before, difference.after) if entry is not None]
     if len(set(sizes)) == 1:
         sizes = sizes[:1]
-    return f"{_SIGNS[difference.change]} {shown(difference.path)}  ({' -> '.join(sizes)})"
+    pages = _pages(difference.changed_bytes)
+    changed = f", {text.count(pages, 'page')} changed" if pages else ""
+    return f"{_SIGNS[difference.change]} {shown(difference.path)}  ({' -> '.join(sizes)}{changed})"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from holdfast.errors import DamageError
 from holdfast.repository.browse import SnapshotTree
+from holdfast.repository.extents import differing_bytes
 from holdfast.repository.manifest import Entry, EntryKind, load_entries, load_extents
 
 if TYPE_CHECKING:
@@ -40,11 +41,15 @@ class Change(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One path that differs, with the entry of each side where there is one."""
+    """One path that differs, with the entry of each side where there is one.
+
+    ``changed_bytes``: of a file with other content, the most of it that can have changed; else None.
+    """
 
     change: Change
     before: Entry | None
     after: Entry | None
+    changed_bytes: int | None = None
 
     @property
     def path(self) -> bytes:
@@ -62,7 +67,8 @@ def compare_snapshots(reader: ChunkReader, before: Snapshot, after: Snapshot) ->
     for one, other in _merge(_entries(reader, old, shared), _entries(reader, new, shared)):
         change = _change(contents, one, other)
         if change is not None:
-            yield Difference(change, one, other)
+            changed_bytes = contents.changed_bytes(one, other) if change is Change.CONTENT else None
+            yield Difference(change, one, other, changed_bytes)
 
 
 def _entries(reader: ChunkReader, leaves: Sequence[Leaf], without: set[bytes]) -> Iterator[Entry]:
@@ -114,6 +120,12 @@ class _Contents:
             return False
         left, right = load_extents(one, self._read), load_extents(other, self._read)
         return len(left) == len(right) == 1 and self._bytes(one, left) == self._bytes(other, right)
+
+    def changed_bytes(self, one: Entry | None, other: Entry | None) -> int | None:
+        """Return how many bytes of a file may have changed, None where there are not two files to compare."""
+        if one is None or other is None or {one.kind, other.kind} != {EntryKind.FILE}:
+            return None
+        return differing_bytes(load_extents(one, self._read), load_extents(other, self._read))
 
     def _bytes(self, entry: Entry, extents: np.ndarray) -> tuple[int, bytes]:
         offset, length, start, chunk = extents[0].item()

@@ -91,3 +91,35 @@ def runs_of(is_set: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return (first, one past the last) of each run of true values."""
     edges = np.flatnonzero(np.diff(is_set.astype(np.int8), prepend=0, append=0))
     return edges[::2], edges[1::2]
+
+
+def differing_bytes(one: np.ndarray, other: np.ndarray) -> int:
+    """Return how many bytes of a file two tables of extents take from different places; a hole is one place.
+
+    The same bytes may lie in two places, so this is the most that can differ.
+    """
+    tables = [_with_ends(table) for table in (one, other)]
+    edges = np.unique(np.concatenate([np.concatenate((starts, ends)) for starts, ends, _ in tables]))
+    if len(edges) < 2:
+        return 0
+    places = [_places(starts, ends, table, edges[:-1]) for starts, ends, table in tables]
+    same = (places[0][0] == places[1][0]) & (places[0][1] == places[1][1])
+    return int(np.diff(edges)[~same].sum())
+
+
+def _with_ends(table: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    starts = table["file_offset"].astype(np.int64)
+    return starts, starts + table["length"], table
+
+
+def _places(
+    starts: np.ndarray, ends: np.ndarray, table: np.ndarray, points: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return (chunk, where byte 0 of the file would be in it) at each of some offsets; zeros in a hole."""
+    chunks, shifts = np.zeros(len(points), dtype="V32"), np.zeros(len(points), dtype=np.int64)
+    row = np.searchsorted(starts, points, side="right") - 1
+    inside = row >= 0
+    inside[inside] = points[inside] < ends[row[inside]]
+    chunks[inside] = table["chunk"][row[inside]]
+    shifts[inside] = table["chunk_offset"][row[inside]].astype(np.int64) - starts[row[inside]]
+    return chunks, shifts

@@ -36,6 +36,8 @@ _ABANDONED_AFTER = timedelta(days=1)
 _FILE_MODE = 0o640
 _BLOCK_BYTES = 4096
 _DIRECT_FROM_BYTES = 4 << 20
+_WRITE_BYTES = 32 << 20
+"""At most at once: all of a mapped file that is written in one call would be in memory for that time."""
 # O_NONBLOCK: opening a FIFO that somebody put there must not hang. It changes nothing for regular files.
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -169,8 +171,8 @@ def _temporary_file(directory: int) -> Iterator[tuple[str, int]]:
 
 def _write_durably(descriptor: int, data: memoryview) -> None:
     written = _write_past_the_cache(descriptor, data) if len(data) >= _DIRECT_FROM_BYTES else 0
-    while written < len(data):  # one write moves 2 GiB at most, and a full disk may take a part: write(2)
-        written += os.write(descriptor, data[written:])
+    while written < len(data):  # a full disk may take a part: write(2)
+        written += os.write(descriptor, data[written : written + _WRITE_BYTES])
     os.fdatasync(descriptor)
     size_bytes = os.fstat(descriptor).st_size
     if size_bytes != len(data):
@@ -188,7 +190,7 @@ def _write_past_the_cache(descriptor: int, data: memoryview) -> int:
     try:
         fcntl.fcntl(descriptor, fcntl.F_SETFL, flags | os.O_DIRECT)
         while written < whole:
-            written += os.write(descriptor, data[written:whole])
+            written += os.write(descriptor, data[written : min(whole, written + _WRITE_BYTES)])
     except OSError as error:
         if error.errno != errno.EINVAL:
             raise

@@ -81,6 +81,7 @@ class WalSupply:
         self._lock = threading.Lock()
         self._served = Served()
         self._failure: HoldfastError | None = None
+        self._is_acting = False
         self._last_request_s = clock.monotonic()
 
     def __enter__(self) -> Self:
@@ -122,9 +123,9 @@ class WalSupply:
 
     @property
     def idle_s(self) -> float:
-        """Seconds since the server last asked for or took anything."""
+        """Seconds since the server last asked for or took anything; 0 while it waits for an answer."""
         with self._lock:
-            return clock.monotonic() - self._last_request_s
+            return 0.0 if self._is_acting else clock.monotonic() - self._last_request_s
 
     def _serve(self) -> None:
         try:
@@ -134,11 +135,13 @@ class WalSupply:
 
     def _act(self, request: Request) -> None:
         with self._lock:
-            self._last_request_s = clock.monotonic()
+            self._is_acting = True
         if request.is_question:
             self._answer(request)
         else:
             self._hand_over(request.name, self._route.segment_size)
+        with self._lock:
+            self._is_acting, self._last_request_s = False, clock.monotonic()
 
     def _answer(self, request: Request) -> None:
         began = clock.monotonic()

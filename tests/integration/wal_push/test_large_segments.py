@@ -1,0 +1,140 @@
+"""Segments of 1 GiB, the largest that PostgreSQL has: memory stays within 300 MB wherever one passes through."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import psycopg
+import pytest
+from tests.integration.backup_restore.clusters import ask
+from tests.integration.backup_restore.stack import wait_until
+from tests.integration.wal_push.archiving import Archiving
+from tests.servers.installation import holdfast_directory
+from tests.servers.postgres import ClusterFactory, account, postgres_binaries
+from tests.servers.versitygw import VersityGateway
+
+from holdfast.wal.restore_command import SPOOL_NAME
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+SEGMENT_BYTES = 1 << 30
+LIMIT_KIB = 300_000_000 // 1024
+SETTINGS = {
+    "archive_mode": "on",
+    "archive_command": "false",
+    "autovacuum": "off",
+    "min_wal_size": "2GB",
+    "max_wal_size": "4GB",
+}
+PART_BYTES = 32 << 20
+
+
+@pytest.fixture
+def place():
+    """A directory on a disk: /tmp may be memory."""
+    directory = Path(tempfile.mkdtemp(prefix="holdfast-large-", dir="/var/tmp"))
+    directory.chmod(0o755)
+    account().take_over(directory)
+    yield directory
+    shutil.rmtree(directory)
+
+
+@pytest.fixture
+def cluster(place):
+    """A cluster with segments of 1 GiB."""
+    factory = ClusterFactory(place)
+    yield factory(postgres_binaries(15), wal_segment_size_bytes=SEGMENT_BYTES, settings=SETTINGS)
+    factory.close()
+
+
+def fill_segment(cluster) -> str:
+    """Write nearly a whole segment of WAL that does not compress, complete it, and return its name."""
+    name = ask(cluster, "SELECT pg_walfile_name(pg_current_wal_insert_lsn())")
+    with psycopg.connect(cluster.conninfo(), autocommit=True) as connection:
+        for _ in range(SEGMENT_BYTES // PART_BYTES - 4):
+            connection.execute("SELECT pg_logical_emit_message(false, 'fill', %b)", [os.urandom(PART_BYTES)])
+    assert ask(cluster, "SELECT pg_walfile_name(pg_switch_wal())") == name
+    return name
+
+
+def peak_of(shop: Archiving, *arguments: object, **identity: object) -> int:
+    """Run the command line; return its largest memory in KiB.
+
+    It is asked for while it runs: what the system says afterwards counts this very process as it was at the fork.
+    """
+    command = [str(holdfast_directory() / "holdfast"), "-c", str(shop.stack.config), *map(str, arguments)]
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, cwd=shop.directory, env=shop.stack.environment, **identity
+    )
+    peak = 0
+    while process.poll() is None:
+        peak = max(peak, peak_now(process.pid))
+        time.sleep(0.01)
+    assert process.returncode == 0, (process.returncode, arguments)
+    return peak
+
+
+def peak_now(pid: int) -> int:
+    """Return the largest memory of a running process until now, in KiB; 0 when it has ended."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return max((int(line.split()[1]) for line in lines if line.startswith("VmHWM:")), default=0)
+
+
+def supplied_peak(shop: Archiving, name: str) -> int:
+    """Fetch as a recovering server does, through a process that stays; return its largest memory in KiB."""
+    path = shop.wal_directory / "RECOVERYXLOG"
+    assert peak_of(shop, "wal", "fetch", "db", name, path) < LIMIT_KIB
+    pid = int((path.parent / SPOOL_NAME / "pid").read_text())
+    peak = peak_now(pid)
+    os.kill(pid, signal.SIGTERM)
+    wait_until(lambda: not Path(f"/proc/{pid}").exists())
+    assert_same(path, shop.wal_directory / name)
+    return peak
+
+
+def assert_same(one: Path, other: Path) -> None:
+    """Compare without holding either in memory."""
+    subprocess.run(["cmp", one, other], check=True)
+
+
+@pytest.mark.parametrize("kind", ["files", "s3"])
+def test_a_segment_of_1_gib_passes_in_bounded_memory(place, cluster, tmp_path, kind):
+    with VersityGateway(place / "s3") as gateway:
+        remote = bucket(gateway, tmp_path) if kind == "s3" else {}
+        shop = Archiving(cluster, place, remote=remote)
+        shop.set_up()
+        shop.archive_by("false")
+        first = fill_segment(cluster)
+        pushing = ["wal", "push", "db", shop.salvaged(first), "--settings", shop.spool / "settings"]
+        peaks = {each: peak_of(shop, *pushing, **account().child_identity()) for each in ("push", "push again")}
+        shop.wal_directory.joinpath("archive_status", f"{first}.ready").unlink()
+        second = fill_segment(cluster)
+        with shop.serving() as process:
+            wait_until(lambda: shop.is_acknowledged(second), timeout_s=120)
+            peaks["serve"] = peak_now(process.pid)
+        peaks["fetch"] = peak_of(shop, "wal", "fetch", "db", second, place / "fetched")
+        assert_same(place / "fetched", shop.wal_directory / second)
+        peaks["supply"] = supplied_peak(shop, first)
+        peaks["check"] = peak_of(shop, "check", "--read-data")
+    print(kind, {what: f"{peak >> 10} MiB" for what, peak in peaks.items()})
+    assert max(peaks.values()) < LIMIT_KIB, peaks
+
+
+def bucket(gateway: VersityGateway, directory: Path) -> dict[str, object]:
+    """Return the section of a repository in a new bucket."""
+    secret = directory / "secret"
+    secret.write_text(gateway.secret_key)
+    secret.chmod(0o600)
+    s3 = {
+        "endpoint": gateway.endpoint,
+        "region": gateway.region,
+        "allow_http": True,
+        "access_key_id": gateway.access_key,
+        "secret_access_key": {"file": str(secret)},
+    }
+    return {"url": f"s3://{gateway.make_bucket('backups')}/shop", "s3": s3}

@@ -73,7 +73,7 @@ class ReplicationService:
             crashpoint.reach(CrashPoint.BACKUP_STOPPED)
             watch.lap("stop")
 
-            wanted = WalWanted(backup.start.lsn, end.lsn, facts.timeline, facts.wal_segment_size, facts.wal_block_size)
+            wanted = _wal_of(backup, end, facts)
             if facts.timeline > _FIRST_TIMELINE:
                 collection.add_history(*wal.timeline_history(facts.timeline))
             stream = wal.stream(slot, wanted.segments()[0].start, facts.timeline)
@@ -81,6 +81,17 @@ class ReplicationService:
             crashpoint.reach(CrashPoint.WAL_CAPTURED)
             watch.lap("wal")
         return collection.result(wanted, end, stop_time, watch.seconds)
+
+
+def _wal_of(backup: BaseBackup, end: BaseBackupEnd, facts: ServerFacts) -> WalWanted:
+    return WalWanted(
+        start=backup.start.lsn,
+        stop=end.lsn,
+        timeline=facts.timeline,
+        segment_size=facts.wal_segment_size,
+        block_size=facts.wal_block_size,
+        ends_with_switch=not facts.is_standby,
+    )
 
 
 def _pulse(backup: BaseBackup, wal: ReplicationConnection) -> None:

@@ -42,13 +42,22 @@ _PAGE_ADDRESS_WORD = 1
 
 @dataclass(frozen=True, slots=True)
 class WalWanted:
-    """The WAL of one backup: start, exclusive stop, its timeline; sizes of segments and pages in bytes."""
+    """The WAL of one backup: start, exclusive stop, its timeline; sizes of segments and pages in bytes.
+
+    ``ends_with_switch``: the server then went on with the next segment (``do_pg_backup_stop`` in xlog.c; a standby
+    cannot). The last segment is taken whole, or recovery would not find its way on into what an archive has of later.
+    """
 
     start: Lsn
     stop: Lsn
     timeline: Timeline
     segment_size: int
     block_size: int
+    ends_with_switch: bool
+
+    def bytes_of(self, segment: Segment) -> int:
+        """Return how much of a segment is to be had."""
+        return segment.size_bytes if self.ends_with_switch else min(segment.size_bytes, self.stop - segment.start)
 
     def segments(self) -> list[Segment]:
         """Return the segments that hold it."""
@@ -76,7 +85,7 @@ class ArrivingWal:
             path = b"pg_wal/" + segment.name.encode("ascii")
             entry = _segment_entry(self._model, path, segment.size_bytes)
             file = ArrivingFile(FileSource(entry, b"", ContentClass.WAL), self, self._buffers)
-            end = min(segment.size_bytes, self._wanted.stop - segment.start)
+            end = self._wanted.bytes_of(segment)
             for offset in range(0, end, SPAN_BYTES):
                 length = min(SPAN_BYTES, end - offset)
                 buffer = self._buffers.take()

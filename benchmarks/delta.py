@@ -38,11 +38,22 @@ def measure_delta(directory: Path, cluster: LocalCluster, rounds: int) -> None:
     def delta() -> Run:
         return ours.run("restore", "db", "--target", str(copy), "--delta")
 
-    full, together, scattered, same = in_turn(
+    def delta_by_identity() -> Run:
+        return ours.run_as_owner("restore", "db", "--target", str(copy), "--delta")
+
+    def empty_target() -> None:
+        shutil.rmtree(target, ignore_errors=True)
+
+    full, full_by_identity, together, together_by_identity, scattered, same = in_turn(
         rounds,
         {
-            "full restore": (lambda: shutil.rmtree(target, ignore_errors=True), lambda: ours.restore(target)),
+            "full restore": (empty_target, lambda: ours.restore(target)),
+            "full restore, recovery identity": (
+                empty_target,
+                lambda: ours.run_as_owner("restore", "db", "--target", str(target)),
+            ),
             "delta, 1 % changed in one run": (lambda: _change_together(relations), delta),
+            "the same, recovery identity": (lambda: _change_together(relations), delta_by_identity),
             "delta, 1 % changed, single pages": (lambda: _change_scattered(relations), delta),
             "delta, nothing changed": (lambda: _warm(relations), delta),
         },
@@ -50,10 +61,10 @@ def measure_delta(directory: Path, cluster: LocalCluster, rounds: int) -> None:
     for path in (target, copy, repo):
         shutil.rmtree(path, ignore_errors=True)
     print("\n| what | wall, median s | spread | CPU s | peak MiB |\n| --- | --- | --- | --- | --- |")
-    for figure in (full, together, scattered, same):
+    for figure in (full, full_by_identity, together, together_by_identity, scattered, same):
         print(figure.row())
-    for figure in (together, scattered, same):
-        print(f"{figure.name}: {ratio(full, figure):.2f}x faster than a full restore")
+    for whole, figure in ((full, together), (full_by_identity, together_by_identity), (full, scattered), (full, same)):
+        print(f"{figure.name}: {ratio(whole, figure):.2f}x faster than '{whole.name}'")
 
 
 def _relations(copy: Path) -> list[Path]:

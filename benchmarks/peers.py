@@ -44,6 +44,10 @@ pg1-user=postgres
 """
 
 
+_KEY_OF = {"recovery": "identity"}
+"""The key of the stack file that takes a secret, where it is called otherwise."""
+
+
 def emptied(directory: Path, account: Account) -> None:
     """Leave a directory empty, and the account's."""
     shutil.rmtree(directory, ignore_errors=True)
@@ -115,22 +119,15 @@ class Holdfast:
         self._write_secret("passphrase", "benchmark only")
         self._stack = self._write_stack("passphrase")
         self._host_stack = self._write_stack("identity")
+        self._recovery_stack = self._write_stack("recovery")
 
     def empty(self) -> None:
         """Begin a new repository."""
         if self._setup.url.startswith("/"):
             shutil.rmtree(self._setup.url, ignore_errors=True)
         self.run("init")
-        added = subprocess.run(
-            [*self._command(self._stack), "--json", "key", "add", "--writer"],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        (credential,) = [
-            value for value in json.loads(added.stdout).values() if str(value).startswith("HOLDFAST-WRITER")
-        ]
-        self._write_secret("identity", credential)
+        self._write_secret("identity", self._add_key("--writer", "HOLDFAST-WRITER"))
+        self._write_secret("recovery", self._add_key("--recovery", "HOLDFAST-RECOVERY"))
 
     def run(self, *arguments: str) -> Run:
         """Run one command."""
@@ -144,9 +141,20 @@ class Holdfast:
         """Run one command with the writer credential."""
         return run_once([*self._command(self._host_stack), "-q", *arguments])
 
+    def run_as_owner(self, *arguments: str) -> Run:
+        """Run one command with the recovery identity: all that the passphrase opens, without stretching."""
+        return run_once([*self._command(self._recovery_stack), "-q", *arguments])
+
     def restore(self, target: Path) -> Run:
         """Restore to a directory that does not exist, with the passphrase."""
         return self.run("restore", "db", "--target", str(target))
+
+    def _add_key(self, kind: str, beginning: str) -> str:
+        """Add a key slot; return the secret that was printed."""
+        command = [*self._command(self._stack), "--json", "key", "add", kind]
+        added = subprocess.run(command, capture_output=True, text=True, check=True)
+        (secret,) = [value for value in json.loads(added.stdout).values() if str(value).startswith(beginning)]
+        return str(secret)
 
     @staticmethod
     def _command(stack: Path) -> list[str]:
@@ -161,7 +169,7 @@ class Holdfast:
         path = self._work / f"{secret}.yaml"
         path.write_text(
             f"stack: bench\nrepositories:\n  main:\n    url: {self._setup.url}\n"
-            f"    {secret}: {{file: {self._work / secret}}}\n{self._setup.options}"
+            f"    {_KEY_OF.get(secret, secret)}: {{file: {self._work / secret}}}\n{self._setup.options}"
             f"services:\n  db:\n    kind: postgres\n    connection: {self._cluster.conninfo()}\n{self._setup.service}"
         )
         return path

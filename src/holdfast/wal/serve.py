@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from holdfast.wal.settings import WalSettings
 
 _BY = "serve"
-_BATCH_FILES = 64
+_FIRST_FILES, _BATCH_FILES = 4, 64
+"""The first batch is small: until something was shipped, archive_command does not wait for us but pushes by itself."""
 _LOOK_EVERY_S = 0.2
 _LOOK_ANYWAY_S = 5.0
 """A directory that has not changed is read all the same this often: not every file system tells every change."""
@@ -52,7 +53,7 @@ class Serving:
         self._refused = Refused(reporter)
         self._is_stopping = False
         self._trouble: str | None = None
-        self._was_full = self._has_shipped = False
+        self._was_full = self._has_shipped = self._is_shipping = False
         self._wait_s = _FIRST_WAIT_S
         self._changed_ns, self._looked, self._cleaned = 0, 0.0, 0.0
 
@@ -91,7 +92,7 @@ class Serving:
         self._heed_length(waiting)
         paths = self._refused.without(waiting)
         if paths:
-            self._ship(paths[:_BATCH_FILES])
+            self._ship(paths[: _BATCH_FILES if self._is_shipping else _FIRST_FILES])
             return 0.0  # more may have come meanwhile
         if self._trouble is None and not self._refused.names:
             self._resident.tell_shipping()
@@ -150,7 +151,7 @@ class Serving:
         StateFile(self._settings.spool, _BY).tell_standing(Standing(queue, noted_gaps(self._spool)))
 
     def _go_on(self, name: str) -> None:
-        self._wait_s = _FIRST_WAIT_S
+        self._wait_s, self._is_shipping = _FIRST_WAIT_S, True
         self._resident.tell_shipping()
         if self._trouble is not None:
             self._reporter.notice(f"shipping again, with {name}")
@@ -167,6 +168,7 @@ class Serving:
         """Say that nothing goes; return how long to wait before the next attempt, in seconds."""
         if isinstance(error, StorageError):
             self._archive = None  # the next attempt looks whether it is still the same repository
+        self._is_shipping = False
         self._look_at_once()
         self._resident.tell_failing()
         StateFile(self._settings.spool, _BY).tell_failure(None, error, self._standing())

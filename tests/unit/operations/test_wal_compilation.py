@@ -72,7 +72,7 @@ def test_storage_options_come_through_the_file(monkeypatch):
 
 def test_only_the_very_repository_is_opened(stack_file, tmp_path):
     settings = compile_settings(stack_file, load_stack(stack_file), "db", FACTS)
-    archive = opening.connect(settings)(1)
+    archive = opening.connect(settings)
     assert archive.system_identifier == FACTS.system_identifier
     with pytest.raises(VerificationError, match="the settings are for 00000000"):
         opening.connect(msgspec.structs.replace(settings, repository_id="0" * 32))

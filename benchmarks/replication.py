@@ -7,6 +7,7 @@ than the clock on a machine of two.
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from holdfast.postgres.local import LocalCluster
 
 _TICKS = os.sysconf("SC_CLK_TCK")
+_UNTIL_REAPED_S = 0.5
 _BY_REPLICATION = "    method: replication\n"
 
 
@@ -67,6 +69,7 @@ class _ServerCpu:
         """Measure something."""
         before = self._seconds()
         run = measured()
+        time.sleep(_UNTIL_REAPED_S)
         return Run(run.wall_s, run.cpu_s + self._seconds() - before, run.peak_kib)
 
     def _seconds(self) -> float:

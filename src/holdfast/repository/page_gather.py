@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _WHOLE_FROM = 7 / 8
 """A region of which more than this share changed is stored whole."""
 
-_FRAGMENTS, _FRAGMENTS_SPREAD = 56, 16
+_FRAGMENTS, _FRAGMENTS_SPREAD = 40, 16
 """A region may have this many extents and, by the hash of where it is, a few more: so not all regions heal at once."""
 
 

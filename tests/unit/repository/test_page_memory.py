@@ -12,6 +12,7 @@ from tests.unit.repository.page_chain import PAGE, Chain, live_on
 
 from holdfast.progress import Silence
 from holdfast.repository.check.run import CheckOptions, check_repository
+from holdfast.repository.manifest import load_extents
 
 ROUNDS = 6
 seeds = pytest.mark.parametrize(
@@ -167,3 +168,24 @@ def test_a_directory_that_cannot_be_written_costs_the_cache_alone(tmp_path: Path
     directory.rmdir()
     directory.write_bytes(b"in the way")
     assert isinstance(chain.run().cache_failure, OSError)
+
+
+def test_a_hundred_backups_leave_regions_in_few_pieces(tmp_path: Path) -> None:
+    """What a restore has to gather stays bounded, and regions do not all heal in the same backup."""
+    chance = random.Random(7)
+    chain = make_chain(tmp_path, one=128 * 12)
+    chain.back_up()
+    costs = []
+    for _ in range(100):
+        for page in chance.sample(range(128 * 12), 30):
+            write_page(chain.root / "one", page, chance.randbytes(PAGE))
+        costs.append(chain.back_up().new_plain_bytes)
+    reader = chain.repository.reader()
+    (entry,) = chain.repository.entries(reader, chain.links[-1].snapshot)
+    extents = load_extents(entry, reader.read)
+    assert len(extents) < 12 * 57
+    chunks = {bytes(chunk) for chunk in extents["chunk"]}
+    fetched = sum(len(chunk) for chunk in reader.read_many(sorted(chunks)))
+    assert fetched < 1.6 * entry.size
+    assert max(costs) < 6 * 128 * PAGE  # half of the regions at most
+    assert check_repository(chain.repository, CheckOptions(), Silence()).is_clean

@@ -3,7 +3,8 @@
 Expected of a timeline is everything from its first archived segment (from its branch, where anything of its past is
 there; from the snapshot, where one was taken on it) to its last one, or to where it was left for another timeline. So
 two quiet losses show: an ``archive_command`` that did nothing for an hour, and the tail of an old timeline that was
-never archived because ``pg_rewind`` or a lost disk took it.
+never archived because ``pg_rewind`` or a lost disk took it. A snapshot of before archiving was set up expects nothing:
+there the archive has no hole, it only begins later.
 """
 
 from __future__ import annotations
@@ -78,7 +79,14 @@ class _Search:
         self, lineage: Lineage, holdings: Mapping[Timeline, TimelineHoldings], points: Sequence[SnapshotPoint]
     ) -> None:
         self._lineage, self._holdings, self._points = lineage, holdings, points
-        self._with_snapshot = {point.timeline for point in points}
+        firsts = (held.archived_at(held.first) for held in holdings.values() if held.first is not None)
+        self._began = min((each for each in firsts if each is not None), default=None)
+        self._expecting = [point for point in points if point.expects_archive or self._had_begun(point)]
+        self._with_snapshot = {point.timeline for point in self._expecting}
+
+    def _had_begun(self, point: SnapshotPoint) -> bool:
+        """Whether anything was in the archive when a snapshot was taken, as a receiver needs no archive_mode."""
+        return self._began is not None and point.stop_time is not None and self._began <= point.stop_time
 
     def gaps_of(self, held: TimelineHoldings, branches: Sequence[Branch]) -> Iterator[Gap]:
         first, last = self._first_expected(held), self._last_expected(held, branches)
@@ -89,7 +97,7 @@ class _Search:
 
     def _first_expected(self, held: TimelineHoldings) -> int | None:
         size = held.segment_size
-        candidates = [point.next_number(size) for point in self._points if point.timeline == held.timeline]
+        candidates = [point.next_number(size) for point in self._expecting if point.timeline == held.timeline]
         if held.first is not None:
             candidates.append(held.first)
         entries = self._lineage.history(held.timeline).entries

@@ -28,6 +28,7 @@ class SnapshotPoint:
 
     The snapshot carries the WAL from ``start`` to ``stop`` (excluded). ``carries_last_segment``: and the rest of that
     last segment, which a primary fills up at the end of a backup and a standby cannot. ``stop_time`` is the server's.
+    ``expects_archive``: the server archived its WAL then, or said so.
     """
 
     id: str
@@ -36,6 +37,7 @@ class SnapshotPoint:
     stop: Lsn
     stop_time: datetime | None = None
     carries_last_segment: bool = True
+    expects_archive: bool = True
 
     def carried(self, segment_size: int) -> range:
         """Return the numbers of the segments that the snapshot itself carries whole."""

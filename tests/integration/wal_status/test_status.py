@@ -80,6 +80,26 @@ def test_fault_06_an_archive_command_that_does_nothing_is_noticed_at_once_and_af
     assert gap["seen"].startswith(f"{after.modified:%Y-%m-%dT%H:%M:%S}")
 
 
+def test_backups_of_before_archiving_was_set_up_raise_no_alarm(origin, stack):
+    sql(origin, "ALTER SYSTEM SET archive_mode = off")
+    origin.restart()
+    older = set(outbox(origin))
+    stack.backup()
+    for number in (1, 2, 3):
+        sql(origin, f"INSERT INTO entry VALUES ({number})", "SELECT pg_switch_wal()")
+    sql(origin, "ALTER SYSTEM RESET archive_mode", "CHECKPOINT")
+    origin.restart()
+    write_segments(origin, 4)
+    stack.backup()
+    write_segments(origin, 5)
+    push(stack, sorted(set(outbox(origin)) - older))
+    message = look(stack)
+    assert (message["gaps"], message["alerts"]) == ([], [])
+    early, late = message["windows"]
+    assert early["end_lsn"] == early["start_lsn"]
+    assert Lsn.parse(late["start_lsn"]) > Lsn.parse(early["end_lsn"])
+
+
 def test_a_server_that_is_down_is_a_line_and_the_lag_comes_from_what_waits(origin, stack):
     stack.backup()
     write_segments(origin, 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from datetime import timedelta
 
 import pytest
 from hypothesis import given, settings
@@ -152,6 +153,22 @@ def test_a_gap_before_the_oldest_snapshot_splits_nothing():
     archive.add_segments(1, 2, 5, 6, 7)
     assert holes(look(archive, archive.point(1, 5, 5.5))) == [(1, 3, 4, False)]
     assert holes(look(archive)) == [(1, 3, 4, False)]
+
+
+def test_a_snapshot_of_before_archiving_was_set_up_misses_nothing():
+    archive = Archive()
+    archive.add_segments(1, 5, 6)
+    began = archive.stored(archive.name(1, 5))
+    before, after = (
+        archive.point(1, 2, 2.5, expects_archive=False, stop_time=began + timedelta(seconds=seconds))
+        for seconds in (-1, 1)
+    )
+    coverage = look(archive, before)
+    assert spans(coverage, 1) == [(2.5, 3)]
+    assert holes(coverage) == []
+    # a receiver had begun by then, or archive_command was a no-op for an hour
+    assert holes(look(archive, after)) == [(1, 3, 4, True)]
+    assert holes(look(archive, archive.point(1, 2, 2.5))) == [(1, 3, 4, True)]
 
 
 def test_wal_that_the_snapshot_carries_counts_as_present():

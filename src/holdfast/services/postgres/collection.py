@@ -182,6 +182,7 @@ def snapshot_facts(
         has_data_checksums=facts.has_data_checksums,
         data_directory=facts.data_directory,
         wal_level=facts.wal_level,
+        archive_mode=facts.archive_mode,
         encoding=facts.encoding,
         tablespaces=tuple(TablespaceFact(t.oid, t.name, t.location, t.is_in_place) for t in facts.tablespaces),
         databases=tuple(database.name for database in facts.databases),

@@ -47,6 +47,7 @@ class PostgresFacts(msgspec.Struct, frozen=True, kw_only=True):
     ``changed_page_count``: pages that differ from the parent's, of files above 256 KiB; None where they were not
     compared. ``changed_pages``: of which relations, those with most pages first.
     ``stop_time``: the server's clock when the backup had stopped (ISO 8601, UTC); empty in snapshots of older versions.
+    ``archive_mode``: the server's setting then; empty where it is not known.
     """
 
     version: str
@@ -62,6 +63,7 @@ class PostgresFacts(msgspec.Struct, frozen=True, kw_only=True):
     data_directory: str
     wal_level: str
     encoding: str
+    archive_mode: str = ""
     stop_time: str = ""
     tablespaces: tuple[TablespaceFact, ...] = ()
     databases: tuple[str, ...] = ()

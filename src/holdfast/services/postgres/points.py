@@ -26,6 +26,7 @@ def snapshot_point(snapshot: Snapshot) -> SnapshotPoint:
         stop=Lsn.parse(facts.stop_lsn),
         stop_time=datetime.fromisoformat(facts.stop_time or snapshot.ended),
         carries_last_segment=not facts.is_standby,
+        expects_archive=facts.archive_mode != "off",
     )
 
 

@@ -189,3 +189,15 @@ def test_a_hundred_backups_leave_regions_in_few_pieces(tmp_path: Path) -> None:
     assert fetched < 1.6 * entry.size
     assert max(costs) < 6 * 128 * PAGE  # half of the regions at most
     assert check_repository(chain.repository, CheckOptions(), Silence()).is_clean
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_parent_that_lost_packs_is_read_anew_where_it_did(tmp_path: Path, seed: int) -> None:
+    chance = random.Random(seed)
+    chain = make_chain(tmp_path, one=400, two=900, small=7)
+    for _ in range(4):
+        chain.back_up()
+        live_on(chance, chain.root)
+        names = sorted(info.name for info in chain.repository.storage.list("packs/data"))
+        chain.repository.storage.delete(chance.choice(names))
+    chain.back_up()

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 from holdfast import clock
 from holdfast.errors import ServerUnreachableError, TransientStorageError
 from holdfast.postgres.replication_messages import StandbyStatus, WalData
+from holdfast.postgres.replication_refusals import WalRemovedError
 from holdfast.wal.receive_state import now_text
 from holdfast.wal.segment_buffer import SegmentBuffer
 
@@ -79,17 +80,27 @@ class Follower:
     def run(self) -> TimelineEnd | None:
         """Follow until the timeline ends, the server stops or the stop signal comes; everything is stored by then.
 
+        It is so, too, where the server was lost: one that takes the slot away removes what only we have then.
+
         ServerUnreachableError, ServerError, WalRemovedError; StorageError, WalConflictError.
         """
+        try:
+            self._receive()
+        except (ServerUnreachableError, WalRemovedError):  # it may not have this WAL any more when we come back
+            self._store_rest()
+            self._note_progress()
+            raise
+        self._store_rest()
+        self._report()
+        return self._stream.end()
+
+    def _receive(self) -> None:
         self._take_in()  # what came with the answer is not in the socket any more
         while not (self._stream.has_ended or self._tools.stop.is_set):
             if self._wait():
                 self._take_in()
             self._store_if_due()
             self._tell()
-        self._store_rest()
-        self._report()
-        return self._stream.end()
 
     @property
     def _is_held_up(self) -> bool:
@@ -183,15 +194,20 @@ class Follower:
         state.write_sometimes()
 
     def _report(self, *, asks_for_reply: bool = False) -> None:
-        stored, state = self._tools.storer.stored, self._tools.state.state
-        if stored != self._reported:
-            state.stored_lsn, state.last_stored = str(stored), now_text()
-        state.received_lsn = str(self._buffer.position)
+        stored = self._note_progress()
         if not self._stream.has_ended:
             self._stream.report(StandbyStatus(self._buffer.position, stored, asks_for_reply))
         self._has_news, self._reported, self._reported_at = False, stored, clock.monotonic()
         if stored == self._buffer.position:
             self._server_wants_all = False
+
+    def _note_progress(self) -> Lsn:
+        """Note how far we came; return the position before which everything is stored."""
+        stored, state = self._tools.storer.stored, self._tools.state.state
+        if stored != self._reported:
+            state.stored_lsn, state.last_stored = str(stored), now_text()
+        state.received_lsn = str(self._buffer.position)
+        return stored
 
     def _require_progress(self) -> None:
         if self._tools.storer.busy_s > STUCK_AFTER_S:

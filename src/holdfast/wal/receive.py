@@ -139,24 +139,29 @@ class Receiver:
     def _begin(self, session: _Session) -> None:
         """Follow from the first choice of a start, or from a later one when the server no longer has that WAL."""
         wanted = first_choice(session.origin)
+        storer = self._storer(session, wanted)
         try:
-            self._follow(session, wanted)
+            self._follow(session, wanted, storer)
         except WalRemovedError as error:
             held = second_choice(session.origin)
             start = held if held.number > wanted.number else last_choice(session.origin)
-            if start.number <= wanted.number:  # what was there a moment ago is not any more: look again
+            if storer.stored or start.number <= wanted.number:  # it was there a moment ago: look again what is missing
                 raise
             self._reporter.warning(f"{error.message}; {error.hint}")
             last = Segment(wanted.timeline, start.number - 1, wanted.size_bytes)
             self._state.lose(wanted.name, last.name, error.message)
-            self._follow(session, start)
+            self._follow(session, start, self._storer(session, start))
 
-    def _follow(self, session: _Session, segment: Segment) -> None:
-        """Follow timelines from a segment on."""
+    def _storer(self, session: _Session, segment: Segment) -> Storer:
+        """Return what stores WAL from the start of a segment; pieces that are of no use any more are deleted."""
         files = list(session.archive.list(segment.timeline))
         storer = Storer(session.archive, segment, pieces_of(files, segment.name))
+        storer.sweep(superseded(files))
+        return storer
+
+    def _follow(self, session: _Session, segment: Segment, storer: Storer) -> None:
+        """Follow timelines from the start of a segment on."""
         try:
-            storer.sweep(superseded(files))
             rhythm = Rhythm(self._options.piece_interval_s, session.is_synchronous)
             tools = FollowTools(storer, rhythm, self._state, self._stop, self._options.spool)
             following: Segment | None = segment

@@ -46,7 +46,8 @@ def receive(stack: Stack, request: ReceiveRequest, stop: StopSignal, reporter: R
     spool = _made_spool(spool_directory(stack, request.service))
 
     def open_archive(system_identifier: str) -> WalArchive:
-        return WalArchive(repository.storage, repository.keys, system_identifier, level=zstd_level(target.compression))
+        level = zstd_level(target.compression)
+        return WalArchive(repository.storage, repository.keys, system_identifier, level=level, scratch=str(spool))
 
     slot = slot_name(stack, request.service)
     state = StateFile(spool, request.service, slot)

@@ -90,10 +90,7 @@ class Collection:
         if end.tablespace_map:
             self._entries.append(self._given_file(b"tablespace_map", end.tablespace_map))
         corrupt = self._corrupt_pages()
-        facts = snapshot_facts(self._facts, start, end, segments, corrupt)
-        if self._memory.compares:
-            count = sum(self._memory.changed.values())
-            facts = msgspec.structs.replace(facts, changed_page_count=count, changed_pages=self._changed)
+        facts = with_changes(snapshot_facts(self._facts, start, end, segments, corrupt), self._memory, self._changed)
         unreadable = tuple(f"{shown(item.path)}: {item.reason}" for item in capture.unreadable)
         return Captured(
             entries=[*self._entries, *capture.entries],
@@ -103,14 +100,8 @@ class Collection:
             missing=unreadable,
             faults=describe_pages(corrupt),
             seconds=seconds,
-            remember=self._remember,
+            remember=remembering(self._memory, self._reporter),
         )
-
-    def _remember(self, snapshot_id: str) -> None:
-        """Keep the hashes of all pages for the next backup."""
-        failure = self._memory.commit(snapshot_id)
-        if failure is not None:
-            self._reporter.notice(f"what was learned of pages could not be kept, so the next one reads more: {failure}")
 
     def _scan(self) -> Iterator[FileSource]:
         """Yield the files to read; entries without content, and unchanged files, go straight to the result."""
@@ -191,6 +182,25 @@ def snapshot_facts(
         wal_segments=tuple(segment.name for segment in segments),
         corrupt_pages=tuple(corrupt),
     )
+
+
+def with_changes(facts: PostgresFacts, memory: CachedMemory, changed: tuple[ChangedPages, ...]) -> PostgresFacts:
+    """Return the facts with how many pages changed, and of which relations, where pages were compared."""
+    if not memory.compares:
+        return facts
+    count = sum(memory.changed.values())
+    return msgspec.structs.replace(facts, changed_page_count=count, changed_pages=changed)
+
+
+def remembering(memory: CachedMemory, reporter: Reporter) -> Callable[[str], None]:
+    """Return what keeps the hashes of all pages for the next backup, called with the id of the snapshot."""
+
+    def remember(snapshot_id: str) -> None:
+        failure = memory.commit(snapshot_id)
+        if failure is not None:
+            reporter.notice(f"what was learned of pages could not be kept, so the next one reads more: {failure}")
+
+    return remember
 
 
 def describe_pages(pages: list[CorruptPage]) -> tuple[str, ...]:

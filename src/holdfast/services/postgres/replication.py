@@ -15,7 +15,7 @@ from holdfast import crashpoint
 from holdfast.crashpoint import CrashPoint
 from holdfast.errors import ServerError
 from holdfast.postgres.replication import ReplicationConnection
-from holdfast.services.postgres.capture import Stopwatch
+from holdfast.services.postgres.capture import Stopwatch, usable_parent
 from holdfast.services.postgres.replication_collection import StreamCollection
 from holdfast.services.postgres.replication_facts import ask_catalog, named_tablespaces, replication_facts
 from holdfast.services.postgres.replication_wal import ArrivingWal, WalWanted
@@ -45,7 +45,7 @@ class ReplicationService:
     def __init__(self, options: PostgresOptions) -> None:
         self._options = options
 
-    def capture(self, writer: Writer, parent: Parent, reporter: Reporter) -> Captured:  # noqa: ARG002 - all is read
+    def capture(self, writer: Writer, parent: Parent, reporter: Reporter) -> Captured:
         """Capture the cluster; see the module's text for the order and why."""
         watch, conninfo = Stopwatch(), self._options.conninfo
         with (
@@ -63,13 +63,15 @@ class ReplicationService:
             crashpoint.reach(CrashPoint.BACKUP_STARTED)
             watch.lap("start")
 
-            collection = StreamCollection(writer, facts, backup, catalog.tablespace_names, reporter)
+            known = usable_parent(parent, facts, reporter)
+            collection = StreamCollection(writer, known, facts, backup, reporter, names=catalog.tablespace_names)
             collection.capture_files(lambda: _pulse(backup, wal))
             watch.lap("files")
 
             end = backup.finish()
             _require_same_timeline(wal, end, facts)
             collection.require_as_sent()
+            collection.name_changes(conninfo)
             crashpoint.reach(CrashPoint.BACKUP_STOPPED)
             watch.lap("stop")
 

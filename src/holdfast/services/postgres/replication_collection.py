@@ -19,10 +19,12 @@ from holdfast.postgres.server import BackupEnd
 from holdfast.repository.compression import ContentClass
 from holdfast.repository.manifest import EXTENT_DTYPE, Entry, EntryKind, store_extents
 from holdfast.repository.names import ROOT
+from holdfast.repository.page_memory import CachedMemory
 from holdfast.repository.pipeline import Pipeline
 from holdfast.repository.sources import NoInspection
 from holdfast.services.base import Captured
-from holdfast.services.postgres.collection import describe_pages, snapshot_facts
+from holdfast.services.postgres.activity import most_changed, named
+from holdfast.services.postgres.collection import describe_pages, remembering, snapshot_facts, with_changes
 from holdfast.services.postgres.facts import to_facts
 from holdfast.services.postgres.layout import escaped
 from holdfast.services.postgres.pages import PageShape
@@ -37,7 +39,9 @@ if TYPE_CHECKING:
     from holdfast.postgres.base_backup import BaseBackup, BaseBackupEnd
     from holdfast.postgres.facts import ServerFacts
     from holdfast.progress import Reporter
+    from holdfast.repository.parent import Parent
     from holdfast.repository.writer import Writer
+    from holdfast.services.postgres.facts import ChangedPages
     from holdfast.services.postgres.replication_wal import ArrivingWal, WalWanted
 
 _SHOWN_COMPLAINTS = 20
@@ -51,16 +55,26 @@ class StreamCollection:
     """What one capture collects, from the start of the base backup to the last of its WAL."""
 
     def __init__(
-        self, writer: Writer, facts: ServerFacts, backup: BaseBackup, names: Mapping[int, str], reporter: Reporter
+        self,
+        writer: Writer,
+        parent: Parent,
+        facts: ServerFacts,
+        backup: BaseBackup,
+        reporter: Reporter,
+        *,
+        names: Mapping[int, str],
     ) -> None:
         """``names``: those of tablespaces, by number, as far as they are known."""
         self._writer, self._facts, self._backup, self._names, self._reporter = writer, facts, backup, names, reporter
         shape = PageShape(facts.block_size, facts.relation_segment_blocks)
         self._inspector = ArrivedPageInspector(shape, backup.start.lsn)
-        self._pipeline = Pipeline(writer, self._inspector if facts.has_data_checksums else NoInspection(), reporter)
+        self._memory = CachedMemory(writer.page_cache, parent, facts.block_size)
+        inspector = self._inspector if facts.has_data_checksums else NoInspection()
+        self._pipeline = Pipeline(writer, inspector, reporter, self._memory)
         rules = DataDirectoryRules(tablespace.oid for tablespace in facts.tablespaces)
         self._files = ArrivingFiles(backup, rules)
         self._given: list[Entry] = []
+        self._changed: tuple[ChangedPages, ...] = ()
 
     @property
     def model(self) -> Entry:
@@ -73,6 +87,13 @@ class StreamCollection:
         self._reporter.phase("copying files", total_bytes=total)
         self._backup.keep_wanted()
         self._pipeline.work_off(self._files.tasks(), pulse)
+
+    def name_changes(self, conninfo: str) -> None:
+        """Count the pages that changed by relation, with their names where the catalog may be asked."""
+        if self._memory.compares:
+            changed = most_changed(self._memory.changed)
+            databases = self._facts.databases
+            self._changed = named(changed, databases, conninfo) if databases else changed
 
     def require_as_sent(self) -> None:
         """Raise VerificationError unless every file came as the server sent it, and is of the cluster that answers."""
@@ -105,13 +126,15 @@ class StreamCollection:
         given = [*self._given, self._stored(CONTROL, self._whole(CONTROL)[1]), self._stored(LABEL, ending.label)]
         if ending.tablespace_map:
             given.append(self._stored(TABLESPACE_MAP, ending.tablespace_map))
+        found = snapshot_facts(facts, wal.start, ending, wal.segments(), corrupt)
         return Captured(
             entries=[*self._tree(facts.tablespaces), *capture.entries, *given],
-            facts=to_facts(snapshot_facts(facts, wal.start, ending, wal.segments(), corrupt)),
+            facts=to_facts(with_changes(found, self._memory, self._changed)),
             files_read=len(capture.entries),
             bytes_read=capture.bytes_read,
             faults=(*describe_pages(corrupt), *_shown(end.complaints)),
             seconds=seconds,
+            remember=remembering(self._memory, self._reporter),
         )
 
     def _whole(self, path: bytes) -> tuple[Entry, bytes]:

@@ -114,7 +114,10 @@ class ArrivingFiles:
             length = min(SPAN_BYTES, source.entry.size - offset)
             buffer = self._buffers.take()
             self._backup.read_into(buffer[:length])
-            yield file.span(offset, list(fixed_cuts(length)), buffer, is_last=offset + length == source.entry.size)
+            if source.content_class is ContentClass.RELATION:
+                yield file.pages_span(offset, length, buffer)
+            else:
+                yield file.span(offset, list(fixed_cuts(length)), buffer, is_last=offset + length == source.entry.size)
 
     def _cut_by_content(self, file: ArrivingFile, size: int) -> Iterator[Task]:
         """Yield spans that end at the last sure cut of a buffer; what follows it is cut again with what comes next."""

@@ -13,13 +13,17 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from holdfast.postgres.crc32c_spans import crc32c_consuming, crc32c_joined, crc32c_of_each
+from holdfast.repository.chunker import CHUNK_BYTES
+from holdfast.repository.extents import join_extents
 from holdfast.repository.manifest import EXTENT_DTYPE
+from holdfast.repository.page_gather import PageGatherer
 from holdfast.repository.sources import FileSource, Piece
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from holdfast.repository.intake import Intake
+    from holdfast.repository.page_memory import FilePages
 
 Cuts = list[tuple[int, int]]
 
@@ -64,14 +68,30 @@ class ArrivingFile:
     _spans: dict[int, _StoredSpan] = field(default_factory=dict)
     _made: int = 0
     _expected: int | None = None
+    _pages: FilePages | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def span(self, offset: int, cuts: Cuts, buffer: memoryview, *, is_last: bool) -> SpanTask:
         """Return the task of what lies in ``buffer``, ``offset`` bytes into the file. Spans are made in order."""
+        return SpanTask(self, self._next(is_last=is_last), offset, cuts, buffer)
+
+    def pages_span(self, offset: int, length: int, buffer: memoryview) -> PagesTask:
+        """Return the same for a file of pages, of which only those are stored that changed."""
+        is_last = offset + length == self.source.entry.size
+        return PagesTask(self, self._next(is_last=is_last), offset, length, buffer)
+
+    def _next(self, *, is_last: bool) -> int:
         self._made += 1
         if is_last:
             self._expected = self._made
-        return SpanTask(self, self._made, offset, cuts, buffer)
+        return self._made
+
+    def pages(self, intake: Intake) -> FilePages:
+        """Return what is known of the file's pages."""
+        with self._lock:
+            if self._pages is None:
+                self._pages = intake.memory.begin(self.source.entry)
+            return self._pages
 
     def stored(self, intake: Intake, number: int, span: _StoredSpan) -> None:
         """Note that a span is stored."""
@@ -84,7 +104,9 @@ class ArrivingFile:
         for each in spans:
             crc32c = crc32c_joined(crc32c, each.crc32c, each.length)
         self.recipient.received(self.source.entry.path, self.source.entry.size, crc32c)
-        intake.finish_file(self.source.entry, np.concatenate([each.extents for each in spans]))
+        intake.finish_file(self.source.entry, join_extents([each.extents for each in spans]))
+        if self._pages is not None:
+            intake.memory.finish(self.source.entry, self._pages)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +136,31 @@ class SpanTask:
             extents["length"] = [size for _, size in self.cuts]
             extents["chunk"] = [np.void(chunk) for chunk in ids]
             stored = _StoredSpan(extents, crc32c_consuming(self.content[:length]), length)
+        finally:
+            self.file.buffers.give_back(self.content)
+        self.file.stored(intake, self.number, stored)
+
+
+@dataclass(frozen=True, slots=True)
+class PagesTask:
+    """One span of a large file of pages, ``length`` bytes long."""
+
+    file: ArrivingFile
+    number: int
+    offset: int
+    length: int
+    content: memoryview
+
+    def run(self, intake: Intake, buffer: memoryview) -> None:
+        """Store the pages that changed; the span's own buffer is free afterwards."""
+        content = self.content[: self.length]
+        try:
+            gatherer = PageGatherer(intake, self.file.source, self.file.pages(intake), buffer)
+            for at in range(0, self.length, CHUNK_BYTES):
+                block = content[at : at + CHUNK_BYTES]
+                gatherer.room()[: len(block)] = block
+                gatherer.take(self.offset + at, len(block))
+            stored = _StoredSpan(gatherer.finish(), crc32c_consuming(content), self.length)
         finally:
             self.file.buffers.give_back(self.content)
         self.file.stored(intake, self.number, stored)

@@ -1,18 +1,21 @@
-"""WAL through S3, as a server sees it: ``archive_command``, the resident process, and a recovery from the bucket."""
+"""WAL through S3: ``archive_command``, the resident process, a recovery from the bucket, and a receiver in trouble."""
 
 from __future__ import annotations
 
 import os
 import signal
 import subprocess
-from contextlib import suppress
+from contextlib import closing, suppress
 
 from tests.integration.backup_restore.clusters import ask, sql
-from tests.integration.backup_restore.stack import wait_until
+from tests.integration.backup_restore.stack import StackDirectory, wait_until
 from tests.integration.wal_push.archiving import Archiving, require_schema
+from tests.integration.wal_receive.receiving import Receiving, flushed, wait_until_stored
+from tests.integration.wal_receive.test_receive import FILL
 from tests.servers.postgres import account, postgres_binaries
 
-from holdfast.postgres.local import LocalCluster
+from holdfast.postgres.local import LocalCluster, StopMode
+from holdfast.postgres.lsn import Lsn
 from holdfast.wal.restore_command import SPOOL_NAME
 
 SETTINGS = {
@@ -74,3 +77,33 @@ def test_wal_goes_to_s3_and_a_recovery_comes_back_from_it(make_cluster, bucket_s
             assert ask(recovered, "SELECT name FROM item WHERE id = -1") == "last"
         finally:
             end_supplier(base)
+
+
+def test_what_was_received_is_stored_when_the_server_is_lost(make_cluster, gateway, bucket_section, tmp_path):
+    """The server may not have it any more, or not come back: only the receiver has it then."""
+    cluster = make_cluster(postgres_binaries(15), settings={"autovacuum": "off"})
+    remote = {**bucket_section, "retry_deadline": "1m"}
+    spool = tmp_path / "spool"
+    stack = StackDirectory(
+        tmp_path / "stack", {"db": cluster.conninfo()}, repository=remote, service={"wal": {"spool": str(spool)}}
+    )
+    stack.succeed("init")
+    with closing(Receiving(stack, spool)) as receiving:
+        child = receiving.start_streaming("--create-slot")
+        wait_until_stored(receiving, cluster)
+        gateway.stop()
+        for _ in range(2):  # the first is under way to the repository when the second comes in
+            sql(cluster, FILL.format(1))
+            wait_until(lambda: ask(cluster, "SELECT sent_lsn >= pg_current_wal_flush_lsn() FROM pg_stat_replication"))
+        position = flushed(cluster)
+        assert stored(receiving) < position
+        cluster.stop(StopMode.IMMEDIATE)
+        gateway.start()
+        wait_until(lambda: stored(receiving) >= position)
+        run = receiving.stop(child)
+        assert run.code == 0, str(run)
+
+
+def stored(receiving: Receiving) -> Lsn:
+    """How far WAL is in the repository, as the receiver says."""
+    return Lsn.parse(receiving.state.stored_lsn or "0/0")

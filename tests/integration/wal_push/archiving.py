@@ -82,9 +82,10 @@ class Archiving:
         self.archive_by(message["settings"]["archive_command"])
 
     def archive_by(self, command: str) -> None:
-        """Let the server archive by this command from now on."""
+        """Let the server archive by this command from now on: when this returns, nothing more is begun by another."""
         add_settings(self.cluster.data_directory / "postgresql.conf", {"archive_command": command})
         sql(self.cluster, "SELECT pg_reload_conf()")
+        wait_until(lambda: ask(self.cluster, "SHOW archive_command") == command, timeout_s=TIMEOUT_S)
 
     @property
     def wal_directory(self) -> Path:

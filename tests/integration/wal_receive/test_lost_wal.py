@@ -2,25 +2,18 @@
 
 import signal
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 
 from tests.integration.backup_restore.clusters import ask, sql
-from tests.integration.backup_restore.stack import StackDirectory, kill, wait_until
-from tests.integration.wal_receive.receiving import SLOT, Receiving, flushed, require_same_wal, wait_until_stored
+from tests.integration.backup_restore.stack import kill, wait_until
+from tests.integration.wal_receive.receiving import SLOT, require_same_wal, wait_until_stored
 from tests.integration.wal_receive.test_receive import FILL
 from tests.servers.postgres import postgres_binaries
 
-from holdfast.postgres.local import StopMode
-from holdfast.postgres.lsn import Lsn
 from holdfast.postgres.segment import parse_segment_name, segment_at
 from holdfast.postgres.timeline import Timeline
-from holdfast.wal.names import WalFileKind, piece_range
+from holdfast.wal.names import WalFileKind
 
 SEGMENT_BYTES = 16 << 20
-NOISE = (
-    "SELECT pg_logical_emit_message(true, 'noise', n) FROM (SELECT string_agg(uuid_send(gen_random_uuid()), '') AS n"
-    " FROM generate_series(1, {} * 65536)) AS made"
-)
 
 SMALL_KEEP = {
     "autovacuum": "off",
@@ -126,32 +119,3 @@ def require_each_stored_or_lost(receiving, until):
 
 def _segment(name):
     return parse_segment_name(name, SEGMENT_BYTES)
-
-
-def test_what_had_come_in_is_stored_when_the_server_is_lost(make_cluster, tmp_path):
-    """The server may not have it any more, or not come back: only the receiver has it then."""
-    cluster = make_cluster(postgres_binaries(15), settings={"autovacuum": "off"})
-    spool = tmp_path / "spool"
-    stack = StackDirectory(
-        tmp_path / "stack",
-        {"db": cluster.conninfo()},
-        repository={"limits": {"upload": "1MiB"}},
-        service={"wal": {"spool": str(spool)}},
-    )
-    stack.succeed("init")
-    with closing(Receiving(stack, spool)) as receiving:
-        child = receiving.start_streaming("--create-slot")
-        wait_until_stored(receiving, cluster)
-        sql(cluster, NOISE.format(5))  # storing it uses up what may be sent within the next seconds
-        sql(cluster, FILL.format(1))
-        position = str(flushed(cluster))
-        wait_until(lambda: receiving.state.received_lsn == position)
-        assert receiving.state.stored_lsn != position
-        cluster.stop(StopMode.IMMEDIATE)
-        wait_until(lambda: receiving.state.stored_lsn == position)
-        receiving.stop(child)
-    assert any(Lsn.parse(position) == _end(name) for name in receiving.names(WalFileKind.PIECE))
-
-
-def _end(piece):
-    return _segment(piece[:24]).start + piece_range(piece)[1]

@@ -112,7 +112,10 @@ class ReplicationConnection:
         shown = self.setting(name)
         match = _SIZE.fullmatch(shown)
         if match is None:
-            raise ServerError(f"the server names a {name} that cannot be read: {shown!r}")
+            raise ServerError(
+                f"the server names a {name} that cannot be read: {shown!r}",
+                hint="see whether a pooler or proxy answers in the server's place: connect to the server itself",
+            )
         return int(match[1]) * _UNITS[match[2]]
 
     def segment_size(self) -> int:
@@ -165,7 +168,10 @@ class ReplicationConnection:
         result = self._run(f"fetching the history of timeline {timeline}", f"TIMELINE_HISTORY {timeline:d}")
         name, content = result.get_value(0, 0), result.get_value(0, 1)
         if name is None or content is None:
-            raise ServerError(f"the server gave no history of timeline {timeline}")
+            raise ServerError(
+                f"the server gave no history of timeline {timeline}",
+                hint="see whether a pooler or proxy answers in the server's place: connect to the server itself",
+            )
         return name.decode(), content
 
     def stream(self, slot: str, start: Lsn, timeline: Timeline) -> WalStream:

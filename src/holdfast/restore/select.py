@@ -105,7 +105,11 @@ def choose(
     # Positions on timelines apart from one another have no order: there, the snapshot that was made last.
     order = points.index if stays else (lambda point: point.stop)
     point, history = max(before, key=lambda way: order(way[0]))
-    proof = coverage.prove(point, _proven(target, position, point), history.timeline)
+    try:
+        proof = coverage.prove(point, _proven(target, position, point), history.timeline)
+    except TargetNotReachableError as error:  # it speaks of a position, and perhaps a time was asked for
+        message = f"{target} is not reachable: {error.message}"
+        raise TargetNotReachableError(message, hint=error.hint, details=error.details) from None
     return Choice(point, history, proof, coverage.segment_size)
 
 

@@ -176,7 +176,9 @@ def _write_durably(descriptor: int, data: memoryview) -> None:
     os.fdatasync(descriptor)
     size_bytes = os.fstat(descriptor).st_size
     if size_bytes != len(data):
-        raise StorageError(f"{size_bytes} bytes of {len(data)} were stored")
+        raise StorageError(
+            f"{size_bytes} bytes of {len(data)} were stored", hint="look at the file system, and at the kernel's log"
+        )
 
 
 def _write_past_the_cache(descriptor: int, data: memoryview) -> int:

@@ -46,7 +46,10 @@ def _descend(name: str, directory: int, beginning: str) -> int:
         return os.open(name, _DESCEND, dir_fd=directory)
     except FileNotFoundError:
         # Holdfast never removes a directory, so somebody else is at work here: what is left may not be all.
-        raise StorageError(f"list {beginning}{name}: the directory vanished while it was listed") from None
+        raise StorageError(
+            f"list {beginning}{name}: the directory vanished while it was listed",
+            hint="see who else works in the repository's directory, then try again",
+        ) from None
 
 
 def _info(name: str, directory: int, beginning: str) -> Iterator[ObjectInfo]:

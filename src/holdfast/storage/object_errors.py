@@ -103,7 +103,10 @@ def _without_answer(action: str, text: str) -> StorageError:
             hint="check the endpoint, and name the authority's certificate (s3: {ca_file: …})",
         )
     if "source: Metadata" in text:
-        return TransientStorageError(f"{action}: the server's answer is not one of an object store")
+        return TransientStorageError(
+            f"{action}: the server's answer is not one of an object store",
+            hint="check the endpoint: a web page or a proxy may answer there",
+        )
     if "failed to lookup address" in text:
         return TransientStorageError(f"{action}: the endpoint's name is not known", hint="check the endpoint")
     if "HttpError" in text or "reqwest" in text:

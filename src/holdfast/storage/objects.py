@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from holdfast.storage.base import Buffer
 
 _PAGE = 1000  # what S3 lists in one request at most: API reference, ListObjectsV2
+_NOT_S3 = "the object store, or a proxy before it, does not answer as S3 does: see its log"
 _MD5_ETAG = re.compile(r'"?([0-9a-f]{32})"?')
 
 
@@ -83,7 +84,10 @@ class ObjectsStorage:
                     if is_name(info.name):
                         yield info
             if wanted is not None:
-                raise TransientStorageError(f"list {prefix or self.url}: asked again, the server shows another end")
+                raise TransientStorageError(
+                    f"list {prefix or self.url}: asked again, the server shows another end",
+                    hint="the object store does not list reliably: look at its log, and try again",
+                )
             if asked > 1 and not fresh:
                 return
 
@@ -130,7 +134,7 @@ class ObjectsStorage:
             return self._explain_refused_range(name, offset, length)
         start, count = resolve_range(name, answer.meta["size"], offset, length)
         if answer.range[0] != start:
-            raise StorageError(f"get {name}: the server sent another range than the wanted one")
+            raise StorageError(f"get {name}: the server sent another range than the wanted one", hint=_NOT_S3)
         return _require_length(name, data, count)
 
     def _explain_refused_range(self, name: str, offset: int, length: int | None) -> bytes:
@@ -145,7 +149,9 @@ class ObjectsStorage:
             stored = self._head("put", name)
         except NotFoundError:
             # An error may hide in the body of a "200 OK": AWS documents it for requests that take long.
-            raise TransientStorageError(f"put {name}: acknowledged by the server, and not there") from None
+            raise TransientStorageError(
+                f"put {name}: acknowledged by the server, and not there", hint="look at the object store's log"
+            ) from None
         if stored["size"] != len(data):
             raise StorageError(
                 f"put {name}: the server holds {stored['size']} bytes of {len(data)}",
@@ -183,5 +189,5 @@ def _range_option(offset: int, length: int | None) -> GetOptions:
 
 def _require_length(name: str, data: memoryview, count: int) -> memoryview:
     if len(data) != count:
-        raise StorageError(f"get {name}: {len(data)} bytes of {count} arrived")
+        raise StorageError(f"get {name}: {len(data)} bytes of {count} arrived", hint=_NOT_S3)
     return data

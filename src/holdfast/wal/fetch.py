@@ -78,7 +78,9 @@ class WalSource:
                 return self._look(name)
             except NotFoundError:  # a piece, listed but gone: its segment became whole meanwhile
                 continue
-        raise TransientStorageError(f"what the archive holds of {name} changes faster than it can be read")
+        raise TransientStorageError(
+            f"what the archive holds of {name} changes faster than it can be read", hint="try again in a moment"
+        )
 
     def _look(self, name: str) -> Fetched:
         kind = kind_of(name)
@@ -99,7 +101,10 @@ class WalSource:
         Going through it raises DamageError, at the end at the latest, when it is not what its name says.
         """
         if (kind := kind_of(name)) not in _ASKED_FOR:
-            raise UsageError(f"{name} is a file of the archive's own, which recovery does not ask for")
+            raise UsageError(
+                f"{name} is a file of the archive's own, which recovery does not ask for",
+                hint="restore_command gives the name as %f: a segment, a history file or a partial segment",
+            )
         stored = self._archive.open(name, self._route.segment_size)
         content = self._proven(name, stored)
         if kind is WalFileKind.SEGMENT:

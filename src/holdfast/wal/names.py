@@ -75,7 +75,10 @@ def kind_of(name: str) -> WalFileKind:
         return WalFileKind.CONFLICT
     match = _FILE.fullmatch(name)
     if match is None or name.startswith("0" * 8):
-        raise VerificationError(f"not the name of a WAL file: {name!r}")
+        raise VerificationError(
+            f"not the name of a WAL file: {name!r}",
+            hint="archive_command and restore_command give it as %f, such as 000000010000000000000001",
+        )
     return next((kind for group, kind in _BY_GROUP if match[group]), WalFileKind.SEGMENT)
 
 

@@ -49,7 +49,10 @@ def require_adopted(data_directory: str) -> None:
     except (FileNotFoundError, NotADirectoryError):
         return
     except OSError as error:
-        raise ServerError(f"cannot read {path}: {(error.strerror or 'unknown error').lower()}") from error
+        raise ServerError(
+            f"cannot read {path}: {(error.strerror or 'unknown error').lower()}",
+            hint="run this as the account of the server, which owns the file",
+        ) from error
     except (msgspec.MsgspecError, UnicodeDecodeError):
         marker = None
     if not isinstance(marker, dict) or not marker.get(_ADOPTED):

@@ -73,7 +73,7 @@ def prove(
     """Prove that recovery from a snapshot gets to ``target`` (None: as far as there is WAL) along a history.
 
     A target position is reached by reading the record that begins there or after it, so its byte must be there. Raises
-    TargetNotReachableError, without naming windows: ``explained`` adds them.
+    TargetNotReachableError, without naming windows: ``explained`` adds them with the hint.
     """
     if not history.has_point(point.timeline, point.stop):
         raise TargetNotReachableError(
@@ -81,14 +81,12 @@ def prove(
             f"{history.timeline}"
         )
     if target is not None and target < point.stop:
-        raise TargetNotReachableError(
-            f"the target {target} lies before the end of snapshot {point.id[:8]} at {point.stop}"
-        )
+        raise TargetNotReachableError(f"{target} lies before the end of snapshot {point.id[:8]} at {point.stop}")
     path = Path(history, holdings, size)
     steps, end = _steps_to(path, point, target)
     if target is not None and target >= end and target != point.stop:
         raise TargetNotReachableError(
-            f"the target {target} is not reachable from snapshot {point.id[:8]}: the WAL of the archive ends at {end}"
+            f"from snapshot {point.id[:8]} on, the WAL of the archive ends at {end}, before {target}"
         )
     return Proof(tuple(_needed(steps, point, holdings, size)), end)
 

@@ -138,7 +138,9 @@ def read_early(path: str) -> Callable[[str, int], WalFile]:
 
 def _require_file(path: str, found: os.stat_result, limit_bytes: int) -> None:
     if not stat.S_ISREG(found.st_mode):
-        raise VerificationError(f"{path} is not a regular file")
+        raise VerificationError(
+            f"{path} is not a regular file", hint="give the path of a WAL file, as archive_command does with %p"
+        )
     if found.st_size > limit_bytes:
         raise VerificationError(
             f"{path} is {found.st_size} bytes long, longer than a segment of this cluster",

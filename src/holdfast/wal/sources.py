@@ -82,7 +82,10 @@ class ArchiveSource:
             return self._archive.get(partial_name(segment))
         content = assemble(self._archive, segment)
         if content is None:
-            raise NotFoundError(f"the archive lacks the beginning of WAL segment {segment.name}")
+            raise NotFoundError(
+                f"the archive lacks the beginning of WAL segment {segment.name}",
+                hint="'holdfast wal status' shows the gaps of the archive, and what can be recovered",
+            )
         return content
 
 

@@ -110,6 +110,17 @@ def test_fault_13_before_the_end_of_the_oldest_snapshot_there_is_a_window_and_no
         assert "timeline 1 from 0/280000" in " ".join(caught.value.details)
 
 
+def test_beyond_the_wal_the_target_is_named_as_what_it_is():
+    archive, points = split()
+    at = BEGAN + timedelta(hours=1)
+    position = Position(archive.at(8.9), archive.at(9.25))
+    for goal, found in ((TimeGoal(at), position), (XidGoal(700), position), (LsnGoal(archive.at(9.25)), None)):
+        with pytest.raises(TargetNotReachableError, match="WAL of the archive ends at 0/900000, before 0/9") as caught:
+            chosen(archive, RecoveryTarget(goal, timeline=Timeline(1)), points, found)
+        assert caught.value.message.startswith(f"{goal} is not reachable: from snapshot ")
+        assert "timeline 1 from 0/280000" in " ".join(caught.value.details)
+
+
 def test_the_end_of_a_snapshot_needs_no_wal_and_stays_on_its_timeline():
     archive, points = split()
     choice = chosen(archive, RecoveryTarget(ImmediateGoal()), points)

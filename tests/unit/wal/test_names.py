@@ -47,8 +47,9 @@ def test_each_kind_is_known_by_its_name(name: str, kind: WalFileKind) -> None:
     ],
 )
 def test_other_names_are_refused(name: str) -> None:
-    with pytest.raises(VerificationError):
+    with pytest.raises(VerificationError) as caught:
         kind_of(name)
+    assert "%f" in (caught.value.hint or "")
 
 
 @pytest.mark.parametrize("identifier", ["", "0", "x", "1/2", "-1", "1" * 21])

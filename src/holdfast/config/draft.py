@@ -25,13 +25,14 @@ class Draft:
     password_file: Path | None = None
 
 
-def render(draft: Draft, remarks: Sequence[str], archive_command: str = "") -> str:
+def render(draft: Draft, remarks: Sequence[str], archiving: Sequence[str] = ()) -> str:
     """Return the text of the stack file; ``remarks`` (lines about the server) become comments above its service.
 
-    ``archive_command`` is what the server must be given once its archiving is set up.
+    ``archiving`` are the lines that postgresql.conf must be given once archiving is set up.
     """
     password = f"\n    password: {{file: {_scalar(str(draft.password_file))}}}" if draft.password_file else ""
     said = "".join(f"  # {_printable(line)}\n" for remark in remarks for line in remark.splitlines())
+    settings = "".join(f"    #   {_printable(line)}\n" for line in archiving)
     return f"""\
 # What is backed up, and where to. Every key: docs/reference/configuration.md.
 # Check this file with: holdfast config validate
@@ -56,9 +57,7 @@ services:
     connection: {_scalar(draft.connection)}{password}
     # tags: [production]
     # Every moment, not only those of the backups: 'holdfast wal setup db', then in postgresql.conf (and a restart):
-    #   archive_mode = on
-    #   archive_command = {_in_configuration(archive_command)}
-    # wal: {{queue_limit: 16GiB, when_full: keep}}
+{settings}    # wal: {{queue_limit: 16GiB, when_full: keep}}
 """
 
 
@@ -74,10 +73,6 @@ def write_new(path: Path, text: str) -> None:
             f"cannot write {path}: {(error.strerror or 'unknown error').lower()}",
             hint="name a place that this account may write to",
         ) from error
-
-
-def _in_configuration(setting: str) -> str:
-    return "'" + _printable(setting).replace("'", "''") + "'"
 
 
 def _printable(text: str) -> str:

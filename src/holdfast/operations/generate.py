@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 from holdfast.config.draft import Draft, render
 from holdfast.config.load import parse_stack
 from holdfast.errors import ServerError
-from holdfast.operations.wal.compilation import spool_directory
+from holdfast.operations.wal.setup import push_settings, setting_lines
 from holdfast.operations.wiring import connection_string
 from holdfast.postgres.server import Server
-from holdfast.wal.archive_command import command_line
 
 if TYPE_CHECKING:
     from holdfast.postgres.facts import ServerFacts
@@ -27,7 +26,7 @@ def generate(draft: Draft) -> str:
     with Server.connect(connection_string(stack.services["db"])) as server:
         _require_privileges(server)
         facts = server.probe()
-    return render(draft, _remarks(facts), command_line(str(spool_directory(stack, "db"))))
+    return render(draft, _remarks(facts), setting_lines(push_settings(stack, "db")))
 
 
 def _require_privileges(server: Server) -> None:

@@ -40,7 +40,10 @@ def test_all_is_well_and_nothing_is_left_behind(shop, call):
     subjects = {each["subject"] for each in answer.messages[:-1]}
     assert subjects == {"clock", "open files", "cache", "stack file", "repository main", "service db"}
     assert tree(shop.stack.place) == before
-    assert call(shop.stack, "doctor").out.endswith("all is well\n")
+    shown = call(shop.stack, "doctor").out
+    assert shown.endswith("all is well\n")
+    lines = ["archive_mode = 'on'", """archive_command = 'set -- "%p" "%f"; . /var/spool/holdfast/shop/db/archive'"""]
+    assert "in postgresql.conf:\n" + "".join(f"           {line}\n" for line in lines) in shown
 
 
 def with_service(shop, tmp_path, **service: object) -> StackDirectory:

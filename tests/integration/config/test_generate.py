@@ -30,7 +30,8 @@ def test_the_file_fits_the_server(binaries, make_cluster, tmp_path, capsys):
     text = output.read_text()
     assert f"# PostgreSQL {binaries.major}" in text
     assert "a primary" in text
-    assert '#   archive_command = \'set -- "%p" "%f"; . /var/spool/holdfast/shop/db/archive\'' in text
+    lines = ["archive_mode = 'on'", """archive_command = 'set -- "%p" "%f"; . /var/spool/holdfast/shop/db/archive'"""]
+    assert "".join(f"    #   {line}\n" for line in lines) in text  # word for word, as postgresql.conf takes them
     assert main([*arguments, "-o", str(output)]) == 2
     assert "is there already" in capsys.readouterr().err
     assert main([*arguments, "--json"]) == 0

@@ -6,7 +6,7 @@ import json
 import os
 
 import pytest
-from tests.integration.backup_restore.clusters import sql
+from tests.integration.backup_restore.clusters import ask, sql
 from tests.integration.backup_restore.stack import wait_until
 
 from holdfast.errors import ExitCode
@@ -121,9 +121,18 @@ def test_fault_06_an_archive_command_that_does_nothing_is_noticed(kept):
     kept.archive_by("/bin/true")
     lost = kept.write(2)
     wait_until(lambda: kept.status(".done") >= set(lost))
-    words = [each["words"] for each in kept.stack.run("doctor").messages if each["message_type"] == "examined"]
-    assert any("archive_command is not the one that 'holdfast wal setup db' gave: /bin/true" in each for each in words)
-    kept.archive_by(f"{kept.spool}/archive %p %f")
+    examined = [each for each in kept.stack.run("doctor").messages if each["message_type"] == "examined"]
+    told = "archive_command is not the one that 'holdfast wal setup db' gave: /bin/true"
+    (finding,) = [each for each in examined if told in each["words"]]
+    mode, command = finding["details"]  # word for word what belongs into postgresql.conf
+    assert mode == "archive_mode = 'on'"
+    assert command == f'archive_command = \'set -- "%p" "%f"; . {kept.spool}/archive\''
+    set_up = kept.stack.succeed("wal", "setup", "db").message("wal_set_up")["settings"]
+    assert [mode, command] == [f"{name} = '{set_up[name]}'" for name in ("archive_mode", "archive_command")]
+    with (kept.cluster.data_directory / "postgresql.conf").open("a") as file:
+        file.write(f"{mode}\n{command}\n")
+    sql(kept.cluster, "SELECT pg_reload_conf()")
+    wait_until(lambda: ask(kept.cluster, "SHOW archive_command") == set_up["archive_command"])
     names = kept.write(1)
     wait_until(lambda: kept.status(".done") >= set(names))
     assert not set(lost) & kept.archived()

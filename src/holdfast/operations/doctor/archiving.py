@@ -9,10 +9,9 @@ from holdfast.config.choose import choose_service
 from holdfast.errors import HoldfastError
 from holdfast.operations.doctor.finding import Finding, fine, weak
 from holdfast.operations.wal.compilation import settings_path, spool_directory
+from holdfast.operations.wal.setup import push_settings, setting_lines
 from holdfast.operations.wiring import connection_string
-from holdfast.postgres.initdb import quoted_setting
 from holdfast.postgres.server import Server
-from holdfast.wal.archive_command import command_line
 from holdfast.wal.queue import read_state
 from holdfast.wal.settings import is_stale, read_settings
 
@@ -29,18 +28,21 @@ def examine_archiving(subject: str, stack: Stack, service: str) -> Iterator[Find
             mode, command = server.archive_mode(), server.archive_command()
     except HoldfastError:
         return
-    path = settings_path(stack, service)
+    path, wanted = settings_path(stack, service), push_settings(stack, service)
+    lines = tuple(setting_lines(wanted))
     if not os.path.lexists(path):
-        yield fine(subject, f"its WAL is not archived by Holdfast ('holdfast wal setup {service}' prepares that)")
+        words = "its WAL is not archived by Holdfast"
+        yield fine(subject, f"{words}: 'holdfast wal setup {service}' prepares that, then in postgresql.conf:", lines)
         return
-    wanted = command_line(str(spool_directory(stack, service)))
     if mode == "off":
-        yield weak(subject, "archive_mode is off: its WAL is not archived", "set archive_mode = on, restart the server")
-    elif command != wanted:
+        remedy = "put these lines into postgresql.conf, then restart the server"
+        yield weak(subject, "archive_mode is off: its WAL is not archived", remedy, lines)
+    elif command != wanted["archive_command"]:
         yield weak(
             subject,
             f"archive_command is not the one that 'holdfast wal setup {service}' gave: {command}",
-            f"set archive_command = {quoted_setting(wanted)}, then reload the server's configuration",
+            "put these lines into postgresql.conf, then reload the server's configuration",
+            lines,
         )
     else:
         yield fine(subject, "archive_command is the one that was set up")

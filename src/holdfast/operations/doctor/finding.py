@@ -31,14 +31,14 @@ class Finding:
     details: tuple[str, ...] = ()
 
 
-def fine(subject: str, words: str) -> Finding:
+def fine(subject: str, words: str, details: tuple[str, ...] = ()) -> Finding:
     """Return the finding that something is as it should be."""
-    return Finding(subject, State.OK, words)
+    return Finding(subject, State.OK, words, None, details)
 
 
-def weak(subject: str, words: str, remedy: str) -> Finding:
+def weak(subject: str, words: str, remedy: str, details: tuple[str, ...] = ()) -> Finding:
     """Return a warning."""
-    return Finding(subject, State.WARNING, words, remedy)
+    return Finding(subject, State.WARNING, words, remedy, details)
 
 
 def failed(subject: str, error: HoldfastError) -> Finding:

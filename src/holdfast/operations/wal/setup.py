@@ -18,7 +18,7 @@ from holdfast.wal.restore_command import NOT_THERE_EXIT, SPOOL_NAME, shared_comm
 from holdfast.wal.spool import clear_acknowledgements
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from holdfast.config.models import Stack
 
@@ -37,7 +37,7 @@ class ArchivingSetup:
 
     def lines(self) -> list[str]:
         """Return the settings as postgresql.conf takes them."""
-        return [f"{name} = {quoted_setting(value)}" for name, value in self.settings.items()]
+        return setting_lines(self.settings)
 
 
 def set_up(stack_file: Path, stack: Stack, service: str) -> ArchivingSetup:
@@ -70,7 +70,16 @@ def archiving_settings(stack: Stack, service: str, program: Sequence[str]) -> di
     """Return what postgresql.conf must say so that this service's WAL is archived, and found again by a recovery."""
     fetch = [*program, "wal", "fetch", service, "--not-there-exit", str(NOT_THERE_EXIT)]
     return {
-        "archive_mode": "on",
-        "archive_command": command_line(str(spool_directory(stack, service))),
+        **push_settings(stack, service),
         "restore_command": shared_command(Path("pg_wal") / SPOOL_NAME, fetch),
     }
+
+
+def push_settings(stack: Stack, service: str) -> dict[str, str]:
+    """Return what of that is for archiving: it is known before anything is set up."""
+    return {"archive_mode": "on", "archive_command": command_line(str(spool_directory(stack, service)))}
+
+
+def setting_lines(settings: Mapping[str, str]) -> list[str]:
+    """Return settings as postgresql.conf takes them."""
+    return [f"{name} = {quoted_setting(value)}" for name, value in settings.items()]

@@ -8,18 +8,24 @@ import signal
 import subprocess
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
-from tests.integration.backup_restore.clusters import ask
+from tests.integration.backup_restore.clusters import ask, sql
 from tests.integration.backup_restore.stack import wait_until
 from tests.integration.wal_push.archiving import Archiving
 from tests.servers.installation import holdfast_directory
 from tests.servers.postgres import ClusterFactory, account, postgres_binaries
 from tests.servers.versitygw import VersityGateway
 
+from holdfast.postgres.local import LocalCluster, StopMode
 from holdfast.wal.restore_command import SPOOL_NAME
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 SEGMENT_BYTES = 1 << 30
@@ -123,6 +129,50 @@ def test_a_segment_of_1_gib_passes_in_bounded_memory(place, cluster, tmp_path, k
         peaks["check"] = peak_of(shop, "check", "--read-data")
     print(kind, {what: f"{peak >> 10} MiB" for what, peak in peaks.items()})
     assert max(peaks.values()) < LIMIT_KIB, peaks
+
+
+def test_a_recovery_through_segments_of_1_gib_takes_bounded_memory(place, cluster):
+    shop = Archiving(cluster, place)
+    shop.set_up()
+    shop.stack.backup()
+    shop.give_repository()
+    names = [fill_segment(cluster), fill_segment(cluster)]
+    sql(cluster, "CREATE TABLE proof AS SELECT 'it is there' AS words")
+    names.append(ask(cluster, "SELECT pg_walfile_name(pg_switch_wal())"))
+    for name in names:
+        pushing = ["wal", "push", "db", shop.salvaged(name), "--settings", shop.spool / "settings"]
+        peak_of(shop, *pushing, **account().child_identity())
+    shutil.rmtree(place / "salvaged")
+    cluster.stop(StopMode.IMMEDIATE)
+    target = place / "recovered"
+    peaks = peaks_of_family(shop, "restore", "db", "--target", target, "--to", "latest")
+    print({what: f"{peak >> 10} MiB" for what, peak in peaks.items()})
+    assert max(peaks.values()) < LIMIT_KIB, peaks
+    with LocalCluster(postgres_binaries(15), target, account=account()) as recovered:
+        assert ask(recovered, "SELECT words FROM proof") == "it is there"
+
+
+def peaks_of_family(shop: Archiving, *arguments: object) -> dict[str, int]:
+    """Run the command line; return the largest memory in KiB of each Holdfast process that it came to, by its words."""
+    command = [str(holdfast_directory() / "holdfast"), "-c", str(shop.stack.config), *map(str, arguments)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=shop.directory, env=shop.stack.environment)
+    peaks: dict[str, int] = {}
+    while process.poll() is None:
+        for pid, words in holdfast_processes(shop.stack.config):
+            with suppress(FileNotFoundError, ProcessLookupError):
+                peaks[words] = max(peaks.get(words, 0), peak_now(pid))
+        time.sleep(0.05)
+    assert process.returncode == 0, (process.returncode, arguments)
+    return peaks
+
+
+def holdfast_processes(config: Path) -> Iterator[tuple[int, str]]:
+    """Yield the processes that run Python for this stack, or for the directory it lies in."""
+    for place in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            words = (place / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            if "python" in os.path.basename(os.readlink(place / "exe")) and str(config.parents[1]) in words:
+                yield int(place.name), words
 
 
 def bucket(gateway: VersityGateway, directory: Path) -> dict[str, object]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from tests.integration.backup_restore.stack import wait_until
+from tests.integration.wal_push.archiving import TIMEOUT_S
 from tests.servers.postgres import account
 
 from holdfast import clock
@@ -130,21 +131,22 @@ def test_it_outlives_the_repository_and_says_each_change_once(idle_archiving):
     log.unlink(missing_ok=True)
     with shop.serving() as process:
         (name,) = shop.write(1)
-        wait_until(lambda: shop.is_acknowledged(name))
+        wait_until(lambda: shop.is_acknowledged(name), timeout_s=TIMEOUT_S)
         away = shop.repository.with_name("elsewhere")
         os.rename(shop.repository, away)
         try:
             names = shop.write(2)
-            wait_until(lambda: any("cannot ship" in line for line in shop.serve_log()))
+            wait_until(lambda: any("cannot ship" in line for line in shop.serve_log()), timeout_s=TIMEOUT_S)
             clock.sleep(2)  # several attempts
             assert shop.resident().endswith("failing\n")
         finally:
             os.rename(away, shop.repository)
-        wait_until(lambda: all(shop.is_acknowledged(each) for each in names))
+        # it looks again after 15 s at the latest, and longer away is longer between two looks
+        wait_until(lambda: all(shop.is_acknowledged(each) for each in names), timeout_s=TIMEOUT_S)
         assert process.poll() is None
     lines = shop.serve_log()
     assert sum("cannot ship" in line for line in lines) <= 2, lines
-    assert sum("shipping again" in line for line in lines) == 1
+    assert sum("shipping again" in line for line in lines) == 1, lines
 
 
 def test_it_outlives_the_server(kept):

@@ -141,7 +141,7 @@ def test_it_outlives_the_repository_and_says_each_change_once(idle_archiving):
             assert shop.resident().endswith("failing\n")
         finally:
             os.rename(away, shop.repository)
-        # it looks again after 15 s at the latest, and longer away is longer between two looks
+        # it looks again after 15 s at the latest
         wait_until(lambda: all(shop.is_acknowledged(each) for each in names), timeout_s=TIMEOUT_S)
         assert process.poll() is None
     lines = shop.serve_log()

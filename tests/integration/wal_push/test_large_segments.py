@@ -136,11 +136,12 @@ def test_a_recovery_through_segments_of_1_gib_takes_bounded_memory(place, cluste
     shop.set_up()
     shop.stack.backup()
     shop.give_repository()
-    names = [fill_segment(cluster), fill_segment(cluster)]
+    # copied at once, before a checkpoint takes one away
+    paths = [shop.salvaged(fill_segment(cluster)), shop.salvaged(fill_segment(cluster))]
     sql(cluster, "CREATE TABLE proof AS SELECT 'it is there' AS words")
-    names.append(ask(cluster, "SELECT pg_walfile_name(pg_switch_wal())"))
-    for name in names:
-        pushing = ["wal", "push", "db", shop.salvaged(name), "--settings", shop.spool / "settings"]
+    paths.append(shop.salvaged(ask(cluster, "SELECT pg_walfile_name(pg_switch_wal())")))
+    for path in paths:
+        pushing = ["wal", "push", "db", path, "--settings", shop.spool / "settings"]
         peak_of(shop, *pushing, **account().child_identity())
     shutil.rmtree(place / "salvaged")
     cluster.stop(StopMode.IMMEDIATE)

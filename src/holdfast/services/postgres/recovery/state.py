@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -95,14 +95,20 @@ class Observer:
         self._connection.close()
 
     def look(self) -> ReplayState:
-        """Return the state of replay."""
+        """Return the state of replay; of one that is paused, what it came to."""
+        state = self._replaying()
+        if state.is_in_recovery and self._is_paused():
+            return replace(self._replaying(), is_paused=True)  # asked again: it went on until it was paused
+        return state
+
+    def _replaying(self) -> ReplayState:
         with translated("asking how far recovery has come"):
             lsn, last_commit, is_in_recovery, wait = one_row(self._connection, _STATE)
         return ReplayState(
             lsn=Lsn.parse(lsn) if lsn else NO_LSN,
             last_commit=last_commit,
             is_in_recovery=is_in_recovery,
-            is_paused=is_in_recovery and self._is_paused(),
+            is_paused=False,
             lacks_wal=wait == _WAITS_FOR_WAL,
         )
 

@@ -60,7 +60,6 @@ def writer_options(config: RepositoryConfig, *, verifies_all: bool = False) -> W
 def make_service(stack: Stack, name: str) -> Service:
     """Return a service of the stack."""
     from holdfast.services.postgres.capture import PostgresOptions, PostgresService
-    from holdfast.services.postgres.replication import ReplicationService
 
     config = choose_service(stack, name)
     options = PostgresOptions(
@@ -68,7 +67,11 @@ def make_service(stack: Stack, name: str) -> Service:
         label=f"holdfast {stack.stack}/{name}",
         data_directory=config.data_directory,
     )
-    return ReplicationService(options) if config.method == "replication" else PostgresService(options)
+    if config.method == "replication":
+        from holdfast.services.postgres.replication import ReplicationService  # no other backup needs its modules
+
+        return ReplicationService(options)
+    return PostgresService(options)
 
 
 def connection_string(config: PostgresConfig) -> str:

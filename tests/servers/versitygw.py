@@ -117,3 +117,18 @@ def _answers(process: subprocess.Popen[bytes], port: int) -> bool:
         except OSError:
             time.sleep(0.05)
     return False
+
+
+def repository_section(gateway: VersityGateway, directory: Path) -> dict[str, object]:
+    """Return the section of a stack file for a repository in a new bucket; its secret is written into ``directory``."""
+    secret = directory / "secret"
+    secret.write_text(gateway.secret_key)
+    secret.chmod(0o600)
+    s3 = {
+        "endpoint": gateway.endpoint,
+        "region": gateway.region,
+        "allow_http": True,
+        "access_key_id": gateway.access_key,
+        "secret_access_key": {"file": str(secret)},
+    }
+    return {"url": f"s3://{gateway.make_bucket('backups')}/shop", "s3": s3}

@@ -19,7 +19,7 @@ from tests.integration.backup_restore.stack import wait_until
 from tests.integration.wal_push.archiving import Archiving
 from tests.servers.installation import holdfast_directory
 from tests.servers.postgres import ClusterFactory, account, postgres_binaries
-from tests.servers.versitygw import VersityGateway
+from tests.servers.versitygw import VersityGateway, repository_section
 
 from holdfast.postgres.local import LocalCluster, StopMode
 from holdfast.wal.restore_command import SPOOL_NAME
@@ -111,7 +111,7 @@ def assert_same(one: Path, other: Path) -> None:
 @pytest.mark.parametrize("kind", ["files", "s3"])
 def test_a_segment_of_1_gib_passes_in_bounded_memory(place, cluster, tmp_path, kind):
     with VersityGateway(place / "s3") as gateway:
-        remote = bucket(gateway, tmp_path) if kind == "s3" else {}
+        remote = repository_section(gateway, tmp_path) if kind == "s3" else {}
         shop = Archiving(cluster, place, remote=remote)
         shop.set_up()
         shop.archive_by("false")
@@ -174,18 +174,3 @@ def holdfast_processes(config: Path) -> Iterator[tuple[int, str]]:
             words = (place / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
             if "python" in os.path.basename(os.readlink(place / "exe")) and str(config.parents[1]) in words:
                 yield int(place.name), words
-
-
-def bucket(gateway: VersityGateway, directory: Path) -> dict[str, object]:
-    """Return the section of a repository in a new bucket."""
-    secret = directory / "secret"
-    secret.write_text(gateway.secret_key)
-    secret.chmod(0o600)
-    s3 = {
-        "endpoint": gateway.endpoint,
-        "region": gateway.region,
-        "allow_http": True,
-        "access_key_id": gateway.access_key,
-        "secret_access_key": {"file": str(secret)},
-    }
-    return {"url": f"s3://{gateway.make_bucket('backups')}/shop", "s3": s3}

@@ -41,7 +41,7 @@ def room(size_bytes: int, scratch: str | None) -> Iterator[memoryview]:
     if size_bytes <= IN_MEMORY_LIMIT_BYTES:
         yield memoryview(_kept_memory(size_bytes))
         return
-    memory = _in_file(size_bytes, scratch)
+    memory = mapped_file(size_bytes, scratch or _system_directory(), "an object")
     is_done = threading.Event()
     letting_go = threading.Thread(target=_let_go, args=(memory, is_done), name="wal-room", daemon=True)
     letting_go.start()
@@ -64,10 +64,19 @@ def _let_go(memory: mmap.mmap, is_done: threading.Event) -> None:
         memory.madvise(mmap.MADV_DONTNEED)
 
 
-def _in_file(size_bytes: int, scratch: str | None) -> mmap.mmap:
+def _system_directory() -> str:
+    import tempfile
+
+    return tempfile.gettempdir()
+
+
+def mapped_file(size_bytes: int, directory: str, what: str, hint: str | None = None) -> mmap.mmap:
+    """Return an unnamed file of so many bytes, all of them allocated, as memory.
+
+    NoSpaceError and StorageError say what there is no room for, and give the hint.
+    """
     import tempfile  # costs a cold push milliseconds
 
-    directory = scratch or tempfile.gettempdir()
     try:
         with tempfile.TemporaryFile(dir=directory, prefix="wal-") as file:
             os.posix_fallocate(file.fileno(), 0, size_bytes)  # a full disk shows here, and not as SIGBUS later
@@ -75,4 +84,4 @@ def _in_file(size_bytes: int, scratch: str | None) -> mmap.mmap:
     except OSError as error:
         kind = NoSpaceError if error.errno in {errno.ENOSPC, errno.EDQUOT} else StorageError
         reason = (error.strerror or "unknown error").lower()
-        raise kind(f"no room for an object of {size_bytes} bytes in {directory}: {reason}") from error
+        raise kind(f"no room for {what} of {size_bytes} bytes in {directory}: {reason}", hint=hint) from error

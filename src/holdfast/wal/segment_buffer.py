@@ -6,13 +6,11 @@ the kernel can write it out and memory stays small; the file is gone as soon as 
 
 from __future__ import annotations
 
-import errno
 import mmap
-import os
-import tempfile
 from typing import TYPE_CHECKING
 
-from holdfast.errors import NoSpaceError, StorageError, VerificationError
+from holdfast.errors import VerificationError
+from holdfast.wal.room import mapped_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,6 +19,7 @@ if TYPE_CHECKING:
     from holdfast.postgres.segment import Segment
 
 IN_MEMORY_LIMIT_BYTES = 32 << 20
+_NO_ROOM_HINT = "see 'wal: spool:' of the service"
 
 
 class SegmentBuffer:
@@ -31,7 +30,10 @@ class SegmentBuffer:
         self.segment = segment
         self.received = 0
         self._is_on_disk = segment.size_bytes > IN_MEMORY_LIMIT_BYTES
-        self._memory = _in_spool(segment.size_bytes, spool) if self._is_on_disk else mmap.mmap(-1, segment.size_bytes)
+        if self._is_on_disk:
+            self._memory = mapped_file(segment.size_bytes, str(spool), "a segment", _NO_ROOM_HINT)
+        else:
+            self._memory = mmap.mmap(-1, segment.size_bytes)
         self._view = memoryview(self._memory)
 
     @property
@@ -64,16 +66,3 @@ class SegmentBuffer:
         """Let the kernel take back the memory of what lies in a file; its content stays."""
         if self._is_on_disk:
             self._memory.madvise(mmap.MADV_DONTNEED)
-
-
-def _in_spool(size_bytes: int, spool: Path) -> mmap.mmap:
-    try:
-        with tempfile.TemporaryFile(dir=spool, prefix="receive-") as file:
-            os.posix_fallocate(file.fileno(), 0, size_bytes)  # a full disk shows here, and not as SIGBUS later
-            return mmap.mmap(file.fileno(), size_bytes)
-    except OSError as error:
-        kind = NoSpaceError if error.errno in {errno.ENOSPC, errno.EDQUOT} else StorageError
-        reason = (error.strerror or "unknown error").lower()
-        raise kind(
-            f"no room for a segment of {size_bytes} bytes in {spool}: {reason}", hint="see 'wal: spool:' of the service"
-        ) from error

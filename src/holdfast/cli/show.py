@@ -113,11 +113,11 @@ def _changes(facts: PostgresFacts) -> Iterator[Line]:
     """Where pages changed since the parent: the relations with most of them."""
     if facts.changed_page_count is None:
         return
+    from holdfast.services.postgres.activity import name_in_words
+
     yield "changed pages", f"{facts.changed_page_count:,} of files that are compared by page"
     for each in facts.changed_pages[:_CHANGES_SHOWN]:
-        name = f"{each.database}: {each.relation}" if each.database else each.relation
-        fork = f", {each.fork}" if each.fork else ""
-        yield "", f"{each.pages:,}  {name or 'unnamed'} ({each.path}{fork})"
+        yield "", f"{each.pages:,}  {name_in_words(each)}"
     if len(facts.changed_pages) > _CHANGES_SHOWN:
         yield "", f"and {len(facts.changed_pages) - _CHANGES_SHOWN} more relations (--json names up to 100)"
 

@@ -48,3 +48,32 @@ def test_snapshot_names_the_relations_that_changed(
     assert 's."Orders" (base/' in words
     assert "\u0007" not in words
     assert f"{orders:,}" in words
+
+    first, second = (each["id"] for each in stack.snapshots())
+    sql(cluster, 'ALTER TABLE s."Orders" RENAME TO sales', dbname="Shop \u0007")
+    sql(cluster, "UPDATE s.sales SET t = t || '?' WHERE id % 30 = 1", "CHECKPOINT", dbname="Shop \u0007")
+    third = stack.backup()["id"]
+    told = diff_relations(stack, second, third)
+    orders_file = next(each["path"] for each in facts["changed_pages"] if "Orders" in each["relation"])
+    was, is_now = ({"database": "Shop \u0007", "relation": name} for name in ('s."Orders"', "s.sales"))
+    assert told[orders_file] == (was, is_now)
+    assert diff_relations(stack, first, second)[orders_file] == (None, was)
+    over_both = stack.succeed("diff", first, third).message("differences")["changed_relations"]
+    counted = {(each["relation"], each["fork"]): each["pages"] for each in over_both}
+    assert counted["s.sales", ""] > orders
+    assert 1 <= counted["public.away", ""] <= 3  # changed before the second alone: the name is found there
+    words = subprocess.run(
+        stack.command("diff", second, third), env=stack.environment, capture_output=True, text=True, check=True
+    ).stdout
+    assert 's."Orders" -> ' in words
+    assert "\u0007" not in words
+
+
+def diff_relations(stack: StackDirectory, before: str, after: str) -> dict[str, tuple[object, object]]:
+    """Return the names of each path that differs, on either side."""
+    messages = stack.succeed("diff", before, after).messages
+    return {
+        each["path"]: (each["before_relation"], each["after_relation"])
+        for each in messages
+        if each["message_type"] == "difference"
+    }

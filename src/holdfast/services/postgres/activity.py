@@ -34,7 +34,7 @@ def most_changed(counts: Mapping[bytes, int]) -> tuple[ChangedPages, ...]:
     for path, pages in counts.items():
         relation = classify(path).relation
         if relation is not None and pages:
-            forks[_first_file(path, relation), relation.fork] += pages
+            forks[first_file(path, relation), relation.fork] += pages
     return tuple(
         ChangedPages(os.fsdecode(path), pages, fork.value) for (path, fork), pages in forks.most_common(_RELATIONS_KEPT)
     )
@@ -51,6 +51,12 @@ def named(changed: Sequence[ChangedPages], databases: Iterable[Database], connin
     return tuple(found.get(each.path + each.fork, each) for each in changed)
 
 
+def name_in_words(changed: ChangedPages) -> str:
+    """Return the name of a fork of a relation, and the file that it begins with."""
+    name = f"{changed.database}: {changed.relation}" if changed.database else changed.relation
+    return f"{name or 'unnamed'} ({changed.path}{', ' if changed.fork else ''}{changed.fork})"
+
+
 def _named(changed: Sequence[ChangedPages], database: str, conninfo: str) -> list[ChangedPages]:
     try:
         names = relation_names(conninfo, database, [_file_number(each) for each in changed])
@@ -62,7 +68,7 @@ def _named(changed: Sequence[ChangedPages], database: str, conninfo: str) -> lis
     ]
 
 
-def _first_file(path: bytes, relation: RelationFile) -> bytes:
+def first_file(path: bytes, relation: RelationFile) -> bytes:
     """Return the first file of the main fork of a relation: what all its files are known by."""
     return b"%s/%d" % (os.path.dirname(path), relation.file_node)
 

@@ -6,6 +6,7 @@ It speaks just enough of the protocol for one object at a time to be put, asked 
 from __future__ import annotations
 
 import hashlib
+import re
 import threading
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -58,6 +59,9 @@ class LyingServer(ThreadingHTTPServer):
         )
 
 
+_RANGE = re.compile(r"bytes=(\d+)-(\d+)")
+
+
 class _Handler(BaseHTTPRequestHandler):
     server: LyingServer
 
@@ -81,7 +85,13 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(404, b"", {})
             return
         modified = {"ETag": f'"{self.server.etag(data)}"', "Last-Modified": "Sat, 21 Nov 2026 08:00:00 GMT"}
-        self._answer(200, data, modified)
+        asked = _RANGE.fullmatch(self.headers.get("Range", ""))
+        if asked is None:
+            self._answer(200, data, modified)
+            return
+        first, last = int(asked[1]), min(int(asked[2]), len(data) - 1)
+        part = {"Content-Range": f"bytes {first}-{last}/{len(data)}"}
+        self._answer(206, data[first : last + 1], modified | part)
 
     def log_message(self, *args: object) -> None:
         """Say nothing."""

@@ -16,6 +16,7 @@ import obstore
 
 from holdfast.errors import NotFoundError, StorageError, TransientStorageError
 from holdfast.storage.base import ObjectInfo, is_name, require_name
+from holdfast.storage.comparing import holds_same
 from holdfast.storage.object_errors import RangeRefusedError, translated
 from holdfast.storage.ranges import not_covered, require_range, resolve_range
 
@@ -167,7 +168,7 @@ class ObjectsStorage:
         AWS, "Checking object integrity": with SSE-KMS or SSE-C the ETag is no digest of the data. Then ETags of this
         store say nothing, and are not asked again.
         """
-        if self._get_whole(name) != data:
+        if not holds_same(self, name, data):
             raise StorageError(
                 f"put {name}: the server holds other bytes than were sent",
                 hint="the object store does not keep what it acknowledges: do not trust it with backups",

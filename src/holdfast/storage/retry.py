@@ -109,8 +109,9 @@ class RetryingStorage:
         return _persist(attempt, _Patience(self._deadline_s))
 
     def _holds(self, name: str, data: Buffer) -> bool:
-        view = memoryview(data).cast("B")
-        return self._inner.stat(name).size_bytes == len(view) and self._inner.get(name) == view
+        from holdfast.storage.comparing import holds_same  # a cold push never needs it
+
+        return holds_same(self._inner, name, memoryview(data).cast("B"))
 
 
 def _persist(attempt: Callable[[], T], patience: _Patience) -> T:

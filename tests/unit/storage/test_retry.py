@@ -175,3 +175,23 @@ def test_fault_21_a_listing_that_goes_on_failing_raises(time: Time):
     seen: list[str] = []
     with pytest.raises(TransientStorageError):
         seen.extend(info.name for info in RetryingStorage(inner, 60).list())
+
+
+def test_what_a_lost_answer_left_is_compared_in_parts(time: Time):
+    """An object may have a gigabyte: fetched whole, it would be in memory beside what was sent."""
+    asked: list[int | None] = []
+
+    class Asked(Failing):
+        def get(self, name: str, *, offset: int = 0, length: int | None = None) -> Buffer:
+            asked.append(length)
+            return super().get(name, offset=offset, length=length)
+
+    inner = Asked(1, answer_is_lost=True)
+    data = bytes(40 << 20)
+    RetryingStorage(inner, 60).put("one", data)
+    assert sum(length or 0 for length in asked) == len(data)
+    assert max(length or len(data) for length in asked) <= 16 << 20
+    other = Failing(1)
+    MemoryStorage.put(other, "one", data[:-1] + b"?")
+    with pytest.raises(AlreadyExistsError):
+        RetryingStorage(other, 60).put("one", data)

@@ -7,13 +7,12 @@ import os
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
+import numpy as np
 
 from holdfast.repository.chunker import CHUNK_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-
-    import numpy as np
 
     from holdfast.model import ChunkId
     from holdfast.repository.compression import ContentClass
@@ -63,6 +62,10 @@ class Intake(Protocol):
         """Count bytes of large files as read, be they stored or known."""
         ...
 
+    def count_unread(self, length: int) -> None:
+        """Count bytes of large files that need not be read."""
+        ...
+
     def finish_file(self, entry: Entry, extents: np.ndarray) -> None:
         """Add a file whose content is stored."""
         ...
@@ -92,6 +95,23 @@ def read_full(descriptor: int, offset: int, buffer: memoryview) -> int:
             break
         filled += count
     return filled
+
+
+def read_pages(descriptor: int, offsets: np.ndarray, page_bytes: int, buffer: memoryview) -> int:
+    """Read the pages at ``offsets`` of a file, ascending, back to back into ``buffer``; return how many bytes came.
+
+    Fewer than asked for: the file ends before.
+    """
+    goes_on = offsets[1:] == offsets[:-1] + page_bytes
+    firsts = [0, *(np.flatnonzero(~goes_on) + 1).tolist()]
+    at = 0
+    for first, end in zip(firsts, [*firsts[1:], len(offsets)], strict=True):
+        length = (end - first) * page_bytes
+        filled = read_full(descriptor, int(offsets[first]), buffer[at : at + length])
+        at += filled
+        if filled < length:
+            break
+    return at
 
 
 def data_ranges(descriptor: int, start: int, end: int) -> Iterator[tuple[int, int]]:

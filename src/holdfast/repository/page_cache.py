@@ -55,18 +55,24 @@ class _Section(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 
 class _Table(msgspec.Struct, array_like=True, frozen=True):
-    """Whose hashes these are."""
+    """Whose hashes these are; ``hinted_since_s`` as in PageCache."""
 
     snapshot: str
     page_bytes: int
     seed: int
+    hinted_since_s: float
     sections: tuple[_Section, ...]
 
 
 class PageCache:
-    """An existing cache; used by many threads."""
+    """An existing cache; used by many threads.
+
+    ``hinted_since_s``: when pages were first left unread on a hint's word since all were read (seconds of the epoch); 0
+    when none were.
+    """
 
     def __init__(self, path: Path, table: _Table) -> None:
+        self.hinted_since_s = table.hinted_since_s
         self.seed, self._page_bytes, self._path = table.seed, table.page_bytes, path
         self._sections = {section.path: section for section in table.sections}
 
@@ -148,9 +154,10 @@ class PageCacheWriter:
         except OSError as error:
             self._failure = error
 
-    def commit(self, snapshot: str) -> OSError | None:
+    def commit(self, snapshot: str, hinted_since_s: float) -> OSError | None:
         """Put the cache in place as that of a snapshot; return what went wrong, if anything did."""
-        table = msgspec.msgpack.encode(_Table(snapshot, self._page_bytes, self._seed, tuple(self._sections)))
+        whose = _Table(snapshot, self._page_bytes, self._seed, hinted_since_s, tuple(self._sections))
+        table = msgspec.msgpack.encode(whose)
         self._write(table + _FOOTER.pack(len(table), xxh3_64_intdigest(table)), self._end)
         if self._failure is None:
             try:

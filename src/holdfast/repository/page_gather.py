@@ -21,8 +21,8 @@ from holdfast.repository.extents import clip_extents, fragments, join_extents, p
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from holdfast.repository.file_pages import FilePages
     from holdfast.repository.intake import Intake
-    from holdfast.repository.page_memory import FilePages
     from holdfast.repository.sources import FileSource
 
 _WHOLE_FROM = 7 / 8
@@ -58,8 +58,8 @@ class PageGatherer:
     def take(self, offset: int, length: int) -> None:
         """Take a block: ``length`` bytes from ``offset`` of the file (a multiple of CHUNK_BYTES), now in ``room``."""
         block = self._buffer[self._filled : self._filled + length]
-        differs = self._pages.differing(offset, block)
-        offsets = offset + np.arange(len(differs)) * self._pages.page_bytes
+        offsets = self._offsets(offset, length)
+        differs = self._pages.differing(_numbers(offset, len(offsets), self._pages.page_bytes), block)
         self._intake.count_read(length)
         if not differs.any():
             self._kept.append(offsets)
@@ -73,6 +73,27 @@ class PageGatherer:
             self._store_whole()
             self._store_gathered()
 
+    def wanted(self, offset: int, length: int) -> np.ndarray | None:
+        """Return which pages of a block must be read (bool); None where it must be read whole, and ``take``n."""
+        size = self._pages.page_bytes
+        is_wanted = self._pages.wanted(_numbers(offset, length // size, size))
+        if is_wanted is None or length % size:
+            return None
+        return None if is_wanted.any() and self._is_rewritten(self._offsets(offset, length), is_wanted) else is_wanted
+
+    def take_some(self, offset: int, length: int, is_wanted: np.ndarray) -> None:
+        """Take a block of which only the pages that are wanted were read: they lie back to back in ``room``."""
+        size, offsets, differs = self._pages.page_bytes, self._offsets(offset, length), np.zeros_like(is_wanted)
+        read, unread = offsets[is_wanted], offsets[~is_wanted]
+        block = self._buffer[self._filled : self._filled + len(read) * size]
+        differs[is_wanted] = differs_of_read = self._pages.differing(read // size, block)
+        self._pages.keep(unread // size)
+        self._kept.append(offsets[~differs])
+        if differs.any():
+            self._gather(block, read, differs_of_read)
+        self._intake.count_read(len(block))
+        self._intake.count_unread(length - len(block))
+
     def finish(self) -> np.ndarray:
         """Store what is left; return the extents of everything that was taken (EXTENT_DTYPE, by file offset)."""
         self._store_whole()
@@ -80,6 +101,10 @@ class PageGatherer:
         if self._kept:
             self._parts.append(self._known(np.concatenate(self._kept)))
         return join_extents(self._parts)
+
+    def _offsets(self, offset: int, length: int) -> np.ndarray:
+        """Return where each page of a block begins in the file."""
+        return np.arange(offset, offset + length, self._pages.page_bytes)
 
     def _known(self, offsets: np.ndarray) -> np.ndarray:
         """Return what the parent has of the pages at some offsets."""
@@ -135,5 +160,11 @@ class PageGatherer:
         self, content_class: ContentClass, content: memoryview, offsets: np.ndarray, cuts: Sequence[tuple[int, int]]
     ) -> None:
         ids, unsound = self._intake.store_pages(content_class, content, self._source, offsets, cuts)
-        self._pages.doubt(unsound)
+        self._pages.doubt(unsound // self._pages.page_bytes)
         self._parts.append(page_extents(offsets, self._pages.page_bytes, len(content), cuts, ids))
+
+
+def _numbers(offset: int, count: int, page_bytes: int) -> slice:
+    """Return the numbers of ``count`` pages from an offset of a file."""
+    first = offset // page_bytes
+    return slice(first, first + count)

@@ -8,57 +8,26 @@ a page. What is learned is kept only when the snapshot is committed.
 from __future__ import annotations
 
 import secrets
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
-
+from holdfast import clock
 from holdfast.errors import DamageError
 from holdfast.repository.extents import NO_EXTENTS
+from holdfast.repository.file_pages import HashedPages, HintedPages, ReviewedPages, UnknownPages
 from holdfast.repository.page_cache import PageCache, PageCacheWriter
-from holdfast.repository.page_hash import NO_HASHES, UNKNOWN, PageHasher
+from holdfast.repository.page_hash import NO_HASHES, PageHasher
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import numpy as np
     from numpy.typing import NDArray
 
+    from holdfast.repository.file_pages import FilePages
     from holdfast.repository.manifest import Entry
-    from holdfast.repository.page_hash import Hashes
+    from holdfast.repository.page_hint import PageHint
     from holdfast.repository.parent import Parent
-
-_PAGE_BYTES = 8192
-
-
-class FilePages(Protocol):
-    """The pages of one file during one backup; used by several threads, each on pages of its own."""
-
-    @property
-    def page_bytes(self) -> int:
-        """The size of a page."""
-        ...
-
-    @property
-    def hashes(self) -> Hashes:
-        """The hash of each page as it is stored; empty where nobody will ask."""
-        ...
-
-    @property
-    def changed(self) -> int:
-        """How many pages of those read so far differ from the parent's."""
-        ...
-
-    @property
-    def extents(self) -> np.ndarray:
-        """Where the parent has the file's content (EXTENT_DTYPE); empty when nothing is known."""
-        ...
-
-    def differing(self, offset: int, block: memoryview) -> NDArray[np.bool_]:
-        """Return which pages of a block, read at ``offset`` of the file, are not as the parent has them."""
-        ...
-
-    def doubt(self, offsets: np.ndarray) -> None:
-        """Forget the pages at some offsets of the file: they are not sound, and must be looked at again next time."""
-        ...
 
 
 class PageMemory(Protocol):
@@ -73,68 +42,23 @@ class PageMemory(Protocol):
         ...
 
 
-class _UnknownPages:
-    """A file of which nothing is known, and nothing will be."""
-
-    page_bytes = _PAGE_BYTES
-    hashes = NO_HASHES
-    changed = 0
-    extents = NO_EXTENTS
-
-    def differing(self, offset: int, block: memoryview) -> NDArray[np.bool_]:  # noqa: ARG002 - the interface
-        """Return that all pages differ."""
-        return np.ones(-(-len(block) // self.page_bytes), dtype=bool)
-
-    def doubt(self, offsets: np.ndarray) -> None:
-        """Nothing was remembered."""
-
-
 class NoMemory:
     """The PageMemory that knows nothing."""
 
     def begin(self, entry: Entry) -> FilePages:  # noqa: ARG002 - the interface
         """Return that nothing is known."""
-        return _UnknownPages()
+        return UnknownPages()
 
     def finish(self, entry: Entry, pages: FilePages) -> None:
         """Learn nothing."""
 
 
-class _HashedPages:
-    """A file whose pages are hashed as they are read (FilePages)."""
-
-    def __init__(self, hasher: PageHasher, size: int, known: Hashes, extents: np.ndarray) -> None:
-        self._hasher, self._known = hasher, known
-        self.page_bytes, self.extents = hasher.page_bytes, extents
-        self._changed: list[int] = []
-        # What is never read is a hole, or lies behind the end: a snapshot has zeros there
-        self.hashes = np.full(-(-size // self.page_bytes), hasher.zero, dtype=np.uint64)
-
-    def differing(self, offset: int, block: memoryview) -> NDArray[np.bool_]:
-        """Hash a block; return which pages are not as the parent has them."""
-        first = offset // self.page_bytes
-        hashes = self._hasher.hashes(block)
-        self.hashes[first : first + len(hashes)] = hashes
-        known = self._known[first : first + len(hashes)]
-        differs = np.ones(len(hashes), dtype=bool)
-        differs[: len(known)] = (hashes[: len(known)] != known) | (known == UNKNOWN)
-        self._changed.append(int(np.count_nonzero(differs)))
-        return differs
-
-    @property
-    def changed(self) -> int:
-        """How many pages of those read so far differ."""
-        return sum(self._changed)
-
-    def doubt(self, offsets: np.ndarray) -> None:
-        """Forget pages."""
-        self.hashes[offsets // self.page_bytes] = UNKNOWN
-
-
 class CachedMemory:
     """What the cache of the parent snapshot knows; a new cache is written meanwhile (a PageMemory).
 
-    ``changed`` counts the pages that differ from the parent's, by path of the files read.
+    ``changed`` counts the pages that differ from the parent's, by path of the files read. ``missed`` are the numbers of
+    those that hints should have named, by path, where hints are reviewed. ``reads_all``: no file may be taken from the
+    parent unread, however it looks.
     """
 
     def __init__(self, path: Path, parent: Parent, page_bytes: int) -> None:
@@ -145,26 +69,56 @@ class CachedMemory:
         self._hasher = PageHasher(page_bytes, seed)
         self._next = PageCacheWriter(path, page_bytes, seed)
         self._reused: list[Entry] = []
+        self._hint: PageHint | None = None
+        self._hinted_since_s = self._cache.hinted_since_s if self._cache else 0.0
         self.changed: dict[bytes, int] = {}
+        self.missed: dict[bytes, NDArray[np.int64]] = {}
+        self.reads_all = False
 
     @property
     def compares(self) -> bool:
         """Whether there is a parent and a cache to compare with: else all pages count as changed."""
         return self._cache is not None
 
+    @property
+    def hinted_since(self) -> datetime | None:
+        """When pages were first left unread on a hint's word since all were read; None when none were."""
+        return datetime.fromtimestamp(self._hinted_since_s, UTC) if self._hinted_since_s else None
+
+    def follow(self, hint: PageHint) -> None:
+        """Leave pages unread that a hint does not name."""
+        self._hint = hint
+        self._hinted_since_s = self._hinted_since_s or clock.now().timestamp()
+
+    def review(self, hint: PageHint) -> None:
+        """Read all pages, and note what this hint, and those before it, did not name."""
+        self._hint = hint
+        self.renew()
+
+    def renew(self) -> None:
+        """Read all pages."""
+        self.reads_all, self._hinted_since_s = True, 0.0
+
     def begin(self, entry: Entry) -> FilePages:
         """Return what is known of a file: only where parent and cache agree on it."""
         then = self._parent.entry(entry.path)
         known = self._cache.hashes(then) if self._cache and then else None
         extents = self._extents(then) if then and known is not None else None
-        if known is None or extents is None:
-            return _HashedPages(self._hasher, entry.size, NO_HASHES, NO_EXTENTS)
-        return _HashedPages(self._hasher, entry.size, known, extents)
+        if then is None or known is None or extents is None:
+            return HashedPages(self._hasher, entry.size, NO_HASHES, NO_EXTENTS)
+        named = self._named(then, entry)
+        if self._hint is None or named is None:
+            return HashedPages(self._hasher, entry.size, known, extents)
+        if self.reads_all:
+            return ReviewedPages(self._hasher, entry.size, known, extents, named=named, hint=self._hint)
+        return HintedPages(self._hasher, entry.size, known, extents, named=named)
 
     def finish(self, entry: Entry, pages: FilePages) -> None:
         """Write a file's hashes into the new cache."""
         self._next.add(entry, pages.hashes[: -(-entry.size // pages.page_bytes)])
         self.changed[entry.path] = pages.changed
+        if len(pages.missed):
+            self.missed[entry.path] = pages.missed
 
     def reuse(self, entry: Entry) -> None:
         """Go on knowing a file that was taken from the parent unread."""
@@ -174,7 +128,13 @@ class CachedMemory:
         """Put the new cache in place: the snapshot exists. Returns why it could not be written, which is no error."""
         if self._cache is not None:
             self._next.copy(self._cache, self._reused)
-        return self._next.commit(snapshot_id)
+        return self._next.commit(snapshot_id, self._hinted_since_s)
+
+    def _named(self, then: Entry, entry: Entry) -> NDArray[np.bool_] | None:
+        """Return what the hint says of the whole pages that the parent has; None where it is another file now."""
+        if self._hint is None or then.inode != entry.inode:
+            return None
+        return self._hint.named(entry, then.size // self._hasher.page_bytes)
 
     def _extents(self, entry: Entry) -> np.ndarray | None:
         try:

@@ -8,21 +8,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import msgspec
+import numpy as np
 
 from holdfast.repository.chunker import CHUNK_BYTES
 from holdfast.repository.compression import ContentClass
 from holdfast.repository.extents import join_extents
-from holdfast.repository.intake import data_ranges, read_full, restat
+from holdfast.repository.intake import data_ranges, read_full, read_pages, restat
 from holdfast.repository.page_gather import PageGatherer
 from holdfast.repository.page_memory import NoMemory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    import numpy as np
-
+    from holdfast.repository.file_pages import FilePages
     from holdfast.repository.intake import Intake
-    from holdfast.repository.page_memory import FilePages, PageMemory
+    from holdfast.repository.page_memory import PageMemory
     from holdfast.repository.sources import FileSource
 
 STRETCH_BYTES = 32 << 20
@@ -67,6 +67,8 @@ class PagedFile:
 
     def _read_range(self, descriptor: int, gatherer: PageGatherer, start: int, end: int) -> None:
         for at in range(start, end, CHUNK_BYTES):
+            if self._read_wanted(descriptor, gatherer, at, min(CHUNK_BYTES, end - at)):
+                continue
             room = gatherer.room()[: end - at]
             filled = read_full(descriptor, at, room)
             if filled:
@@ -75,6 +77,21 @@ class PagedFile:
                     self._end = max(self._end, at + filled)
             if filled < len(room):
                 return
+
+    def _read_wanted(self, descriptor: int, gatherer: PageGatherer, at: int, length: int) -> bool:
+        """Read the pages of a block that must be read; False, and nothing done, where it must be read whole."""
+        is_wanted = gatherer.wanted(at, length)
+        if is_wanted is None or self._pages is None:
+            return False
+        size = self._pages.page_bytes
+        offsets = at + np.flatnonzero(is_wanted) * size
+        room = gatherer.room()[: len(offsets) * size]
+        if len(offsets) and read_pages(descriptor, offsets, size, room) < len(room):
+            return False  # the file was cut off meanwhile
+        gatherer.take_some(at, length, is_wanted)
+        with self._lock:
+            self._end = max(self._end, at + length)
+        return True
 
     def _lose(self, intake: Intake, error: OSError) -> None:
         with self._lock:

@@ -110,6 +110,10 @@ class Pipeline:
         with self._lock:
             self.result.bytes_read += length
 
+    def count_unread(self, length: int) -> None:
+        """Count bytes that need not be read."""
+        self.reporter.advance(length)
+
     def finish_file(self, entry: Entry, extents: np.ndarray) -> None:
         """Add a file whose content is stored."""
         inline, chunks = store_extents(extents, self.writer.put_metadata)

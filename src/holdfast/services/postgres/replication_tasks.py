@@ -22,8 +22,8 @@ from holdfast.repository.sources import FileSource, Piece
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from holdfast.repository.file_pages import FilePages
     from holdfast.repository.intake import Intake
-    from holdfast.repository.page_memory import FilePages
 
 Cuts = list[tuple[int, int]]
 

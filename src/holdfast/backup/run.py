@@ -69,7 +69,7 @@ def run_backup(repository: Repository, service: Service, options: BackupOptions,
             tags=options.tags,
             stats=_stats(captured, writer, clock.monotonic() - began),
             facts=captured.facts,
-            warnings=(*captured.missing, *captured.faults),
+            warnings=(*captured.missing, *captured.faults, *captured.warnings),
         )
         writer.commit(snapshot)
         captured.remember(snapshot.id)

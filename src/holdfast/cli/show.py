@@ -104,6 +104,10 @@ def _postgres(facts: PostgresFacts) -> Iterator[Line]:
         place = f"{space.location} (in place)" if space.is_in_place else space.location
         yield "", f"{space.name} (oid {space.oid}): {place}"
     yield from _changes(facts)
+    if facts.wal_summaries:
+        yield "WAL summaries", facts.wal_summaries
+    if facts.missed_page_count is not None:
+        yield "", f"changed pages that they did not name: {facts.missed_page_count:,}"
     yield "corrupt pages", "" if facts.corrupt_pages else "none found"
     for page in facts.corrupt_pages:
         yield "", f"{page.path} block {page.block}, LSN {page.lsn}"

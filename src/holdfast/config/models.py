@@ -230,6 +230,12 @@ class PostgresService(ConfigModel):
     ``replication`` protocol, for a server whose files cannot be reached (15 and later)."""
     data_directory: LocalPath | None = None
     """Where the data directory is seen from here; unset: where the server says it is."""
+    wal_summaries: Literal["ignore", "hint"] = "ignore"
+    """Whether a backup believes the server's WAL summaries (``summarize_wal``, 17 and later): ``hint`` reads of changed
+    tables and indexes only the pages that they name; ``ignore`` reads all, and their content decides."""
+    rehash_every: Duration = Field(default=parse_duration("7d"), json_schema_extra={"default": "7d"})
+    """With ``wal_summaries: hint``: how long they are believed before a backup reads all pages again, and reports each
+    one that they missed."""
     repository: Name | None = None
     """The repository that its snapshots go to; may be left out when there is only one."""
     binaries: LocalPath | None = None
@@ -240,6 +246,12 @@ class PostgresService(ConfigModel):
     """How it is restored in place."""
     wal: WalConfig = WalConfig()
     """How its WAL is shipped."""
+
+    @model_validator(mode="after")
+    def _check_hint(self) -> Self:
+        if self.wal_summaries == "hint" and self.method == "replication":
+            raise mistake("wal_summaries: hint saves reading files, which method: replication never does")
+        return self
 
 
 ServiceConfig = PostgresService

@@ -66,6 +66,7 @@ def make_service(stack: Stack, name: str) -> Service:
         conninfo=connection_string(config),
         label=f"holdfast {stack.stack}/{name}",
         data_directory=config.data_directory,
+        rehash_every=config.rehash_every if config.wal_summaries == "hint" else None,
     )
     if config.method == "replication":
         from holdfast.services.postgres.replication import ReplicationService  # no other backup needs its modules

@@ -35,7 +35,10 @@ class Database:
 
 @dataclass(frozen=True, slots=True)
 class ServerFacts:
-    """A server at one moment. Sizes are in bytes but for ``relation_segment_blocks``; ``server_time`` is aware."""
+    """A server at one moment. Sizes are in bytes but for ``relation_segment_blocks``; ``server_time`` is aware.
+
+    ``started``: when the server was started, as it says; empty where it was not asked.
+    """
 
     version: str
     version_number: int
@@ -58,6 +61,7 @@ class ServerFacts:
     recovery_settings: dict[str, str]
     tablespaces: tuple[Tablespace, ...]
     databases: tuple[Database, ...]
+    started: str = ""
 
     @property
     def major(self) -> int:
@@ -74,7 +78,8 @@ SELECT current_setting('server_version'), current_setting('server_version_num'):
        i.database_block_size, i.wal_block_size, i.bytes_per_wal_segment, i.blocks_per_segment,
        i.data_page_checksum_version <> 0,
        current_setting('max_wal_senders')::int, current_setting('max_replication_slots')::int,
-       current_setting('cluster_name'), current_setting('server_encoding'), clock_timestamp()
+       current_setting('cluster_name'), current_setting('server_encoding'), clock_timestamp(),
+       pg_postmaster_start_time()::text
   FROM pg_control_system() AS s, pg_control_init() AS i
 """
 
@@ -142,6 +147,7 @@ def read_facts(connection: Connection) -> ServerFacts:
         cluster_name=row[14],
         encoding=row[15],
         server_time=row[16],
+        started=row[17],
         recovery_settings=recovery_settings,
         tablespaces=read_tablespaces(connection),
         databases=tuple(Database(*entry) for entry in databases),

@@ -12,8 +12,8 @@ from holdfast.postgres.connection import complete_conninfo, connect, parse_conni
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-DEFAULT_TABLESPACE, SHARED_TABLESPACE = 0, 1664
-"""``pg_default`` as ``pg_class.reltablespace`` names it, and ``pg_global`` (src/include/catalog/pg_tablespace.dat)."""
+DEFAULT_TABLESPACE, SHARED_TABLESPACE = 1663, 1664
+"""The numbers of ``pg_default`` and ``pg_global`` (src/include/catalog/pg_tablespace.dat)."""
 
 _NAMES = """
 SELECT coalesce(pg_filenode_relation(files.space, files.node)::regclass::text, '')
@@ -23,7 +23,7 @@ SELECT coalesce(pg_filenode_relation(files.space, files.node)::regclass::text, '
 
 
 class FileNumber(NamedTuple):
-    """How the server names a relation's files: the tablespace's OID (DEFAULT_TABLESPACE in its own), and the number."""
+    """How the server names a relation's files: the tablespace's OID, and the number."""
 
     tablespace: int
     file_node: int

@@ -40,7 +40,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     """One backup of one service. Times are ISO 8601 in UTC; ``facts`` belong to the kind of service.
 
     ``is_complete``: nothing of the service is missing. ``is_clean``: the service itself showed no corruption.
-    ``warnings`` says what is missing or corrupt.
+    ``warnings`` says what is missing or corrupt, and whatever else the operator should look into.
     """
 
     id: ObjectId

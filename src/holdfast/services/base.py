@@ -19,8 +19,8 @@ class Captured:
     """What a service gave: entries in any order, facts for the snapshot, and what is missing.
 
     ``missing`` makes the snapshot incomplete; ``faults`` were found in the source itself, which was captured as it is.
-    Both make the exit code 3. ``remember`` is called with the snapshot's id once it is committed: what was learned for
-    the next backup is kept then, and not before.
+    Both make the exit code 3; ``warnings`` does not. ``remember`` is called with the snapshot's id once it is
+    committed: what was learned for the next backup is kept then, and not before.
     """
 
     entries: Sequence[Entry]
@@ -29,6 +29,7 @@ class Captured:
     bytes_read: int
     missing: tuple[str, ...] = ()
     faults: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     seconds: dict[str, float] = field(default_factory=dict)
     remember: Callable[[str], None] = lambda _: None
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _RELATIONS_KEPT = 100
 _DATABASES_ASKED = 8
+_SHARED = 0
 _PLACE = re.compile(rb"(?:base/(?P<default>\d+)|pg_tblspc/(?P<space>\d+)/[^/]+/(?P<other>\d+))/[^/]+")
 
 
@@ -73,13 +74,21 @@ def first_file(path: bytes, relation: RelationFile) -> bytes:
     return b"%s/%d" % (os.path.dirname(path), relation.file_node)
 
 
+def place_of(path: bytes) -> tuple[int, int] | None:
+    """Return the numbers of the tablespace and the database that a relation's file lies in; None for other files."""
+    match = _PLACE.fullmatch(path)
+    if match is None:
+        return (SHARED_TABLESPACE, _SHARED) if path.startswith(b"global/") else None
+    return int(match["space"] or DEFAULT_TABLESPACE), int(match["default"] or match["other"])
+
+
 def _database(changed: ChangedPages) -> int:
     """Return the number of the database that a file lies in, 0 for shared relations."""
-    match = _PLACE.fullmatch(os.fsencode(changed.path))
-    return int(match["default"] or match["other"]) if match else 0
+    place = place_of(os.fsencode(changed.path))
+    return place[1] if place else _SHARED
 
 
 def _file_number(changed: ChangedPages) -> FileNumber:
-    match = _PLACE.fullmatch(os.fsencode(changed.path))
-    space = int(match["space"] or DEFAULT_TABLESPACE) if match else SHARED_TABLESPACE
-    return FileNumber(space, int(changed.path.rpartition("/")[2]))
+    path = os.fsencode(changed.path)
+    place = place_of(path)
+    return FileNumber(place[0] if place else DEFAULT_TABLESPACE, int(os.path.basename(path)))

@@ -8,6 +8,7 @@ connection ends, and with it the backup and the hold on the server.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,9 +21,12 @@ from holdfast.postgres.segment import segments_between
 from holdfast.postgres.server import Server
 from holdfast.repository.parent import NO_PARENT
 from holdfast.services.postgres.collection import Collection
+from holdfast.services.postgres.summary_hint import ask_summaries
 from holdfast.services.postgres.walfiles import WalRange
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
     from holdfast.postgres.facts import ServerFacts
     from holdfast.progress import Reporter
     from holdfast.repository.parent import Parent
@@ -32,11 +36,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PostgresOptions:
-    """How the server is reached, and what differs from what it says of itself."""
+    """How the server is reached, and what differs from what it says of itself.
+
+    ``rehash_every``: how long WAL summaries may be followed before all pages are read again; None: they are not used.
+    """
 
     conninfo: str
     label: str
     data_directory: Path | None = None
+    rehash_every: timedelta | None = None
 
 
 class Stopwatch:
@@ -79,7 +87,13 @@ class PostgresService:
             crashpoint.reach(CrashPoint.BACKUP_STARTED)
             watch.lap("start")
 
-            collection = Collection(writer, usable_parent(parent, facts, reporter), facts, root, reporter)
+            known = usable_parent(parent, facts, reporter)
+            collection = Collection(writer, known, facts, root, reporter)
+            if self._options.rehash_every is None:
+                collection.summaries.ignore()
+            else:
+                ask = partial(ask_summaries, self._options.conninfo, facts, known, start)
+                collection.summaries.heed(ask, self._options.rehash_every)
             collection.capture_files(configuration, server.require_alive)
             watch.lap("files")
 

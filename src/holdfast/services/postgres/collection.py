@@ -12,6 +12,7 @@ import numpy as np
 
 from holdfast.errors import ServerError
 from holdfast.postgres.control import read_control_content
+from holdfast.postgres.datadir import classify
 from holdfast.repository.compression import ContentClass
 from holdfast.repository.manifest import EXTENT_DTYPE, Entry, EntryKind, store_extents
 from holdfast.repository.names import ROOT, shown
@@ -25,6 +26,7 @@ from holdfast.services.postgres.configuration import scan_configuration
 from holdfast.services.postgres.facts import ChangedPages, CorruptPage, PostgresFacts, TablespaceFact, to_facts
 from holdfast.services.postgres.pages import PageInspector, PageShape
 from holdfast.services.postgres.rules import CONTROL, DataDirectoryRules, content_class
+from holdfast.services.postgres.summary_use import SummaryUse
 from holdfast.services.postgres.walfiles import WalRange, history_sources, wal_sources
 
 if TYPE_CHECKING:
@@ -49,6 +51,7 @@ class Collection:
         self._root = os.fsencode(root)
         self._inspector = PageInspector(PageShape(facts.block_size, facts.relation_segment_blocks))
         self._memory = CachedMemory(writer.page_cache, parent, facts.block_size)
+        self.summaries = SummaryUse(self._memory, facts, reporter)
         inspector = self._inspector if facts.has_data_checksums else NoInspection()
         self._pipeline = Pipeline(writer, inspector, reporter, self._memory)
         self._entries: list[Entry] = []
@@ -82,6 +85,7 @@ class Collection:
         """Count the pages that changed by relation, and ask the server, while it is there, for the relations' names."""
         if self._memory.compares:
             self._changed = named(most_changed(self._memory.changed), self._facts.databases, conninfo)
+            self.summaries.name_missed(conninfo)
 
     def result(self, start: Lsn, end: BackupEnd, segments: list[Segment], seconds: dict[str, float]) -> Captured:
         """Return all that was captured, with the files that the server gave at the end."""
@@ -94,10 +98,11 @@ class Collection:
         unreadable = tuple(f"{shown(item.path)}: {item.reason}" for item in capture.unreadable)
         return Captured(
             entries=[*self._entries, *capture.entries],
-            facts=to_facts(facts),
+            facts=to_facts(self.summaries.recorded(facts)),
             files_read=len(capture.entries),
             bytes_read=capture.bytes_read,
             missing=unreadable,
+            warnings=self.summaries.warnings(),
             faults=describe_pages(corrupt),
             seconds=seconds,
             remember=remembering(self._memory, self._reporter),
@@ -119,7 +124,7 @@ class Collection:
 
     def _to_read(self, entry: Entry, absolute: bytes) -> Iterator[FileSource]:
         """Yield the source of a file that may have changed; anything else is an entry without being read."""
-        unchanged = self._parent.reuse(entry) if entry.kind is EntryKind.FILE else entry
+        unchanged = self._unchanged(entry) if entry.kind is EntryKind.FILE else entry
         if unchanged is None:
             yield FileSource(entry, absolute, content_class(entry.path))
             return
@@ -127,6 +132,12 @@ class Collection:
         if entry.kind is EntryKind.FILE:
             self._reused.add(entry.path)
             self._memory.reuse(unchanged)
+
+    def _unchanged(self, entry: Entry) -> Entry | None:
+        """Return a file with the parent's content, or None when it must be read."""
+        if self._memory.reads_all and classify(entry.path).relation is not None:
+            return None
+        return self._parent.reuse(entry)
 
     def _control_entry(self) -> Entry:
         absolute = os.path.join(self._root, CONTROL)
@@ -179,6 +190,7 @@ def snapshot_facts(
         databases=tuple(database.name for database in facts.databases),
         database_numbers={database.name: database.oid for database in facts.databases},
         recovery_settings=facts.recovery_settings,
+        server_started=facts.started,
         wal_segments=tuple(segment.name for segment in segments),
         corrupt_pages=tuple(corrupt),
     )

@@ -40,6 +40,18 @@ class ChangedPages(msgspec.Struct, frozen=True):
     relation: str = ""
 
 
+class MissedPage(msgspec.Struct, frozen=True):
+    """A page that changed though WAL summaries did not name it; ``path`` is the main fork's first file.
+
+    ``block`` counts within the relation; names as in ChangedPages.
+    """
+
+    path: str
+    block: int
+    database: str = ""
+    relation: str = ""
+
+
 class PostgresFacts(msgspec.Struct, frozen=True, kw_only=True):
     """The facts of one snapshot. LSNs as PostgreSQL writes them; WAL from ``start_lsn`` to ``stop_lsn`` is inside.
 
@@ -48,6 +60,10 @@ class PostgresFacts(msgspec.Struct, frozen=True, kw_only=True):
     compared. ``changed_pages``: of which relations, those with most pages first.
     ``stop_time``: the server's clock when the backup had stopped (ISO 8601, UTC); empty in snapshots of older versions.
     ``archive_mode``: the server's setting then; empty where it is not known.
+    ``server_started``: when the server was started, in its own words; empty where it is not known.
+    ``wal_summaries``: what became of them as a hint, in words; empty where nobody asked for it. ``missed_page_count``:
+    pages that they should have named, found when all were read; None where they were not put to the test.
+    ``missed_pages`` are the first of them, ``followed_since`` is when they were first followed before (ISO 8601, UTC).
     """
 
     version: str
@@ -73,6 +89,11 @@ class PostgresFacts(msgspec.Struct, frozen=True, kw_only=True):
     corrupt_pages: tuple[CorruptPage, ...] = ()
     changed_page_count: int | None = None
     changed_pages: tuple[ChangedPages, ...] = ()
+    server_started: str = ""
+    wal_summaries: str = ""
+    followed_since: str = ""
+    missed_page_count: int | None = None
+    missed_pages: tuple[MissedPage, ...] = ()
 
 
 def to_facts(facts: PostgresFacts) -> dict[str, Any]:

@@ -58,12 +58,14 @@ class RecordChain:
         self._timeline = 0
 
     def follow(self, content: Content, start: Lsn) -> Iterator[Records]:
-        """Yield the records that end in the segment at ``start``, in stretches of up to 16 MiB.
+        """Yield the records that end in the content at ``start``, in stretches of up to 16 MiB.
 
+        That is a segment, or a part of it of whole pages, the parts before it having been followed.
         The CRC is verified of commits, aborts, restore points and the like (``may_be_reported``). VerificationError
         when one of these is damaged and the WAL nevertheless goes on behind it.
         """
-        self._is_switched = False
+        if start % self.shape.segment_size == 0:
+            self._is_switched = False
         for offset in range(0, min(len(content), self.shape.segment_size), _WINDOW_BYTES):
             if self.has_ended or self._is_switched:
                 return

@@ -20,13 +20,14 @@ import msgspec
 from holdfast.errors import DamageError
 from holdfast.repository.crypto import COMMITMENT_BYTES, TAG_BYTES, SealBrokenError, seal
 from holdfast.repository.sealed import MAGIC, SALT_BYTES, VERSION, ObjectType
-from holdfast.repository.walframes import InMemory, frame_lengths
+from holdfast.repository.walframes import frame_lengths
 
 if TYPE_CHECKING:
     from blake3 import blake3
 
     from holdfast.repository.crypto import Cipher
     from holdfast.repository.keys import Keys
+    from holdfast.repository.walframes import Content
     from holdfast.storage.base import Buffer
 
 WAL_PREFIX = "wal"
@@ -113,10 +114,10 @@ def content_hasher(keys: Keys) -> blake3:
     return keys.chunk_hasher(_CONTENT_KIND)
 
 
-def content_digest(keys: Keys, content: Buffer) -> bytes:
-    """Return that digest of a content at hand."""
+def content_digest(keys: Keys, content: Content) -> bytes:
+    """Return that digest of a content."""
     hasher = content_hasher(keys)
-    for frame in InMemory(content).frames():
+    for frame in content.frames():
         hasher.update(frame)
     return hasher.digest()
 

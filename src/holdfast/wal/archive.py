@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from holdfast import clock
 from holdfast.errors import AlreadyExistsError, DamageError, VerificationError
 from holdfast.postgres.timeline import Timeline, TimelineHistory, first_history, parse_history
-from holdfast.repository.walfile import STAMP_READ_BYTES, Stamp, content_hasher, read_head
+from holdfast.repository.walfile import STAMP_READ_BYTES, Stamp, content_digest, read_head
 from holdfast.repository.walframes import InMemory
 from holdfast.repository.walread import SPAN_BYTES, StoredWalFile
 from holdfast.repository.walseal import SealOptions, room_for, seal_wal_file
@@ -87,7 +87,7 @@ class WalArchive:
         return StoredWalFile(self._storage, self._keys, self._place(name), room_for(content_limit_bytes))
 
     def get(self, name: str) -> bytearray:
-        """Return the content of a file. NotFoundError, DamageError; KeyRefusedError without an owner's key."""
+        """Return the content of a small file. NotFoundError, DamageError; KeyRefusedError without an owner's key."""
         return StoredWalFile(self._storage, self._keys, self._place(name), SPAN_BYTES).content()
 
     def stamp(self, name: str) -> Stamp:
@@ -134,7 +134,7 @@ class WalArchive:
     def _compare(self, name: str, content: Content) -> Pushed:
         stored = self.open(name, content.length_bytes)
         deque(stored.proven(), maxlen=0)
-        digest, stamp = self._digest(content), stored.stamp
+        digest, stamp = content_digest(self._keys, content), stored.stamp
         if (stamp.digest, stamp.length_bytes) == (digest, content.length_bytes):
             return Pushed.ALREADY_THERE
         apart = conflict_name(name, digest)
@@ -144,9 +144,3 @@ class WalArchive:
             f"the archive holds other bytes under {name} (archived {stamp.archived} by {stamp.host})",
             hint=f"two clusters write into one archive: stop the wrong one; these bytes are kept as {apart}",
         )
-
-    def _digest(self, content: Content) -> bytes:
-        hasher = content_hasher(self._keys)
-        for frame in content.frames():
-            hasher.update(frame)
-        return hasher.digest()

@@ -22,16 +22,16 @@ from holdfast.errors import (
 )
 from holdfast.postgres.segment import partial_name
 from holdfast.postgres.timeline import parse_history
-from holdfast.wal.beginning import read_beginning
+from holdfast.wal.beginning import find_beginning
 from holdfast.wal.names import WalFileKind, kind_of, object_name, timeline_of
 from holdfast.wal.restore_command import Verdict
-from holdfast.wal.validate import CheckedContent, require_wal_file
+from holdfast.wal.validate import CheckedContent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from holdfast.postgres.segment import Segment
-    from holdfast.repository.walread import StoredWalFile
+    from holdfast.repository.walframes import Content
     from holdfast.storage.base import Buffer
     from holdfast.wal.archive import WalArchive
     from holdfast.wal.names import ArchivedFile
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 _ASKED_FOR = frozenset({WalFileKind.SEGMENT, WalFileKind.HISTORY, WalFileKind.PARTIAL, WalFileKind.BACKUP})
 _WAL = frozenset({WalFileKind.SEGMENT, WalFileKind.PARTIAL})
+_THERE = frozenset({Verdict.READY, Verdict.PART})
 _LOOKS = 5
 _LONG_HEADER_BYTES = 40
 """``SizeOfXLogLongPHD``: a segment of which there is less tells nothing."""
@@ -68,16 +69,21 @@ class WalSource:
     def __init__(self, archive: WalArchive, route: Route, inspect: Inspect = iter) -> None:
         self._archive, self._route, self._inspect = archive, route, inspect
 
-    def fetch(self, name: str) -> Fetched:
+    def fetch(self, name: str, lay: Callable[[Fetched], None]) -> Fetched:
         """Return the file, or the beginning of a segment, padded with zeros, or that there is neither.
 
-        Raises DamageError, KeyRefusedError, StorageError: whatever must not look like "not there".
+        What there is, ``lay`` goes through before this returns; it is called anew where what the archive holds changed
+        meanwhile. Raises DamageError, KeyRefusedError, StorageError: whatever must not look like "not there".
         """
         for _ in range(_LOOKS):
             try:
-                return self._look(name)
+                fetched = self._look(name)
+                if fetched.verdict in _THERE:
+                    lay(fetched)
             except NotFoundError:  # a piece, listed but gone: its segment became whole meanwhile
                 continue
+            else:
+                return fetched
         raise TransientStorageError(
             f"what the archive holds of {name} changes faster than it can be read", hint="try again in a moment"
         )
@@ -111,14 +117,15 @@ class WalSource:
             content = self._until_end(self._route.segment(name), content)
         return self._inspect(content) if kind in _WAL else content
 
-    def _proven(self, name: str, stored: StoredWalFile) -> Iterator[Buffer]:
-        checked = CheckedContent(name, stored, self._archive.system_identifier, self._route.segment_size)
+    def _proven(self, name: str, stored: Content) -> Iterator[Buffer]:
+        identifier = self._archive.system_identifier
         try:
-            yield from checked.frames()
+            yield from CheckedContent(name, stored, identifier, self._route.segment_size).frames()
         except DamageError:
             raise
         except VerificationError as error:
-            raise self._damage(name, error) from error
+            place = object_name(identifier, name)
+            raise DamageError(place, f"the archive opens it, but {error.message}") from error
         crashpoint.reach(CrashPoint.FETCH_RECEIVED)
 
     def _until_end(self, segment: Segment, frames: Iterator[Buffer]) -> Iterator[Buffer]:
@@ -141,29 +148,12 @@ class WalSource:
         return Fetched(Verdict.GAP, reason=reason)
 
     def _beginning(self, segment: Segment, listed: tuple[ArchivedFile, ...]) -> Fetched | None:
-        beginning = read_beginning(self._archive, segment, listed)
+        beginning = find_beginning(self._archive, segment, listed)
         if beginning is None or beginning.length_bytes < _LONG_HEADER_BYTES:
             return None
-        self._require(partial_name(segment), beginning.content)
-        length = min(beginning.length_bytes, self._cut_off(segment, beginning.content))
-        return Fetched(Verdict.PART, self._inspect([beginning.content]), length)
-
-    def _require(self, name: str, content: bytearray) -> None:
-        identifier = self._archive.system_identifier
-        try:
-            require_wal_file(name, content, identifier, self._route.segment_size)
-        except VerificationError as error:
-            raise self._damage(name, error) from error
-
-    def _damage(self, name: str, error: VerificationError) -> DamageError:
-        place = object_name(self._archive.system_identifier, name)
-        return DamageError(place, f"the archive opens it, but {error.message}")
-
-    def _cut_off(self, segment: Segment, content: bytearray) -> int:
-        """Blank what follows the end of the segment's timeline on this route; return where that is."""
-        own_bytes = self._route.own_bytes(segment)
-        content[own_bytes:] = bytes(len(content) - own_bytes)
-        return own_bytes
+        content = self._until_end(segment, self._proven(partial_name(segment), beginning.content))
+        length_bytes = min(beginning.length_bytes, self._route.own_bytes(segment))
+        return Fetched(Verdict.PART, self._inspect(content), length_bytes)
 
     def _listed(self, name: str) -> tuple[ArchivedFile, ...]:
         return tuple(self._archive.list(timeline_of(name)))

@@ -8,15 +8,19 @@ killed receiver left behind is either needed or superseded; both can be told fro
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from holdfast.errors import DamageError, NotFoundError
+from holdfast.repository.walframes import FRAME_BYTES
 from holdfast.wal.names import WalFileKind, object_name, piece_name, piece_range
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from holdfast.postgres.segment import Segment
+    from holdfast.repository.walframes import Content
+    from holdfast.repository.walread import StoredWalFile
     from holdfast.wal.archive import WalArchive
     from holdfast.wal.names import ArchivedFile
 
@@ -94,35 +98,87 @@ def superseded(files: Sequence[ArchivedFile]) -> Iterator[str]:
         yield from (piece.name(segment_name) for piece in sorted(pieces) if piece not in needed)
 
 
-def assemble(archive: WalArchive, segment: Segment) -> bytearray | None:
-    """Return a segment put together from its pieces, zeros behind the last of them; None when its start is not there.
+class JoinedPieces:
+    """A segment's content as its pieces make it up, zeros behind the last of them; read piece by piece."""
 
-    When the whole segment took the place of the pieces meanwhile, that is returned. DamageError, KeyRefusedError as
-    of ``WalArchive.get``.
+    def __init__(self, archive: WalArchive, segment: Segment, pieces: Sequence[Piece]) -> None:
+        """``pieces`` cover the beginning without a hole, in order: see ``covering``."""
+        self._archive, self._segment, self._pieces = archive, segment, pieces
+
+    @property
+    def length_bytes(self) -> int:
+        """The length of the segment."""
+        return self._segment.size_bytes
+
+    def frames(self) -> Iterator[memoryview]:
+        """Yield it, as ``Content`` does; NotFoundError when a piece is gone, DamageError, KeyRefusedError."""
+        memory, filled, done = memoryview(bytearray(FRAME_BYTES)), 0, 0
+        for part in self._parts():
+            rest = part
+            while rest:
+                count = min(len(rest), FRAME_BYTES - filled)
+                memory[filled : filled + count] = rest[:count]
+                rest, filled = rest[count:], filled + count
+                if filled == FRAME_BYTES:
+                    yield memory
+                    filled, done = 0, done + FRAME_BYTES
+        for at in range(done, self.length_bytes, FRAME_BYTES):
+            memory[filled:] = bytes(FRAME_BYTES - filled)
+            yield memory[: self.length_bytes - at]
+            filled = 0
+
+    def packed(self, number: int, level: int) -> None:  # noqa: ARG002 - the interface
+        """Nothing is compressed as it could be stored."""
+        return
+
+    def _parts(self) -> Iterator[memoryview]:
+        """Yield what each piece has beyond those before it."""
+        reach = 0
+        for piece in self._pieces:
+            known_bytes = reach - piece.begin
+            for frame in self._open(piece).frames():
+                yield frame[known_bytes:]
+                known_bytes = max(0, known_bytes - len(frame))
+            reach = piece.end
+
+    def _open(self, piece: Piece) -> StoredWalFile:
+        name = piece.name(self._segment.name)
+        stored = self._archive.open(name, piece.length)
+        if stored.length_bytes != piece.length or piece.end > self._segment.size_bytes:
+            place = object_name(self._archive.system_identifier, name)
+            raise DamageError(place, f"it holds {stored.length_bytes} bytes, and its name says {piece.length}")
+        return stored
+
+
+def assembled(archive: WalArchive, segment: Segment) -> Iterator[memoryview]:
+    """Yield a segment in frames, put together from its pieces, zeros behind the last of them.
+
+    When the whole segment takes the place of the pieces meanwhile, it goes on with that. NotFoundError when the start
+    of the segment is not there; DamageError, KeyRefusedError.
     """
-    for attempt in range(_ATTEMPTS):
-        files = [file for file in archive.list(segment.timeline) if file.segment_name == segment.name]
+    done = 0
+    for attempts_left in reversed(range(_ATTEMPTS)):
         try:
-            if attempt and any(file.kind is WalFileKind.SEGMENT for file in files):
-                return archive.get(segment.name)
-            pieces = covering(pieces_of(files, segment.name))
-            return joined(archive, segment, pieces) if pieces else None
+            for frame in islice(_stored(archive, segment).frames(), done, None):
+                yield frame
+                done += 1
         except NotFoundError:  # replaced while we were reading
-            continue
-    return None
+            if not attempts_left:
+                raise
+        else:
+            return
 
 
-def joined(archive: WalArchive, segment: Segment, pieces: Sequence[Piece]) -> bytearray:
-    """Return a segment from its pieces, zeros where there is none. NotFoundError when one is gone; DamageError."""
-    content = bytearray(segment.size_bytes)
-    for piece in pieces:
-        name = piece.name(segment.name)
-        part = archive.get(name)
-        if len(part) != piece.length or piece.end > segment.size_bytes:
-            place = object_name(archive.system_identifier, name)
-            raise DamageError(place, f"it holds {len(part)} bytes, and its name says {piece.length}")
-        content[piece.begin : piece.end] = part
-    return content
+def _stored(archive: WalArchive, segment: Segment) -> Content:
+    files = [file for file in archive.list(segment.timeline) if file.segment_name == segment.name]
+    if any(file.kind is WalFileKind.SEGMENT for file in files):
+        return archive.open(segment.name, segment.size_bytes)
+    if pieces := covering(pieces_of(files, segment.name)):
+        return JoinedPieces(archive, segment, pieces)
+    raise NotFoundError(
+        f"the archive lacks the beginning of WAL segment {segment.name}",
+        hint="'holdfast wal status' shows the gaps of the archive, and what can be recovered",
+    )
 
 
 def _without_contained(pieces: Iterable[Piece]) -> set[Piece]:

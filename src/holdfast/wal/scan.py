@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
     from holdfast.postgres.walpage import WalShape
     from holdfast.postgres.walrecord import Records
     from holdfast.progress import Reporter
-    from holdfast.wal.sources import Content, SegmentSource
+    from holdfast.storage.base import Buffer
+    from holdfast.wal.sources import SegmentSource
 
 _READ_AHEAD_BYTES = 64 * 1024 * 1024
 _MOST_READ_AHEAD = 3
@@ -52,13 +54,13 @@ class WalScan:
         chain: RecordChain | None = None
         previous: Segment | None = None
         reached: Lsn | None = None
-        for segment, content in self._contents(segments):
-            self._shape = self._shape or read_shape(content)
+        for segment, first, rest in self._begun(segments):
+            self._shape = self._shape or read_shape(first)
             is_resumed = False
             if chain is None or chain.has_ended or previous is None or segment.number != previous.number + 1:
                 is_resumed = chain is not None
                 chain = RecordChain(self._shape)
-            for records in chain.follow(content, segment.start):
+            for records in _followed(chain, segment, itertools.chain([first], rest)):
                 if is_resumed and len(records):
                     self._note(Hole(reached, Lsn(int(records.starts[0]))))
                     is_resumed = False
@@ -76,20 +78,34 @@ class WalScan:
             return records
         return records.where(records.starts < np.uint64(end))
 
-    def _contents(self, segments: Sequence[Segment]) -> Generator[tuple[Segment, Content], None, None]:
-        """Yield segments with their content; the next few are read meanwhile, as far as memory allows."""
+    def _begun(self, segments: Sequence[Segment]) -> Generator[tuple[Segment, Buffer, Iterator[Buffer]], None, None]:
+        """Yield segments with their first part, and what gives the rest; the next ones are begun with meanwhile."""
         if not segments:
             return
         ahead = max(1, min(_MOST_READ_AHEAD, _READ_AHEAD_BYTES // segments[0].size_bytes))
         with ThreadPoolExecutor(ahead, thread_name_prefix="wal-read") as pool:
-            waiting = deque(pool.submit(self._source.read, segment) for segment in segments[:ahead])
+            waiting = deque(pool.submit(self._begin, segment) for segment in segments[:ahead])
             for number, segment in enumerate(segments):
                 try:
-                    content = waiting.popleft().result()
+                    first, rest = waiting.popleft().result()
                     if number + ahead < len(segments):
-                        waiting.append(pool.submit(self._source.read, segments[number + ahead]))
-                    yield segment, content
+                        waiting.append(pool.submit(self._begin, segments[number + ahead]))
+                    yield segment, first, rest
                 except BaseException:
                     for each in waiting:
                         each.cancel()
                     raise
+
+    def _begin(self, segment: Segment) -> tuple[Buffer, Iterator[Buffer]]:
+        parts = self._source.read(segment)
+        return next(parts, b""), parts
+
+
+def _followed(chain: RecordChain, segment: Segment, parts: Iterator[Buffer]) -> Iterator[Records]:
+    """Yield the records that end in a segment; its rest is not read where the chain ends."""
+    at = segment.start
+    for part in parts:
+        yield from chain.follow(part, at)
+        if chain.has_ended:
+            return
+        at += len(part)

@@ -10,15 +10,18 @@ import mmap
 from typing import TYPE_CHECKING
 
 from holdfast.errors import VerificationError
+from holdfast.repository.walframes import InMemory
 from holdfast.wal.room import mapped_file
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from holdfast.postgres.lsn import Lsn
     from holdfast.postgres.segment import Segment
 
 IN_MEMORY_LIMIT_BYTES = 32 << 20
+_LET_GO_EVERY_BYTES = 32 << 20
 _NO_ROOM_HINT = "see 'wal: spool:' of the service"
 
 
@@ -55,14 +58,35 @@ class SegmentBuffer:
             )
         count = min(len(data), self.segment.size_bytes - self.received)
         self._view[self.received : self.received + count] = data[:count]
+        if self.received // _LET_GO_EVERY_BYTES != (self.received + count) // _LET_GO_EVERY_BYTES:
+            self.let_go()
         self.received += count
         return data[count:]
 
-    def part(self, begin: int, end: int) -> memoryview:
+    def part(self, begin: int, end: int) -> BufferPart:
         """Return bytes that have come in."""
-        return self._view[begin:end]
+        return BufferPart(self, self._view[begin:end])
 
     def let_go(self) -> None:
         """Let the kernel take back the memory of what lies in a file; its content stays."""
         if self._is_on_disk:
             self._memory.madvise(mmap.MADV_DONTNEED)
+
+
+class BufferPart(InMemory):
+    """A part of a segment as ``Content``; what was gone through of a large one does not stay in memory."""
+
+    def __init__(self, buffer: SegmentBuffer, view: memoryview) -> None:
+        super().__init__(view)
+        self._buffer = buffer
+
+    def frames(self) -> Iterator[memoryview]:
+        """Yield the frames, as views."""
+        read_bytes = 0
+        for frame in super().frames():
+            yield frame
+            read_bytes += len(frame)
+            if read_bytes >= _LET_GO_EVERY_BYTES:
+                self._buffer.let_go()
+                read_bytes = 0
+        self._buffer.let_go()

@@ -5,20 +5,21 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Protocol
 
-from holdfast.errors import NotFoundError
 from holdfast.postgres.segment import Segment, is_segment_name, parse_segment_name, partial_name
 from holdfast.postgres.walpage import LONG_HEADER_BYTES, read_shape
 from holdfast.wal.names import WalFileKind
-from holdfast.wal.pieces import assemble
+from holdfast.wal.pieces import assembled
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from holdfast.postgres.timeline import TimelineHistory
+    from holdfast.storage.base import Buffer
     from holdfast.wal.archive import WalArchive
 
-Content = bytes | bytearray
+PART_BYTES = 16 << 20
+"""An ordinary segment is one part; of a larger one no more than this is in memory at a time."""
 
 
 class SegmentSource(Protocol):
@@ -34,8 +35,11 @@ class SegmentSource(Protocol):
         """What there is, in order, each number at most once; numbers may be missing."""
         ...
 
-    def read(self, segment: Segment) -> Content:
-        """Return a segment; of one that is not whole the beginning, with zeros or anything else behind it."""
+    def read(self, segment: Segment) -> Iterator[Buffer]:
+        """Yield a segment in order, in parts of PART_BYTES at most.
+
+        Of one that is not whole it is the beginning, with zeros or anything else behind it.
+        """
         ...
 
 
@@ -52,9 +56,11 @@ class DirectorySource:
             size_bytes = read_shape(self._head(names[0])).segment_size
             self.segments = along(history, [parse_segment_name(name, size_bytes) for name in names])
 
-    def read(self, segment: Segment) -> bytes:
-        """Return the file's content."""
-        return (self._directory / segment.name).read_bytes()
+    def read(self, segment: Segment) -> Iterator[bytes]:
+        """Yield the file's content."""
+        with (self._directory / segment.name).open("rb") as file:
+            while part := file.read(PART_BYTES):
+                yield part
 
     def _head(self, name: str) -> bytes:
         with (self._directory / name).open("rb") as file:
@@ -74,22 +80,31 @@ class ArchiveSource:
         names = {file.segment_name for file in files if file.kind in _WITH_WAL}
         self.segments: Sequence[Segment] = along(history, [parse_segment_name(name, segment_size) for name in names])
 
-    def read(self, segment: Segment) -> bytearray:
-        """Return a segment's content; DamageError, KeyRefusedError as of ``WalArchive.get``."""
+    def read(self, segment: Segment) -> Iterator[memoryview]:
+        """Yield a segment's content; NotFoundError, DamageError, KeyRefusedError."""
+        return _in_parts(self._frames(segment), segment.size_bytes)
+
+    def _frames(self, segment: Segment) -> Iterator[memoryview]:
         if segment.name in self._whole:
-            return self._archive.get(segment.name)
+            return self._archive.open(segment.name, segment.size_bytes).frames()
         if segment.name in self._partial:
-            return self._archive.get(partial_name(segment))
-        content = assemble(self._archive, segment)
-        if content is None:
-            raise NotFoundError(
-                f"the archive lacks the beginning of WAL segment {segment.name}",
-                hint="'holdfast wal status' shows the gaps of the archive, and what can be recovered",
-            )
-        return content
+            return self._archive.open(partial_name(segment), segment.size_bytes).frames()
+        return assembled(self._archive, segment)
 
 
 _WITH_WAL = {WalFileKind.SEGMENT, WalFileKind.PARTIAL, WalFileKind.PIECE}
+
+
+def _in_parts(frames: Iterator[memoryview], length_bytes: int) -> Iterator[memoryview]:
+    """Yield frames joined to parts; the last one when the frames have come to their end without an error."""
+    part, at = memoryview(bytearray(min(PART_BYTES, length_bytes))), 0
+    for frame in frames:
+        if at == len(part):
+            yield part
+            part, at = memoryview(bytearray(len(part))), 0
+        part[at : at + len(frame)] = frame
+        at += len(frame)
+    yield part[:at]
 
 
 def along(history: TimelineHistory, segments: Iterable[Segment]) -> list[Segment]:

@@ -141,25 +141,24 @@ class Storer:
         piece, absorbed = next_piece(self._pieces, end, buffer.segment.size_bytes // _ABSORB_PARTS)
         if piece.length:
             crashpoint.reach(CrashPoint.RECEIVE_RECEIVED)
-            self._archive.push(piece.name(name), buffer.part(piece.begin, piece.end))
+            self._archive.push_content(piece.name(name), buffer.part(piece.begin, piece.end))
             crashpoint.reach(CrashPoint.RECEIVE_PIECE_STORED)
             self._pieces = [*self._pieces[: len(self._pieces) - len(absorbed)], piece]
             self._delete(name, absorbed)
-            buffer.let_go()
 
     def _prove(self, buffer: SegmentBuffer, end: int) -> None:
         """Compare pieces of an earlier run with what has come in again; one that reaches further is not built on."""
         with suppress(DamageError):  # a damaged one is not built on either
             while self._unproven and self._unproven[0].end <= end:
                 piece = self._unproven.popleft()
-                self._archive.push(piece.name(buffer.segment.name), buffer.part(piece.begin, piece.end))
+                self._archive.push_content(piece.name(buffer.segment.name), buffer.part(piece.begin, piece.end))
                 self._pieces.append(piece)
         self._unproven.clear()
 
     def _put_segment(self, buffer: SegmentBuffer) -> None:
         self._enter(buffer.segment)
         name = buffer.segment.name
-        self._archive.push(name, buffer.part(0, buffer.segment.size_bytes))
+        self._archive.push_content(name, buffer.part(0, buffer.segment.size_bytes))
         with self._lock:
             self._waiting_segments -= 1
         crashpoint.reach(CrashPoint.RECEIVE_SEGMENT_STORED)

@@ -169,13 +169,11 @@ class WalSupply:
         self._prefetcher.wait_for(name)
         if self._handover.holds(name):
             return Fetched(Verdict.READY)
-        fetched = self._source.fetch(name)
-        match fetched.verdict:
-            case Verdict.READY:
-                self._handover.publish(name, fetched.content)
-            case Verdict.PART:
-                self._handover.publish_part(name, fetched.content)
-        return fetched
+        return self._source.fetch(name, lambda fetched: self._lay_ready(name, fetched))
+
+    def _lay_ready(self, name: str, fetched: Fetched) -> None:
+        publish = self._handover.publish if fetched.verdict is Verdict.READY else self._handover.publish_part
+        publish(name, fetched.content)
 
     def _stop(self, request: Request, verdict: Verdict, error: HoldfastError) -> None:
         with self._lock:

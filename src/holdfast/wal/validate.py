@@ -8,20 +8,17 @@ from __future__ import annotations
 
 import re
 import struct
-from collections import deque
 from typing import TYPE_CHECKING
 
 from holdfast.errors import VerificationError
 from holdfast.postgres.segment import is_backup_name, is_history_name, parse_segment_name
 from holdfast.postgres.timeline import Timeline, parse_history
-from holdfast.repository.walframes import InMemory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from holdfast.postgres.segment import Segment
     from holdfast.repository.walframes import Content
-    from holdfast.storage.base import Buffer
 
 # XLogLongPageHeaderData (src/include/access/xlog_internal.h): magic, flags, timeline, page address, remaining length,
 # system identifier, segment size, block size.
@@ -68,11 +65,6 @@ class CheckedContent:
         segment = parse_segment_name(name.removesuffix(_PARTIAL), self._segment_size)
         _require_length(name, length_bytes, segment)
         return _segment_frames(name, self._content.frames(), segment, self._system_identifier)
-
-
-def require_wal_file(name: str, content: Buffer, system_identifier: str, segment_size: int) -> None:
-    """Raise VerificationError unless ``content`` is the WAL file that ``name`` says; see ``CheckedContent``."""
-    deque(CheckedContent(name, InMemory(content), system_identifier, segment_size).frames(), maxlen=0)
 
 
 def _text_frames(name: str, content: Content, require: Callable[[str, bytes], None]) -> Iterator[memoryview]:

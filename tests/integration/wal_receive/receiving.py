@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 from tests.integration.backup_restore.clusters import ask
 from tests.integration.backup_restore.stack import Run, StackDirectory, kill, wait_until
 
+from holdfast.errors import NotFoundError
 from holdfast.postgres.lsn import Lsn
 from holdfast.postgres.segment import Segment, parse_segment_name, segment_at
 from holdfast.postgres.timeline import Timeline
 from holdfast.wal.archive import WalArchive
 from holdfast.wal.names import WalFileKind
-from holdfast.wal.pieces import assemble
+from holdfast.wal.pieces import assembled
 from holdfast.wal.receive_state import Activity, ReceiveState, read_state
 
 if TYPE_CHECKING:
@@ -83,8 +84,10 @@ class Receiving:
         """Return a segment of the archive, whole or from its pieces."""
         if segment.name in self.names(WalFileKind.SEGMENT):
             return bytes(self.archive.get(segment.name))
-        found = assemble(self.archive, segment)
-        return None if found is None else bytes(found)
+        try:
+            return b"".join(map(bytes, assembled(self.archive, segment)))
+        except NotFoundError:
+            return None
 
 
 def current(cluster: LocalCluster, size_bytes: int = 16 << 20) -> tuple[Segment, Lsn]:

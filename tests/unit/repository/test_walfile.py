@@ -34,14 +34,14 @@ def test_content_comes_back(keys: Keys, level: int, length: int) -> None:
     stored = sealed(keys, NAME, content, level)
     assert opened(keys, NAME, stored) == content
     stamp = proven(keys, NAME, stored)
-    assert (stamp.digest, stamp.length_bytes) == (content_digest(keys, content), length)
+    assert (stamp.digest, stamp.length_bytes) == (content_digest(keys, InMemory(content)), length)
     assert read_head(keys, NAME, stored[:STAMP_READ_BYTES]).object_bytes == len(stored)
 
 
 def test_a_writer_stores_and_compares_but_does_not_read() -> None:
     stored = sealed(WRITER, NAME, b"secret" * 1000)
     assert b"secret" not in stored
-    assert read_head(WRITER, NAME, stored).stamp.digest == content_digest(OWNER, b"secret" * 1000)
+    assert read_head(WRITER, NAME, stored).stamp.digest == content_digest(OWNER, InMemory(b"secret" * 1000))
     with pytest.raises(KeyRefusedError):
         opened(WRITER, NAME, stored)
     assert opened(OWNER, NAME, stored) == b"secret" * 1000

@@ -27,7 +27,7 @@ from holdfast.wal.find import MinuteCounts, WalFinder
 from holdfast.wal.sources import DirectorySource
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 SECOND_US = 1_000_000
 
@@ -43,9 +43,9 @@ class Shelf:
         self.read_numbers: list[int] = []
         self._writer = writer
 
-    def read(self, segment: Segment) -> bytes:
+    def read(self, segment: Segment) -> Iterator[bytes]:
         self.read_numbers.append(segment.number)
-        return self._writer.segment(segment.number)
+        yield self._writer.segment(segment.number)
 
 
 class Phases(Silence):

@@ -12,7 +12,7 @@ from holdfast.repository.keys import Keys, new_keyring
 from holdfast.storage.memory import MemoryStorage
 from holdfast.wal.archive import WalArchive, WalConflictError
 from holdfast.wal.names import WalFileKind, piece_name
-from holdfast.wal.pieces import Piece, assemble
+from holdfast.wal.pieces import Piece, assembled
 from holdfast.wal.segment_buffer import SegmentBuffer
 from holdfast.wal.storer import Storer
 
@@ -85,7 +85,7 @@ def test_pieces_then_the_whole(archive, make_storer):
     settle(storer)
     assert storer.stored == SEGMENT.start + 1000
     buffer.append(buffer.position, memoryview(CONTENT)[1000:])
-    assert assemble(archive, SEGMENT) == CONTENT[:1000] + bytes(SIZE - 1000)
+    assert b"".join(map(bytes, assembled(archive, SEGMENT))) == CONTENT[:1000] + bytes(SIZE - 1000)
     storer.store_segment(buffer)
     settle(storer)
     assert (storer.stored, storer.waiting_segments, storer.busy_s) == (SEGMENT.stop, 0, 0)
@@ -156,7 +156,7 @@ def test_the_next_timeline_begins_its_segment_anew(archive, make_storer):
     storer.store_piece(filled(1000))
     storer.store_piece(filled(1500, beyond))
     settle(storer)
-    assert assemble(archive, beyond)[:1500] == CONTENT[:1500]
+    assert b"".join(map(bytes, assembled(archive, beyond)))[:1500] == CONTENT[:1500]
     storer.store_segment(filled(SIZE, beyond))
     settle(storer)
     names(archive, WalFileKind.PIECE, [piece_name(SEGMENT.name, 0, 1000)])  # all that there will ever be of timeline 1

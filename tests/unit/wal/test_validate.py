@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections import deque
 
 import pytest
 from hypothesis import given
@@ -11,7 +12,8 @@ from hypothesis import strategies as st
 from holdfast.errors import VerificationError
 from holdfast.postgres.segment import Segment, parse_segment_name
 from holdfast.postgres.timeline import Timeline
-from holdfast.wal.validate import require_wal_file
+from holdfast.repository.walframes import InMemory
+from holdfast.wal.validate import CheckedContent
 
 MIB = 1 << 20
 IDENTIFIER = "7710580048371250305"
@@ -33,7 +35,7 @@ def make_segment(segment: Segment, *, pages: int | None = None, page_timeline: i
 def accepts(name: str, content: bytes, size: int = MIB) -> bool:
     """Whether a file is let in."""
     try:
-        require_wal_file(name, content, IDENTIFIER, size)
+        deque(CheckedContent(name, InMemory(content), IDENTIFIER, size).frames(), maxlen=0)
     except VerificationError:
         return False
     return True

@@ -7,6 +7,7 @@ only when it runs on a timeline of which the archive holds nothing but this very
 from __future__ import annotations
 
 import re
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,6 +28,7 @@ from holdfast.services.postgres.archive_status import queue_own_wal
 from holdfast.services.postgres.facts import from_facts
 from holdfast.wal.archive import WalArchive
 from holdfast.wal.names import WalFileKind
+from holdfast.wal.reading import read_wal_file
 
 if TYPE_CHECKING:
     from holdfast.config.models import Stack
@@ -150,12 +152,15 @@ def _is_own(archive: WalArchive, keys: Keys, name: str, directory: Path, server:
     """Whether the server has the same bytes under this name; files beyond its WAL's end are recycled, not written."""
     if not name.endswith(".history") and parse_segment_name(name, server.segment_size).start >= server.lsn:
         return False
+    path = directory / "pg_wal" / name
     try:
-        content = (directory / "pg_wal" / name).read_bytes()
         stamp = archive.stamp(name)
-    except (FileNotFoundError, NotFoundError):
+    except NotFoundError:
         return False
-    return (stamp.digest, stamp.length_bytes) == (content_digest(keys, content), len(content))
+    if not path.exists():
+        return False
+    with closing(read_wal_file(str(path), server.segment_size)) as file:
+        return (stamp.digest, stamp.length_bytes) == (content_digest(keys, file), file.length_bytes)
 
 
 def _statements(directory: Path) -> tuple[str, ...]:

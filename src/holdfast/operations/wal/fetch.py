@@ -18,7 +18,6 @@ from holdfast.postgres.control import CONTROL_PATH, read_control_file
 from holdfast.services.postgres.facts import from_facts
 from holdfast.wal.archive import WalArchive
 from holdfast.wal.fetch import Fetched, WalSource
-from holdfast.wal.restore_command import Verdict
 from holdfast.wal.route import Route
 from holdfast.wal.settings import read_settings
 
@@ -75,10 +74,8 @@ def fetch_once(stack: Stack, request: FetchRequest) -> Fetched:
     repository = open_readable(stack, request)
     cluster = _cluster_of(repository, stack, request.service)
     archive = WalArchive(repository.storage, repository.keys, cluster.system_identifier)
-    fetched = WalSource(archive, Route(None, cluster.segment_size)).fetch(request.name)
-    if fetched.verdict in {Verdict.READY, Verdict.PART}:
-        _write(request.path, fetched.content)
-    return fetched
+    source = WalSource(archive, Route(None, cluster.segment_size))
+    return source.fetch(request.name, lambda fetched: _write(request.path, fetched.content))
 
 
 def _cluster_of(repository: Repository, stack: Stack, service: str) -> Cluster:

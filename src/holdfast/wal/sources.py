@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from holdfast.storage.base import Buffer
     from holdfast.wal.archive import WalArchive
 
-PART_BYTES = 16 << 20
-"""An ordinary segment is one part; of a larger one no more than this is in memory at a time."""
+_ORDINARY_BYTES, _PART_BYTES = 16 << 20, 4 << 20
+"""An ordinary segment is one part, and larger ones are gone through in small ones: memory must not grow with them."""
 
 
 class SegmentSource(Protocol):
@@ -36,7 +36,7 @@ class SegmentSource(Protocol):
         ...
 
     def read(self, segment: Segment) -> Iterator[Buffer]:
-        """Yield a segment in order, in parts of PART_BYTES at most.
+        """Yield a segment in order, in parts of whole pages, of which several fit into memory at a time.
 
         Of one that is not whole it is the beginning, with zeros or anything else behind it.
         """
@@ -59,7 +59,7 @@ class DirectorySource:
     def read(self, segment: Segment) -> Iterator[bytes]:
         """Yield the file's content."""
         with (self._directory / segment.name).open("rb") as file:
-            while part := file.read(PART_BYTES):
+            while part := file.read(_part_bytes(segment)):
                 yield part
 
     def _head(self, name: str) -> bytes:
@@ -82,7 +82,7 @@ class ArchiveSource:
 
     def read(self, segment: Segment) -> Iterator[memoryview]:
         """Yield a segment's content; NotFoundError, DamageError, KeyRefusedError."""
-        return _in_parts(self._frames(segment), segment.size_bytes)
+        return _in_parts(self._frames(segment), _part_bytes(segment))
 
     def _frames(self, segment: Segment) -> Iterator[memoryview]:
         if segment.name in self._whole:
@@ -95,13 +95,18 @@ class ArchiveSource:
 _WITH_WAL = {WalFileKind.SEGMENT, WalFileKind.PARTIAL, WalFileKind.PIECE}
 
 
+def _part_bytes(segment: Segment) -> int:
+    """Return how long the parts are in which a segment is read."""
+    return segment.size_bytes if segment.size_bytes <= _ORDINARY_BYTES else _PART_BYTES
+
+
 def _in_parts(frames: Iterator[memoryview], length_bytes: int) -> Iterator[memoryview]:
     """Yield frames joined to parts; the last one when the frames have come to their end without an error."""
-    part, at = memoryview(bytearray(min(PART_BYTES, length_bytes))), 0
+    part, at = memoryview(bytearray(length_bytes)), 0
     for frame in frames:
-        if at == len(part):
+        if at == length_bytes:
             yield part
-            part, at = memoryview(bytearray(len(part))), 0
+            part, at = memoryview(bytearray(length_bytes)), 0
         part[at : at + len(frame)] = frame
         at += len(frame)
     yield part[:at]

@@ -98,6 +98,11 @@ class ReplicationConnection:
         """Whether the server is a standby, or recovers."""
         return self.setting("in_hot_standby") == "on"
 
+    def may_be_synchronous(self, application_name: str) -> bool:
+        """Whether the server would take a standby of this name for a synchronous one, were it to report positions."""
+        names = self.setting("synchronous_standby_names").lower()
+        return "*" in names or application_name.lower() in names
+
     def identify(self) -> SystemIdentity:
         """Return whose WAL this is and how far it is flushed."""
         row = self._one_row("identifying the system", "IDENTIFY_SYSTEM")

@@ -191,6 +191,7 @@ class At(Silence):
         self._phase, self._act = phase, act
         self.has_acted = False
         self.warnings: list[str] = []
+        self.notices: list[str] = []
 
     def phase(self, name: str, *, total_bytes: int | None = None) -> None:
         """Act, once."""
@@ -201,6 +202,10 @@ class At(Silence):
     def warning(self, text: str) -> None:
         """Keep it."""
         self.warnings.append(text)
+
+    def notice(self, text: str) -> None:
+        """Keep it."""
+        self.notices.append(text)
 
 
 def finish(child: subprocess.Popen[str]) -> Run:

@@ -93,20 +93,6 @@ def test_corrupt_page_is_named_by_the_server_and_by_us(binaries, make_cluster, m
     assert stack.backup()["warnings"] == []
 
 
-def test_wal_is_that_of_the_server_to_the_end_of_its_last_segment(binaries, make_cluster, make_stack, shared_directory):
-    """Where an archive begins only with the next segment, recovery must find its way into it."""
-    cluster = make_cluster(binaries, settings={"autovacuum": "off", "wal_keep_size": "160MB"})
-    stack = make_stack(cluster)
-    busy = [f"CREATE TABLE t{number} AS SELECT i FROM generate_series(1, 400000) AS i" for number in range(2)]
-    facts = stack.back_up_here(At("copying files", lambda: sql(cluster, *busy))).facts
-    assert len(facts["wal_segments"]) >= 2
-    target = shared_directory / "restored"
-    stack.succeed("restore", "db", "--target", target)
-    for name in facts["wal_segments"]:
-        restored, original = ((place / "pg_wal" / name).read_bytes() for place in (target, cluster.data_directory))
-        assert restored == original, name
-
-
 def test_zero_pages_and_odd_tails_are_valid(cluster, make_stack):
     with (cluster.data_directory / ask(cluster, "SELECT pg_relation_filepath('item')")).open("ab") as file:
         file.write(bytes(3 * 8192))

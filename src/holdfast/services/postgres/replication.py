@@ -1,8 +1,8 @@
 """One PostgreSQL cluster, captured through replication connections: for a server whose files cannot be reached.
 
 The order is the safety argument, as by data directory: a temporary slot on a connection of its own holds the WAL before
-the base backup starts; the files come between start and stop, the control file last of them; then the WAL from start to
-stop comes over the connection that held it. The server's own list of files is compared with what came.
+the base backup starts; then WAL and files come side by side, each on a connection of its own, the control file last of
+the files; WAL goes on until it has reached the backup's end. The server's own list of files is compared with what came.
 """
 
 from __future__ import annotations
@@ -11,14 +11,15 @@ import secrets
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from holdfast import crashpoint
+from holdfast import clock, crashpoint
 from holdfast.crashpoint import CrashPoint
 from holdfast.errors import ServerError
 from holdfast.postgres.replication import ReplicationConnection
 from holdfast.services.postgres.capture import Stopwatch, usable_parent
 from holdfast.services.postgres.replication_collection import StreamCollection
 from holdfast.services.postgres.replication_facts import ask_catalog, named_tablespaces, replication_facts
-from holdfast.services.postgres.replication_wal import ArrivingWal, WalWanted
+from holdfast.services.postgres.replication_segments import StoredSegments, WalShape
+from holdfast.services.postgres.replication_wal import ArrivingWal
 
 if TYPE_CHECKING:
     from holdfast.postgres.base_backup import BaseBackup, BaseBackupEnd
@@ -65,41 +66,44 @@ class ReplicationService:
 
             known = usable_parent(parent, facts, reporter)
             collection = StreamCollection(writer, known, facts, backup, reporter, names=catalog.tablespace_names)
-            collection.capture_files(lambda: _pulse(backup, wal))
-            watch.lap("files")
+            history = wal.timeline_history(facts.timeline) if facts.timeline > _FIRST_TIMELINE else None
+            shape = WalShape(backup.start.lsn, facts.timeline, facts.wal_segment_size, facts.wal_block_size)
+            segments, slot_moves = StoredSegments(writer, shape), _slot_moves(wal, reporter)
+            stream = wal.stream(slot, shape.first.start, facts.timeline)
+            with ArrivingWal(stream, segments, slot_moves=slot_moves) as arriving:
+                collection.capture_files(lambda: _pulse(backup, arriving))
+                watch.lap("files")
 
-            end = backup.finish()
+                end = backup.finish()
+                collection.require_as_sent()
+                collection.name_changes(conninfo)
+                crashpoint.reach(CrashPoint.BACKUP_STOPPED)
+                watch.lap("stop")
+
+                reporter.phase("copying WAL")
+                wal_end = shape.end(end.lsn, has_switched=not facts.is_standby)
+                arriving.finish(wal_end)
             _require_same_timeline(wal, end, facts)
-            collection.require_as_sent()
-            collection.name_changes(conninfo)
-            crashpoint.reach(CrashPoint.BACKUP_STOPPED)
-            watch.lap("stop")
-
-            wanted = _wal_of(backup, end, facts)
-            if facts.timeline > _FIRST_TIMELINE:
-                collection.add_history(*wal.timeline_history(facts.timeline))
-            stream = wal.stream(slot, wanted.segments()[0].start, facts.timeline)
-            stop_time = collection.capture_wal(ArrivingWal(stream, wanted, collection.model))
+            collection.add_wal(segments.extents(wal_end), history)
             crashpoint.reach(CrashPoint.WAL_CAPTURED)
             watch.lap("wal")
-        return collection.result(wanted, end, stop_time, watch.seconds)
+        return collection.result(end, arriving.sent or clock.now(), watch.seconds)
 
 
-def _wal_of(backup: BaseBackup, end: BaseBackupEnd, facts: ServerFacts) -> WalWanted:
-    return WalWanted(
-        start=backup.start.lsn,
-        stop=end.lsn,
-        timeline=facts.timeline,
-        segment_size=facts.wal_segment_size,
-        block_size=facts.wal_block_size,
-        ends_with_switch=not facts.is_standby,
+def _slot_moves(wal: ReplicationConnection, reporter: Reporter) -> bool:
+    """Return whether the slot may move on as WAL is stored: not where the server could take a backup for a standby."""
+    if not wal.may_be_synchronous(_APPLICATION):
+        return True
+    reporter.notice(
+        "WAL stays on the server until the backup ends, as synchronous_standby_names would take it for a standby"
     )
+    return False
 
 
-def _pulse(backup: BaseBackup, wal: ReplicationConnection) -> None:
-    """Keep the connection that holds the WAL from idling, and raise as soon as it is lost."""
+def _pulse(backup: BaseBackup, wal: ArrivingWal) -> None:
+    """Keep both connections wanted, and raise as soon as that of the WAL is lost."""
     backup.keep_wanted()
-    wal.identify()
+    wal.keep_alive()
 
 
 def _require_checkpointed(backup: BaseBackup, facts: ServerFacts) -> None:

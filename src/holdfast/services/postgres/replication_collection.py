@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
-from holdfast import clock
 from holdfast.errors import VerificationError
 from holdfast.postgres.base_backup_manifest import require_same_files
 from holdfast.postgres.control import parse_control_file
@@ -38,11 +37,11 @@ if TYPE_CHECKING:
 
     from holdfast.postgres.base_backup import BaseBackup, BaseBackupEnd
     from holdfast.postgres.facts import ServerFacts
+    from holdfast.postgres.segment import Segment
     from holdfast.progress import Reporter
     from holdfast.repository.parent import Parent
     from holdfast.repository.writer import Writer
     from holdfast.services.postgres.facts import ChangedPages
-    from holdfast.services.postgres.replication_wal import ArrivingWal, WalWanted
 
 _SHOWN_COMPLAINTS = 20
 _LINK_MODE = 0o777
@@ -74,12 +73,9 @@ class StreamCollection:
         rules = DataDirectoryRules(tablespace.oid for tablespace in facts.tablespaces)
         self._files = ArrivingFiles(backup, rules)
         self._given: list[Entry] = []
+        self._segments: list[Segment] = []
+        self._wal_bytes = 0
         self._changed: tuple[ChangedPages, ...] = ()
-
-    @property
-    def model(self) -> Entry:
-        """The control file's entry: its owner and mode are those of what the cluster's server writes itself."""
-        return self._whole(CONTROL)[0]
 
     def capture_files(self, pulse: Callable[[], None]) -> None:
         """Capture everything but WAL. ``pulse`` is called every few seconds, and raises when the backup is lost."""
@@ -107,18 +103,18 @@ class StreamCollection:
                 "the control file that came is that of another cluster", hint="run the backup again"
             )
 
-    def add_history(self, name: str, content: bytes) -> None:
-        """Add the history file of the timeline."""
-        self._given.append(self._stored(b"pg_wal/" + name.encode("ascii"), content))
+    def add_wal(self, segments: Iterable[tuple[Segment, np.ndarray]], history: tuple[str, bytes] | None) -> None:
+        """Add the segments of the backup, with their extents, and the timeline's history (file name, content)."""
+        for segment, extents in segments:
+            self._segments.append(segment)
+            self._wal_bytes += int(extents["length"].sum())
+            path = b"pg_wal/" + segment.name.encode("ascii")
+            self._given.append(self._entry(path, segment.size_bytes, extents))
+        if history:
+            self._given.append(self._stored(b"pg_wal/" + history[0].encode("ascii"), history[1]))
 
-    def capture_wal(self, wal: ArrivingWal) -> datetime:
-        """Capture the segments of the backup; return the server's time then."""
-        self._reporter.phase("copying WAL")
-        self._pipeline.work_off(wal.tasks())
-        return wal.sent or clock.now()
-
-    def result(self, wal: WalWanted, end: BaseBackupEnd, stop_time: datetime, seconds: dict[str, float]) -> Captured:
-        """Return all that was captured, with what the server gave for recovery."""
+    def result(self, end: BaseBackupEnd, stop_time: datetime, seconds: dict[str, float]) -> Captured:
+        """Return all that was captured, with what the server gave for recovery; ``stop_time`` is the server's clock."""
         facts = replace(self._facts, tablespaces=self._tablespaces())
         ending = BackupEnd(end.lsn, self._whole(LABEL)[1], self._tablespace_map(facts.tablespaces), stop_time)
         corrupt = self._inspector.settle(end.lsn)
@@ -126,12 +122,12 @@ class StreamCollection:
         given = [*self._given, self._stored(CONTROL, self._whole(CONTROL)[1]), self._stored(LABEL, ending.label)]
         if ending.tablespace_map:
             given.append(self._stored(TABLESPACE_MAP, ending.tablespace_map))
-        found = snapshot_facts(facts, wal.start, ending, wal.segments(), corrupt)
+        found = snapshot_facts(facts, self._backup.start.lsn, ending, self._segments, corrupt)
         return Captured(
             entries=[*self._tree(facts.tablespaces), *capture.entries, *given],
             facts=to_facts(with_changes(found, self._memory, self._changed)),
-            files_read=len(capture.entries),
-            bytes_read=capture.bytes_read,
+            files_read=len(capture.entries) + len(self._segments),
+            bytes_read=capture.bytes_read + self._wal_bytes,
             faults=(*describe_pages(corrupt), *_shown(end.complaints)),
             seconds=seconds,
             remember=remembering(self._memory, self._reporter),
@@ -146,11 +142,17 @@ class StreamCollection:
             ) from None
 
     def _stored(self, path: bytes, content: bytes) -> Entry:
-        """Store a file that is a chunk by itself; it is owned and protected as the control file is."""
+        """Store a file that is a chunk by itself."""
         extents = np.zeros(1, dtype=EXTENT_DTYPE)
         extents[0] = (0, len(content), 0, np.void(self._writer.put(ContentClass.FILE, [content])[0]))
+        return self._entry(path, len(content), extents)
+
+    def _entry(self, path: bytes, size: int, extents: np.ndarray) -> Entry:
+        """Return the entry of a file that is owned and protected as the control file is."""
         inline, chunks = store_extents(extents, self._writer.put_metadata)
-        return msgspec.structs.replace(self.model, path=path, size=len(content), extents=inline, extent_chunks=chunks)
+        return msgspec.structs.replace(
+            self._whole(CONTROL)[0], path=path, size=size, extents=inline, extent_chunks=chunks
+        )
 
     # -- tablespaces
 

@@ -1,159 +1,150 @@
-"""The WAL that a snapshot carries, by START_REPLICATION: from the start of the first segment to the backup's end.
+"""The WAL that a snapshot carries, by START_REPLICATION: received and stored while the files come, by its own thread.
 
-A temporary slot has held it since before the backup began. The server is told of no position: what is here is durable
-only with the snapshot, and a commit that waits for a synchronous standby must not be answered by a backup.
+So a long base backup piles no WAL up on the server: the temporary slot that has held it since before the start moves on
+as WAL is stored. But what is stored here is durable only with the snapshot, and a commit that waits for a synchronous
+standby must not be answered by a backup. A standby counts as one only while the last flushed position that it
+reported is a valid one (``SyncRepGetCandidateStandbys`` in ``src/backend/replication/syncrep.c``), so a position that
+moves the slot is taken back by the next message; and where the server could take us for one at all, none is reported.
 """
 
 from __future__ import annotations
 
+import os
 import select
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-import msgspec
-import numpy as np
+import threading
+from typing import TYPE_CHECKING, Self
 
 from holdfast import clock
-from holdfast.errors import ServerUnreachableError, VerificationError
+from holdfast.errors import ServerError, ServerUnreachableError
 from holdfast.postgres.lsn import NO_LSN, Lsn
 from holdfast.postgres.replication_messages import StandbyStatus, WalData, instant
-from holdfast.postgres.segment import segments_between
-from holdfast.repository.chunker import fixed_cuts
-from holdfast.repository.compression import ContentClass
-from holdfast.repository.manifest import Entry, EntryKind
-from holdfast.repository.sources import FileSource
-from holdfast.services.postgres.replication_tasks import SPAN_BYTES, ArrivingFile, SpanBuffers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from datetime import datetime
+    from types import TracebackType
 
     from holdfast.postgres.replication_stream import WalStream
-    from holdfast.postgres.segment import Segment
-    from holdfast.postgres.timeline import Timeline
-    from holdfast.repository.intake import Task
+    from holdfast.services.postgres.replication_segments import StoredSegments
 
 _REPORT_EVERY_S = 10.0
-_GIVE_UP_AFTER_S = 60.0
+_SILENT_TOO_LONG_S = 60.0
 _WAKE_MS = 1000
-_PAGE_ADDRESS_WORD = 1
-"""Every page's header has the page's address at byte 8 (``xlp_pageaddr`` in ``xlog_internal.h``)."""
-
-
-@dataclass(frozen=True, slots=True)
-class WalWanted:
-    """The WAL of one backup: start, exclusive stop, its timeline; sizes of segments and pages in bytes.
-
-    ``ends_with_switch``: the server then went on with the next segment (``do_pg_backup_stop`` in xlog.c; a standby
-    cannot). The last segment is taken whole, or recovery would not find its way on into what an archive has of later.
-    """
-
-    start: Lsn
-    stop: Lsn
-    timeline: Timeline
-    segment_size: int
-    block_size: int
-    ends_with_switch: bool
-
-    def bytes_of(self, segment: Segment) -> int:
-        """Return how much of a segment is to be had."""
-        return segment.size_bytes if self.ends_with_switch else min(segment.size_bytes, self.stop - segment.start)
-
-    def segments(self) -> list[Segment]:
-        """Return the segments that hold it."""
-        return list(segments_between(self.start, self.stop, self.timeline, self.segment_size))
+_CHANGED_TIMELINE = "the server was promoted or changed its timeline during the backup, which is therefore void"
 
 
 class ArrivingWal:
-    """WAL as it is streamed, as tasks for the pipeline; ``sent`` is the server's clock at its last message."""
+    """WAL on its way, as a context manager: entering begins, ``finish`` waits for the end; on a failure, it stops."""
 
-    def __init__(self, stream: WalStream, wanted: WalWanted, model: Entry) -> None:
-        """``model`` is an entry whose owner and mode the segments get."""
-        self._stream, self._wanted, self._model = stream, wanted, model
-        self._messages = self._receive()
-        self._position = wanted.segments()[0].start
-        self._data = memoryview(b"")
-        self._buffers = SpanBuffers()
+    def __init__(self, stream: WalStream, segments: StoredSegments, *, slot_moves: bool) -> None:
+        """``slot_moves``: the server may drop what is stored here, as it cannot take us for a synchronous standby."""
+        self._stream, self._segments, self._slot_moves = stream, segments, slot_moves
+        self._thread = threading.Thread(target=self._run, name="wal", daemon=True)
+        self._lock = threading.Lock()  # one thread at a time may use the connection
+        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._end: Lsn | None = None
+        self._is_stopping = False
+        self._failure: BaseException | None = None
+        self._heard_at = self._reported_at = clock.monotonic()
         self.sent: datetime | None = None
+        """The server's clock when it sent the last of it."""
 
-    def received(self, path: bytes, size: int, crc32c: int) -> None:
-        """WAL is in no list of the server (a Recipient)."""
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
 
-    def tasks(self) -> Iterator[Task]:
-        """Yield the tasks of one segment after the other. ServerUnreachableError, ServerError, VerificationError."""
-        for segment in self._wanted.segments():
-            path = b"pg_wal/" + segment.name.encode("ascii")
-            entry = _segment_entry(self._model, path, segment.size_bytes)
-            file = ArrivingFile(FileSource(entry, b"", ContentClass.WAL), self, self._buffers)
-            end = self._wanted.bytes_of(segment)
-            for offset in range(0, end, SPAN_BYTES):
-                length = min(SPAN_BYTES, end - offset)
-                buffer = self._buffers.take()
-                self._fill(buffer[:length])
-                self._require_pages(segment, offset, buffer[:length])
-                yield file.span(offset, list(fixed_cuts(length)), buffer, is_last=offset + length == end)
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._is_stopping = True
+        self._rouse()
+        self._thread.join()
+        os.close(self._wake)
 
-    def _fill(self, buffer: memoryview) -> None:
-        filled = 0
-        while filled < len(buffer):
-            if not self._data:
-                self._data = next(self._messages)
-            part = self._data[: len(buffer) - filled]
-            buffer[filled : filled + len(part)] = part
-            filled += len(part)
-            self._data = self._data[len(part) :]
+    def keep_alive(self) -> None:
+        """Tell the server, if it is time, that somebody is here; raise what ended the thread early.
 
-    def _receive(self) -> Iterator[memoryview]:
-        """Yield runs of WAL that follow each other."""
-        heard_at = reported_at = clock.monotonic()
-        poll = select.poll()
-        poll.register(self._stream.fileno(), select.POLLIN)
-        while True:
-            for message in self._stream.read():
-                heard_at = clock.monotonic()
-                if isinstance(message, WalData):
-                    self._require_next(message)
-                    self.sent = instant(message.sent)
-                    yield message.data
-                elif message.wants_reply:
-                    reported_at -= _REPORT_EVERY_S
+        Called from outside, too: the thread may be held up by a slow repository for longer than the server waits.
+        """
+        if self._failure is not None:
+            raise self._failure
+        if clock.monotonic() - self._reported_at >= _REPORT_EVERY_S:
+            self._report()
+
+    def finish(self, end: Lsn) -> None:
+        """Wait until all before ``end`` is stored, and end the stream: the connection takes commands again.
+
+        ServerUnreachableError, ServerError (the timeline ended before), VerificationError, or why it was not stored.
+        """
+        self._end = end
+        self._rouse()
+        while self._thread.is_alive():
+            self._thread.join(_REPORT_EVERY_S)
+            if self._thread.is_alive():
+                self.keep_alive()
+        if self._failure is not None:
+            raise self._failure
+        self._stream.end()
+
+    def _rouse(self) -> None:
+        os.eventfd_write(self._wake, 1)
+
+    def _run(self) -> None:
+        try:
+            poll = select.poll()
+            poll.register(self._stream.fileno(), select.POLLIN)
+            poll.register(self._wake, select.POLLIN)
+            while not self._is_done():
+                if not self._receive():
+                    poll.poll(_WAKE_MS)
+        except BaseException as error:  # noqa: BLE001 - carried to the thread that waits, and raised there
+            self._failure = error
+
+    def _is_done(self) -> bool:
+        if self._end is not None and self._segments.received >= self._end:
+            self._segments.store_rest()
+            return True
+        return self._is_stopping
+
+    def _receive(self) -> bool:
+        """Store what has come in; return whether there was anything."""
+        with self._lock:
+            arrived = [
+                (message.start, bytes(message.data), message.sent) if isinstance(message, WalData) else None
+                for message in self._stream.read()
+            ]
+        stored_before = self._segments.stored
+        for message in arrived:
+            if message is not None:
+                start, content, sent = message
+                self._segments.take(start, content)
+                self.sent = instant(sent)
+        self._require_going_on(has_heard=bool(arrived))
+        if self._segments.stored > stored_before or clock.monotonic() - self._reported_at >= _REPORT_EVERY_S:
+            self._report()
+        return bool(arrived)
+
+    def _require_going_on(self, *, has_heard: bool) -> None:
+        now = clock.monotonic()
+        if has_heard:
+            self._heard_at = now
+        if self._stream.has_ended:
+            with self._lock:
+                timeline_end = self._stream.end()
+            if timeline_end is not None:
+                raise ServerError(_CHANGED_TIMELINE, hint="run the backup again")
+            raise ServerUnreachableError("the server ended the stream of WAL", hint="run the backup again")
+        if now - self._heard_at > _SILENT_TOO_LONG_S:
+            raise ServerUnreachableError(
+                f"the server has been silent for {_SILENT_TOO_LONG_S:g} s", hint="run the backup again"
+            )
+
+    def _report(self) -> None:
+        """Let the slot move on, take that position back, and ask for a sign of life."""
+        received, stored = self._segments.received, self._segments.stored
+        with self._lock:
+            self._reported_at = clock.monotonic()
             if self._stream.has_ended:
-                self._stream.end()
-                raise ServerUnreachableError("the server ended the stream of WAL", hint="run the backup again")
-            now = clock.monotonic()
-            if now - reported_at >= _REPORT_EVERY_S:
-                self._stream.report(StandbyStatus(NO_LSN, NO_LSN))
-                reported_at = now
-            if now - heard_at > _GIVE_UP_AFTER_S:
-                raise ServerUnreachableError(
-                    f"the server has sent no WAL for {_GIVE_UP_AFTER_S:g} s", hint="run the backup again"
-                )
-            poll.poll(_WAKE_MS)
-
-    def _require_next(self, message: WalData) -> None:
-        if message.start != self._position:
-            raise VerificationError(
-                f"the server sent WAL from {message.start}, and {self._position} was to come",
-                hint="this is a fault of the server or of holdfast: please report it",
-            )
-        self._position = Lsn(self._position + len(message.data))
-
-    def _require_pages(self, segment: Segment, offset: int, content: memoryview) -> None:
-        """Raise when a page from the start on is not of its position; zeros follow a switch to the next segment."""
-        size = self._wanted.block_size
-        begin = segment.start + offset
-        words = np.frombuffer(content[: len(content) // 8 * 8], "<u8")
-        said = words[_PAGE_ADDRESS_WORD :: size // 8]
-        expected = np.arange(len(said), dtype=np.uint64) * np.uint64(size) + np.uint64(begin)
-        used = int(np.flatnonzero(said)[-1]) + 1 if said.any() else 0
-        first = max(0, self._wanted.start - begin) // size
-        wrong = np.flatnonzero((said != expected)[first:used])
-        if len(wrong):
-            at = offset + (first + int(wrong[0])) * size
-            raise VerificationError(
-                f"WAL segment {segment.name} came without the WAL at offset {at}", hint="run the backup again"
-            )
-
-
-def _segment_entry(model: Entry, path: bytes, size: int) -> Entry:
-    return msgspec.structs.replace(model, path=path, kind=EntryKind.FILE, size=size, extents=b"", extent_chunks=())
+                return
+            if self._slot_moves and stored > NO_LSN:
+                self._stream.report(StandbyStatus(received, stored))
+            self._stream.report(StandbyStatus(received, NO_LSN, asks_for_reply=True))

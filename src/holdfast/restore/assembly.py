@@ -1,8 +1,10 @@
-"""Putting regions of files together in memory where they lie in many pieces: one long write instead of many short ones.
+"""Putting regions of files together in memory where they lie in several pieces: one long write instead of many.
 
-Pages that changed since a first backup lie in chunks of later ones, so a region of a file may come from dozens of
-places. Written piece by piece, past the page cache, each would be a wait for the disk. The order of fetching keeps
-memory bounded: chunks are taken in groups that make up a number of such regions, and only these are open at a time.
+Pages that changed since a first backup lie in chunks of later ones, so a region of a file may come from as many places
+as it has pages. Written piece by piece, past the page cache, each would be a wait for the disk. The order of fetching
+keeps memory bounded: chunks are taken in groups that make up a number of such regions, and a group shares one piece of
+memory: what a chunk gives to it is copied in one loop (which is quicker than numpy's indexing by arrays), and whoever
+brings the last byte writes the regions. A new group waits until fewer than GROUPS_AT_ONCE are under way.
 A chunk that other groups share is fetched with the first; its pieces elsewhere are written by themselves.
 """
 
@@ -10,7 +12,7 @@ from __future__ import annotations
 
 import mmap
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,38 +23,52 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 REGION_BYTES = 1 << 20
-_PIECES = 2
-"""A region of more pieces than this is put together."""
+GROUPS_AT_ONCE = 3
+"""One that is being written, one that is put together, and one that is begun."""
 
-_REGIONS_AT_ONCE = STRETCH_BYTES // REGION_BYTES
+_STRETCH_REGIONS = STRETCH_BYTES // REGION_BYTES
+_FEW_REGIONS = _STRETCH_REGIONS // 2
+"""A group takes on whole stretches until it has so many regions to put together."""
+
+_ROOM_BYTES = (_FEW_REGIONS - 1 + _STRETCH_REGIONS) * REGION_BYTES
 APART = -1
-"""The region of a piece that is written by itself."""
+"""The place of a piece that is written by itself."""
 
 
 @dataclass(frozen=True)
 class AssemblyPlan:
-    """``region`` of each want: a number, or APART; ``group`` of each want, in the order in which groups are fetched.
+    """Of each want: ``group``, in the order in which groups are fetched, and ``place`` in its group's memory, or APART.
 
-    Of each region: ``file``, ``offset`` and ``length``.
+    Of each region that is put together, by groups: ``region_group``, ``file``, ``offset`` and ``length``. The regions
+    of a group lie in its memory in this order, each at a multiple of REGION_BYTES.
     """
 
-    region: np.ndarray
+    place: np.ndarray
     group: np.ndarray
+    region_group: np.ndarray
     file: np.ndarray
     offset: np.ndarray
     length: np.ndarray
 
-    def groups(self, wants: np.ndarray) -> Iterator[np.ndarray]:
-        """Yield the index rows of each group in turn."""
+    def groups(self, wants: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield each group in turn, with its index rows."""
         order = np.argsort(self.group, kind="stable")
         for part in np.split(order, np.flatnonzero(np.diff(self.group[order])) + 1):
-            yield wants["row"][part]
+            if len(part):
+                yield int(self.group[part[0]]), wants["row"][part]
+
+    def regions(self, group: int) -> Iterator[tuple[int, int, int, int]]:
+        """Yield (place in memory, file, offset, length) of the regions of a group."""
+        first, last = np.searchsorted(self.region_group, [group, group + 1]).tolist()
+        columns = (self.file, self.offset, self.length)
+        for slot, region in enumerate(zip(*(column[first:last].tolist() for column in columns), strict=True)):
+            yield slot * REGION_BYTES, *region
 
 
 def plan_assembly(wants: np.ndarray, sizes: Sequence[int]) -> AssemblyPlan:
     """Return which pieces are put together; ``wants`` (WANT_DTYPE) are sorted by row, ``sizes`` those of the files.
 
-    A region is put together when it falls into many pieces that lie inside and cover it.
+    A region is put together when it falls into several pieces that lie inside and cover it.
     """
     start = wants["file_offset"].astype(np.int64)
     number = start // REGION_BYTES
@@ -67,25 +83,29 @@ def plan_assembly(wants: np.ndarray, sizes: Sequence[int]) -> AssemblyPlan:
     offset = number[at] * REGION_BYTES
     length = np.minimum(np.array(sizes, dtype=np.int64)[wants["file"][at]] - offset, REGION_BYTES)
     covered = np.bincount(region, weights=np.where(is_inside, wants["length"], 0), minlength=len(at))
-    is_assembled = (np.bincount(region, minlength=len(at)) > _PIECES) & (covered == length)
+    pieces = np.bincount(region, minlength=len(at))
+    is_assembled = (pieces > 1) & (covered == length)
     group_of_region = _groups(wants["file"][at], offset, is_assembled)
     group = _first_of_row(wants["row"], group_of_region[region])
     is_together = is_assembled[region] & is_inside & (group == group_of_region[region])
     # one piece that comes with another group, and the region cannot be whole in time
-    is_whole = np.bincount(region, weights=is_together) == np.bincount(region)
-    region = np.where(is_together & is_whole[region], region, APART)
-    return AssemblyPlan(region, group, wants["file"][at], offset, length)
+    chosen = np.flatnonzero(is_assembled & (np.bincount(region, weights=is_together, minlength=len(at)) == pieces))
+    slot = np.full(len(at), APART)
+    slot[chosen] = np.arange(len(chosen)) - np.searchsorted(group_of_region[chosen], group_of_region[chosen])
+    place = np.where(slot[region] == APART, APART, slot[region] * REGION_BYTES + start % REGION_BYTES)
+    of_chosen = (column[chosen] for column in (group_of_region, wants["file"][at], offset, length))
+    return AssemblyPlan(place, group, *of_chosen)
 
 
 def _groups(file: np.ndarray, offset: np.ndarray, is_assembled: np.ndarray) -> np.ndarray:
     """Return the group of each region, in the order of files and offsets: whole stretches, as chunks hold their pages.
 
-    A group has fewer than twice _REGIONS_AT_ONCE regions to put together.
+    Its regions that are put together fit into _ROOM_BYTES.
     """
     stretch = offset // STRETCH_BYTES
     is_first = np.ones(len(file), dtype=bool)
     is_first[1:] = (file[1:] != file[:-1]) | (stretch[1:] != stretch[:-1])
-    before = (np.cumsum(is_assembled) - is_assembled)[is_first] // _REGIONS_AT_ONCE
+    before = (np.cumsum(is_assembled) - is_assembled)[is_first] // _FEW_REGIONS
     group: np.ndarray = before[np.cumsum(is_first) - 1]
     return group
 
@@ -99,38 +119,56 @@ def _first_of_row(rows: np.ndarray, group: np.ndarray) -> np.ndarray:
 
 
 @dataclass
-class _OpenRegion:
-    """A region being put together."""
+class _Room:
+    """The memory of a group, and how many bytes of its regions are still to come."""
 
-    area: mmap.mmap
+    memory: mmap.mmap
     left: int
-    lock: threading.Lock = field(default_factory=threading.Lock)
 
 
 class Assembly:
-    """The regions that are being put together; used by many threads. Areas are used again."""
+    """The groups that are being put together; used by many threads. Memory is used again."""
 
     def __init__(self, plan: AssemblyPlan) -> None:
         self.plan = plan
-        self._open: dict[int, _OpenRegion] = {}
+        self._open: dict[int, _Room] = {}
         self._free: list[mmap.mmap] = []
-        self._lock = threading.Lock()
+        self._state = threading.Condition()
+        self._is_closed = False
 
-    def put(self, region: int, offset: int, data: memoryview) -> mmap.mmap | None:
-        """Put a piece of a file into its region; return the region's memory (page-aligned) once it is whole."""
-        with self._lock:
-            found = self._open.get(region)
-            if found is None:
-                area = self._free.pop() if self._free else mmap.mmap(-1, REGION_BYTES)
-                found = self._open[region] = _OpenRegion(area, int(self.plan.length[region]))
-        start = offset - int(self.plan.offset[region])
-        found.area[start : start + len(data)] = data
-        with found.lock:
-            found.left -= len(data)
-            is_whole = found.left == 0
-        return found.area if is_whole else None
+    def admit(self, group: int) -> None:
+        """Wait until there is room for a group. All of its chunks must be handed out before those of the next."""
+        left = sum(length for *_, length in self.plan.regions(group))
+        if left:
+            with self._state:
+                self._state.wait_for(lambda: self._is_closed or len(self._open) < GROUPS_AT_ONCE)
+                self._open[group] = _Room(self._free.pop() if self._free else _new_memory(), left)
 
-    def release(self, region: int) -> None:
-        """Let go of a region that is written."""
-        with self._lock:
-            self._free.append(self._open.pop(region).area)
+    def put(self, group: int, pieces: Sequence[tuple[int, int, int]], plain: memoryview) -> mmap.mmap | None:
+        """Copy pieces (place, length, offset in ``plain``) into a group; return its memory once all is there."""
+        room = self._open[group]
+        memory = room.memory
+        for place, length, start in pieces:
+            memory[place : place + length] = plain[start : start + length]
+        with self._state:
+            room.left -= sum(length for _, length, _ in pieces)
+            return memory if room.left == 0 else None
+
+    def release(self, group: int) -> None:
+        """Let go of a group that is written."""
+        with self._state:
+            self._free.append(self._open.pop(group).memory)
+            self._state.notify()
+
+    def close(self) -> None:
+        """Let nobody wait any more: a thread has ended, and with it perhaps what it had of a group."""
+        with self._state:
+            self._is_closed = True
+            self._state.notify_all()
+
+
+def _new_memory() -> mmap.mmap:
+    """Return page-aligned memory for a group; what is never touched of it is never there."""
+    memory = mmap.mmap(-1, _ROOM_BYTES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    memory.madvise(mmap.MADV_HUGEPAGE)  # touched for the first time in a third of the time
+    return memory

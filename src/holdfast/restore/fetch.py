@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import mmap
 import threading
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
@@ -62,16 +62,20 @@ class ContentFetcher:
         """Write all ``wants`` (WANT_DTYPE, by row); ``on_file_done`` is called once for each file when it is whole."""
         left = np.bincount(wants["file"], weights=wants["length"], minlength=len(self._plan.files)).astype(np.int64)
         plan = plan_assembly(wants, [file.entry.size for file in self._plan.files])
-        spans = (span for rows in plan.groups(wants) for span in self._reader.spans(rows))
         work = _Work(wants, left, Assembly(plan), on_file_done)
         try:
-            Crew("fetch", self._threads, partial(self._worker, work)).work_off(spans)
+            Crew("fetch", self._threads, partial(self._worker, work)).work_off(self._spans(work))
         finally:
             self._files.close_all()
 
+    def _spans(self, work: _Work) -> Iterator[Span]:
+        for group, rows in work.assembly.plan.groups(work.wants):
+            work.assembly.admit(group)
+            yield from self._reader.spans(rows)
+
     @contextmanager
     def _worker(self, work: _Work) -> Iterator[Callable[[Span], None]]:
-        with mmap.mmap(-1, CHUNK_LIMIT_BYTES) as area, memoryview(area) as buffer:
+        with mmap.mmap(-1, CHUNK_LIMIT_BYTES) as area, memoryview(area) as buffer, closing(work.assembly):
 
             def write(span: Span) -> None:
                 self._write_span(work, span, buffer)
@@ -90,25 +94,27 @@ class ContentFetcher:
                 self._write_chunk(work, slice(first[at], last[at]), plain)
 
     def _write_chunk(self, work: _Work, which: slice, plain: memoryview) -> None:
-        regions = work.assembly.plan.region[which].tolist()
-        for (_, number, offset, length, start), region in zip(work.wants[which].tolist(), regions, strict=True):
+        wants, places = work.wants[which], work.assembly.plan.place[which]
+        is_apart = places == APART
+        for _, number, offset, length, start in wants[is_apart].tolist():
             with plain[start : start + length] as piece:
-                if region == APART:
-                    self._files.write(number, offset, piece, is_aligned=start % ALIGNMENT == 0)
-                    self._written(work, number, length)
-                else:
-                    self._write_region(work, region, offset, piece)
-
-    def _write_region(self, work: _Work, region: int, offset: int, piece: memoryview) -> None:
-        """Put a piece into its region; write the region when it is whole."""
-        area = work.assembly.put(region, offset, piece)
-        if area is not None:
-            plan = work.assembly.plan
-            number, length = int(plan.file[region]), int(plan.length[region])
-            with memoryview(area)[:length] as content:
-                self._files.write(number, int(plan.offset[region]), content, is_aligned=True)
-            work.assembly.release(region)
+                self._files.write(number, offset, piece, is_aligned=start % ALIGNMENT == 0)
             self._written(work, number, length)
+        if not is_apart.all():
+            put_together = wants[~is_apart]
+            columns = (places[~is_apart], put_together["length"], put_together["chunk_offset"])
+            pieces = list(zip(*(column.tolist() for column in columns), strict=True))
+            self._put(work, int(work.assembly.plan.group[which.start]), pieces, plain)
+
+    def _put(self, work: _Work, group: int, pieces: list[tuple[int, int, int]], plain: memoryview) -> None:
+        """Put what a chunk has of a group's regions into its memory; write the regions once all is there."""
+        memory = work.assembly.put(group, pieces, plain)
+        if memory is not None:
+            with memoryview(memory) as view:
+                for place, number, offset, length in work.assembly.plan.regions(group):
+                    self._files.write(number, offset, view[place : place + length], is_aligned=True)
+                    self._written(work, number, length)
+            work.assembly.release(group)
 
     def _written(self, work: _Work, number: int, length: int) -> None:
         self._reporter.advance(length)

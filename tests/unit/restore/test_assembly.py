@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import queue
+import threading
+
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from holdfast.restore.assembly import APART, REGION_BYTES, Assembly, plan_assembly
+from holdfast.restore.assembly import APART, GROUPS_AT_ONCE, REGION_BYTES, Assembly, plan_assembly
 from holdfast.restore.plan import WANT_DTYPE
 
 PAGE = 8192
@@ -43,27 +47,31 @@ def test_every_byte_is_written_once_and_regions_are_whole(files: list[list[tuple
     plan = plan_assembly(wants, sizes)
     assembly = Assembly(plan)
     written = [np.zeros(size, dtype=np.uint8) for size in sizes]
-    rows = [sorted(set(group.tolist())) for group in plan.groups(wants)]
-    assert sorted(row for group in rows for row in group) == sorted(set(wants["row"].tolist()))
-    open_regions = set()
-    for row in (row for group in rows for row in group):
-        for at in np.flatnonzero(wants["row"] == row).tolist():
-            _, number, offset, length, _ = wants[at].tolist()
-            region = int(plan.region[at])
-            if region == APART:
+    seen: list[int] = []
+    for group, rows in plan.groups(wants):
+        assembly.admit(group)
+        memory = None
+        for row in sorted(set(rows.tolist())):
+            which = wants["row"] == row
+            for at in np.flatnonzero(which & (plan.place == APART)).tolist():
+                _, number, offset, length, _ = wants[at].tolist()
                 written[number][offset : offset + length] += 1
-                continue
-            open_regions.add(region)
-            area = assembly.put(region, offset, memoryview(bytes([1]) * length))
-            if area is not None:
-                start, size = int(plan.offset[region]), int(plan.length[region])
-                assert int(plan.file[region]) == number
-                written[number][start : start + size] += np.frombuffer(area[:size], dtype=np.uint8)
-                area[:] = bytes(REGION_BYTES)
-                assembly.release(region)
-                open_regions.remove(region)
-        assert len(open_regions) < 64
-    assert open_regions == set()
+            together = np.flatnonzero(which & (plan.place != APART))
+            assert (plan.group[together] == group).all()
+            pieces = [(int(plan.place[at]), int(wants["length"][at]), 0) for at in together.tolist()]
+            if pieces:
+                assert memory is None, "the group was whole before its last piece"
+                memory = assembly.put(group, pieces, memoryview(bytes([1]) * REGION_BYTES))
+        seen += sorted(set(rows.tolist()))
+        regions = list(plan.regions(group))
+        assert (memory is not None) == bool(regions)
+        for place, number, offset, length in regions:
+            assert offset % REGION_BYTES == place % REGION_BYTES == 0
+            written[number][offset : offset + length] += np.frombuffer(memory[place : place + length], dtype=np.uint8)
+        if memory is not None:
+            memory[:] = bytes(len(memory))
+            assembly.release(group)
+    assert sorted(seen) == sorted(set(wants["row"].tolist()))
     for number, pieces in enumerate(files):
         expected = np.zeros(sizes[number], dtype=np.uint8)
         for _, offset, length in pieces:
@@ -74,10 +82,42 @@ def test_every_byte_is_written_once_and_regions_are_whole(files: list[list[tuple
 def test_a_file_of_long_pieces_is_written_as_it_comes() -> None:
     wants = wants_of([[(number, number * REGION_BYTES, REGION_BYTES) for number in range(50)]])
     plan = plan_assembly(wants, [50 * REGION_BYTES])
-    assert (plan.region == APART).all()
-    assert [rows.tolist() for rows in plan.groups(wants)] == [list(range(50))]
+    assert (plan.place == APART).all()
+    assert [rows.tolist() for _, rows in plan.groups(wants)] == [list(range(50))]
 
 
 def test_nothing_wanted_is_nothing_done() -> None:
     plan = plan_assembly(np.zeros(0, dtype=WANT_DTYPE), [0, 7])
-    assert [rows.tolist() for rows in plan.groups(np.zeros(0, dtype=WANT_DTYPE)) if len(rows)] == []
+    assert list(plan.groups(np.zeros(0, dtype=WANT_DTYPE))) == []
+
+
+def halves(count: int) -> tuple[np.ndarray, list[int]]:
+    """Return the wants of a file of ``count`` regions, each in two pieces of chunks of their own."""
+    half = REGION_BYTES // 2
+    return wants_of([[(number, number * half, half) for number in range(2 * count)]]), [count * REGION_BYTES]
+
+
+def test_a_group_waits_until_another_is_written_or_a_thread_has_ended() -> None:
+    """So memory is bounded, and a failure ends all threads."""
+    wants, sizes = halves(32 * (GROUPS_AT_ONCE + 2))
+    plan = plan_assembly(wants, sizes)
+    groups = [group for group, _ in plan.groups(wants)]
+    assert len(groups) == GROUPS_AT_ONCE + 2
+    assembly, admitted = Assembly(plan), queue.Queue[int]()
+
+    def admit_all() -> None:
+        for group in groups:
+            assembly.admit(group)
+            admitted.put(group)
+
+    thread = threading.Thread(target=admit_all)
+    thread.start()
+    assert [admitted.get(timeout=10) for _ in range(GROUPS_AT_ONCE)] == groups[:GROUPS_AT_ONCE]
+    with pytest.raises(queue.Empty):
+        admitted.get(timeout=0.05)
+    assembly.release(groups[1])
+    assert admitted.get(timeout=10) == groups[GROUPS_AT_ONCE]
+    assembly.close()
+    assert admitted.get(timeout=10) == groups[GROUPS_AT_ONCE + 1]
+    thread.join(10)
+    assert not thread.is_alive()

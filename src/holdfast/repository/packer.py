@@ -7,7 +7,6 @@ on their way to the storage; the next one waits, so memory stays bounded whateve
 
 from __future__ import annotations
 
-import mmap
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from blake3 import blake3
 from holdfast import crashpoint
 from holdfast.crashpoint import CrashPoint
 from holdfast.model import new_object_id
+from holdfast.repository.buffers import large_buffer
 from holdfast.repository.crypto import TAG_BYTES
 from holdfast.repository.index import IndexedPack
 from holdfast.repository.pack import (
@@ -36,6 +36,7 @@ from holdfast.repository.pack import (
 )
 
 if TYPE_CHECKING:
+    import mmap
     from collections.abc import Callable
 
     from holdfast.repository.keys import Keys
@@ -164,7 +165,7 @@ class Packer:
         ref = PackRef(self._kind, new_object_id())
         header, cipher = new_pack(self._keys, ref)
         wanted = max(PACK_BYTES, min(PACK_LIMIT_BYTES, len(header.raw) + first + trailer_bytes_limit(1)))
-        buffer = self._free.pop() if self._free and wanted == PACK_BYTES else mmap.mmap(-1, wanted)
+        buffer = self._free.pop() if self._free and wanted == PACK_BYTES else large_buffer(wanted)
         buffer[: len(header.raw)] = header.raw
         return _OpenPack(ref, header, cipher, buffer, len(header.raw))
 

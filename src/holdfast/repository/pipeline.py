@@ -16,6 +16,7 @@ import msgspec
 
 from holdfast import crashpoint
 from holdfast.crashpoint import CrashPoint
+from holdfast.repository.buffers import large_buffer
 from holdfast.repository.crew import Crew, no_pulse
 from holdfast.repository.intake import SPAN_BYTES, Task
 from holdfast.repository.manifest import Entry, store_extents
@@ -69,7 +70,7 @@ class Pipeline:
 
     @contextmanager
     def _worker(self) -> Iterator[Callable[[Task], None]]:
-        buffer = memoryview(bytearray(SPAN_BYTES))
+        buffer = memoryview(large_buffer(SPAN_BYTES))
 
         def run(task: Task) -> None:
             task.run(self, buffer)

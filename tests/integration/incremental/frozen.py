@@ -29,14 +29,16 @@ from holdfast.services.postgres.collection import Collection
 from holdfast.storage.memory import MemoryStorage
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from holdfast.postgres.facts import ServerFacts
     from holdfast.progress import Reporter
     from holdfast.repository.parent import Parent
+    from holdfast.repository.repository import Repository
     from holdfast.repository.snapshot import Snapshot
     from holdfast.repository.writer import Writer
-    from holdfast.services.base import Captured
+    from holdfast.services.base import Captured, Service
 
 _CHUNKS_KEPT = 64
 
@@ -76,18 +78,34 @@ class FrozenChain:
         return [path for path in self.cache.rglob("pages/*") if not path.name.endswith(".new")]
 
     def back_up(self, root: Path, facts: ServerFacts) -> Snapshot:
-        """Back up on top of the last snapshot; every page that it holds must be the one on disk."""
-        repository = open_repository(self.storage, None, lambda name: ObjectCache(self.cache, name))
-        snapshot = run_backup(repository, FrozenCluster(root, facts), BackupOptions("shop", "db"), Silence())
-        self.snapshots.append(snapshot)
-        assert snapshot.is_complete
+        """Back up a stopped cluster on top of the last snapshot; every page that it holds must be the one on disk."""
+        snapshot = self.take(FrozenCluster(root, facts))
+        self.require_as_on_disk(snapshot, root, lambda _: True)
+        return snapshot
+
+    def take(self, service: Service) -> Snapshot:
+        """Back up on top of the last snapshot."""
+        self.snapshots.append(run_backup(self._open(), service, BackupOptions("shop", "db"), Silence()))
+        assert self.snapshots[-1].is_complete
+        return self.snapshots[-1]
+
+    def require_as_on_disk(self, snapshot: Snapshot, root: Path, is_compared: Callable[[bytes], bool]) -> None:
+        """Compare every file whose path is to be compared, page by page."""
+        for path, content in self.contents(snapshot, is_compared):
+            assert_equal_pages(path, content, (root / os.fsdecode(path)).read_bytes())
+
+    def contents(self, snapshot: Snapshot, is_wanted: Callable[[bytes], bool]) -> Iterator[tuple[bytes, bytes]]:
+        """Yield the content of the files whose paths are wanted, as a snapshot has them."""
+        repository = self._open()
         reader = repository.reader()
         read = lru_cache(_CHUNKS_KEPT)(reader.read)
         files = [entry for entry in repository.entries(reader, snapshot) if entry.kind is EntryKind.FILE]
         assert len(files) > 100
-        for entry in files:
+        for entry in (each for each in files if is_wanted(each.path)):
             content = np.zeros(entry.size, dtype=np.uint8)
             for offset, length, start, chunk in load_extents(entry, read).tolist():
                 content[offset : offset + length] = np.frombuffer(read(chunk), dtype=np.uint8)[start : start + length]
-            assert_equal_pages(entry.path, content.tobytes(), (root / os.fsdecode(entry.path)).read_bytes())
-        return snapshot
+            yield entry.path, content.tobytes()
+
+    def _open(self) -> Repository:
+        return open_repository(self.storage, None, lambda name: ObjectCache(self.cache, name))

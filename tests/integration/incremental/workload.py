@@ -55,19 +55,19 @@ class World:
         """Run a few deeds on the running server, and stop it."""
         self.cluster.start()
         with psycopg.connect(self.cluster.conninfo(), autocommit=True) as connection:
-            for _ in range(self.chance.randint(1, 4)):
-                self._do(connection)
+            self.do_some(connection)
             if self.chance.random() < 0.5:
                 connection.execute("CHECKPOINT")
         with Server.connect(self.cluster.conninfo()) as server:
             self.facts = server.probe()
         self.cluster.stop(self.chance.choice([StopMode.FAST, StopMode.FAST, StopMode.IMMEDIATE]))
 
-    def _do(self, connection: psycopg.Connection) -> None:
-        deed = self.chance.choice(DEEDS)
-        self.done.append(deed.__name__)
-        for statement in deed(self.chance):
-            connection.execute(statement)
+    def do_some(self, connection: psycopg.Connection) -> None:
+        """Run a few deeds on the running server."""
+        for deed in self.chance.choices(DEEDS, k=self.chance.randint(1, 4)):
+            self.done.append(deed.__name__)
+            for statement in deed(self.chance):
+                connection.execute(statement)
 
     def suffer(self) -> None:
         """Do something to the stopped cluster, after which it still starts."""

@@ -1,0 +1,303 @@
+"""WAL summaries as a hint: what they leave unread is as on disk, and what they miss is reported (FAULTS 28)."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+from tests.integration.backup_restore.clusters import ask, sql
+from tests.integration.incremental.frozen import FrozenChain
+from tests.integration.incremental.workload import FILLED, World, adopt_copy, forget
+from tests.servers.postgres import ClusterFactory, make_shared_directory, postgres_binaries
+
+from holdfast import clock
+from holdfast.postgres.datadir import classify
+from holdfast.postgres.server import Server
+from holdfast.repository import parent
+from holdfast.services.postgres.capture import PostgresOptions, PostgresService
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from holdfast.postgres.local import LocalCluster
+    from holdfast.repository.snapshot import Snapshot
+
+MAJORS = (17, 18)
+ROUNDS = 5
+WEEK, AT_ONCE = timedelta(days=7), timedelta(microseconds=1)
+SETTINGS = {
+    "autovacuum": "off",
+    "bgwriter_lru_maxpages": "0",  # nothing but checkpoints writes, so that files hold still after a backup
+    "min_wal_size": "2MB",
+    "max_wal_size": "64MB",
+    "shared_buffers": "16MB",
+    "summarize_wal": "on",
+}
+
+
+@pytest.fixture(scope="module")
+def templates() -> Iterator[dict[int, Path]]:
+    """Stopped clusters with some tables, page checksums and WAL summaries, by major version."""
+    factory = ClusterFactory(make_shared_directory())
+    made = {}
+    try:
+        for major in MAJORS:
+            binaries = postgres_binaries(major)
+            cluster = factory(
+                binaries, f"template-{major}", settings=SETTINGS, wal_segment_size_bytes=1 << 20, has_checksums=True
+            )
+            sql(cluster, *FILLED)
+            cluster.stop()
+            made[major] = cluster.data_directory
+        yield made
+    finally:
+        factory.close()
+        shutil.rmtree(factory.directory)
+
+
+class LiveChain(FrozenChain):
+    """Backs up a running server to whose files nobody writes meanwhile."""
+
+    def follow(self, cluster: LocalCluster, rehash_every: timedelta = WEEK) -> Snapshot:
+        """Back up; what the snapshot has of relations must be what is on disk."""
+        snapshot = self.leave_to(cluster, rehash_every)
+        self.require_as_on_disk(snapshot, cluster.data_directory, is_relation)
+        return snapshot
+
+    def leave_to(self, cluster: LocalCluster, rehash_every: timedelta = WEEK) -> Snapshot:
+        """Back up as the summaries will have it."""
+        return self.take(PostgresService(PostgresOptions(cluster.conninfo(), "test", rehash_every=rehash_every)))
+
+
+def is_relation(path: bytes) -> bool:
+    """Whether a file holds pages."""
+    return classify(path).relation is not None
+
+
+@contextmanager
+def started(templates: dict[int, Path], major: int, name: str) -> Iterator[World]:
+    """Start a copy of a template."""
+    template = templates[major]
+    world = World(
+        adopt_copy(template, postgres_binaries(major), template.with_name(f"live-{name}")), random.Random(name)
+    )
+    world.cluster.start()
+    try:
+        yield world
+    finally:
+        forget(world)
+
+
+def is_followed(snapshot: Snapshot) -> bool:
+    """Whether pages were left unread."""
+    return bool(snapshot.facts["wal_summaries"].startswith("followed"))
+
+
+@pytest.mark.parametrize(
+    ("major", "seed"),
+    [
+        *((major, seed) for major in MAJORS for seed in range(3)),
+        *(pytest.param(major, seed, marks=pytest.mark.slow) for major in MAJORS for seed in range(100, 160)),
+    ],
+)
+def test_fault_28_what_summaries_leave_unread_is_as_on_disk(
+    major: int, seed: int, templates: dict[int, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chain = LiveChain(tmp_path / "cache")
+    with started(templates, major, f"{major}-{seed}") as world:
+        if world.chance.random() < 0.5:
+            monkeypatch.setattr(parent, "_GRAIN_NS", -(10**18))
+        try:
+            for _ in range(ROUNDS):
+                with psycopg.connect(world.cluster.conninfo(), autocommit=True) as connection:
+                    world.do_some(connection)
+                chain.follow(world.cluster)
+                if world.chance.random() < 0.2:
+                    suffer(world)
+                    assert not is_followed(chain.follow(world.cluster))
+                    chain.follow(world.cluster)
+            snapshot = chain.follow(world.cluster, AT_ONCE)
+        except AssertionError as error:
+            raise AssertionError(f"seed {seed}: {', '.join(world.done)}: {error}") from error
+    assert any(map(is_followed, chain.snapshots))
+    assert snapshot.facts["missed_page_count"] == 0
+    assert not snapshot.warnings
+
+
+def suffer(world: World) -> None:
+    """Do something to the cluster while it is stopped."""
+    with Server.connect(world.cluster.conninfo()) as server:
+        world.facts = server.probe()
+    world.cluster.stop()
+    world.suffer()
+    world.cluster.start()
+
+
+def update(cluster: LocalCluster, start: int) -> None:
+    """Write to some pages of one table, here and there, without a checkpoint after it."""
+    sql(cluster, f"UPDATE a SET n = -n WHERE id % 2000 = {start}")
+
+
+@pytest.mark.parametrize("major", MAJORS)
+def test_pages_that_are_not_named_are_not_read(major: int, templates: dict[int, Path], tmp_path: Path) -> None:
+    chain = LiveChain(tmp_path / "cache")
+    with started(templates, major, f"read-{major}") as world:
+        whole = chain.follow(world.cluster)
+        assert whole.facts["wal_summaries"].startswith("not followed: there is nothing to compare with")
+        read = []
+        for number in range(3):
+            update(world.cluster, number)
+            followed = chain.follow(world.cluster)
+            assert is_followed(followed)
+            assert followed.facts["changed_page_count"] > 0
+            read.append(followed.stats.bytes_read)
+        size = int(ask(world.cluster, "SELECT pg_relation_size('a')"))
+        tested = chain.follow(world.cluster, AT_ONCE)
+    assert read[-1] < tested.stats.bytes_read - size * 3 // 4
+    assert tested.facts["wal_summaries"].startswith("put to the test")
+    assert tested.facts["missed_page_count"] == 0
+    assert tested.facts["followed_since"] != ""
+
+
+def summarize(cluster: LocalCluster) -> None:
+    """Let the server make a summary of all so far."""
+    sql(cluster, "CHECKPOINT")
+    is_made = "SELECT bool_or(end_lsn >= redo_lsn) FROM pg_available_wal_summaries(), pg_control_checkpoint()"
+    deadline = clock.monotonic() + 30
+    while not ask(cluster, is_made):
+        assert clock.monotonic() < deadline, cluster.log()
+        clock.sleep(0.02)
+
+
+def summaries(cluster: LocalCluster) -> list[Path]:
+    """The files, oldest first."""
+    return sorted((cluster.data_directory / "pg_wal" / "summaries").glob("0*.summary"))
+
+
+def forge(cluster: LocalCluster) -> None:
+    """Let the last summaries say what the first one says, which knows nothing of later tables."""
+    first, *_, last = summaries(cluster)
+    last.write_bytes(first.read_bytes())
+
+
+@pytest.mark.parametrize("major", MAJORS)
+def test_fault_28_pages_that_a_forged_summary_leaves_out_are_reported(
+    major: int, templates: dict[int, Path], tmp_path: Path
+) -> None:
+    chain = LiveChain(tmp_path / "cache")
+    with started(templates, major, f"forged-{major}") as world:
+        chain.follow(world.cluster)
+        chain.follow(world.cluster)
+        update(world.cluster, 7)
+        summarize(world.cluster)
+        forge(world.cluster)
+        wrong = chain.leave_to(world.cluster)
+        assert is_followed(wrong)
+        with pytest.raises(AssertionError, match=r"pages \["):
+            chain.require_as_on_disk(wrong, world.root, is_relation)
+        path = ask(world.cluster, "SELECT pg_relation_filepath('a')")
+        stale = differing_pages(chain, wrong, world.root, path)
+        assert len(stale) > 1
+
+        tested = chain.follow(world.cluster, AT_ONCE)
+        missed = {(page["relation"], page["block"]) for page in tested.facts["missed_pages"] if page["path"] == path}
+        assert missed == {("public.a", block) for block in stale}
+        assert tested.facts["missed_page_count"] == len(tested.facts["missed_pages"])
+        assert any(f"postgres: public.a ({path}) block {stale[0]}" in warning for warning in tested.warnings)
+        assert tested.is_complete
+        assert tested.is_clean
+        assert is_followed(chain.follow(world.cluster, AT_ONCE))
+
+
+def differing_pages(chain: FrozenChain, snapshot: Snapshot, root: Path, path: str) -> list[int]:
+    """Return the numbers of the pages of a file that are not as on disk."""
+    ((_, found),) = chain.contents(snapshot, lambda name: name == path.encode())
+    disk = (root / path).read_bytes()
+    return [at // 8192 for at in range(0, len(disk), 8192) if disk[at : at + 8192] != found[at : at + 8192]]
+
+
+def lose_one(cluster: LocalCluster) -> None:
+    """Remove the summary before the last."""
+    summaries(cluster)[-2].unlink()
+
+
+def corrupt_one(cluster: LocalCluster) -> None:
+    """Damage a summary that is needed."""
+    last = summaries(cluster)[-1]
+    last.write_bytes(last.read_bytes()[:-1] + b"!")
+
+
+def switch_off(cluster: LocalCluster) -> None:
+    """Stop summarizing."""
+    sql(cluster, "ALTER SYSTEM SET summarize_wal = off", "SELECT pg_reload_conf()")
+    while ask(cluster, "SHOW summarize_wal") == "on":
+        pass
+
+
+def restart(cluster: LocalCluster) -> None:
+    """Stop and start the server, between which anything may happen."""
+    cluster.stop()
+    cluster.start()
+
+
+@pytest.mark.parametrize("major", MAJORS)
+@pytest.mark.parametrize(
+    ("mishap", "reason"),
+    [
+        (lose_one, "no summary covers the WAL from"),
+        (corrupt_one, "reading a WAL summary"),
+        (switch_off, "summarize_wal is off"),
+        (restart, "the server was started since"),
+    ],
+)
+def test_fault_28_summaries_that_may_not_be_followed_are_not_and_it_is_said(
+    major: int, mishap, reason: str, templates: dict[int, Path], tmp_path: Path
+) -> None:
+    chain = LiveChain(tmp_path / "cache")
+    with started(templates, major, f"{mishap.__name__}-{major}") as world:
+        chain.follow(world.cluster)
+        for number in range(2):
+            update(world.cluster, number)
+            summarize(world.cluster)
+        mishap(world.cluster)
+        snapshot = chain.follow(world.cluster)
+        assert snapshot.facts["wal_summaries"].startswith("not followed: ")
+        assert reason in snapshot.facts["wal_summaries"]
+        size = int(ask(world.cluster, "SELECT pg_relation_size('a')"))
+        assert snapshot.stats.bytes_read > size
+
+
+def test_ignoring_summaries_again_reads_every_page_once(
+    templates: dict[int, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parent, "_GRAIN_NS", -(10**18))
+    chain = LiveChain(tmp_path / "cache")
+    with started(templates, 18, "ignored") as world:
+        chain.follow(world.cluster)
+        update(world.cluster, 1)
+        summarize(world.cluster)
+        forge(world.cluster)
+        assert is_followed(chain.leave_to(world.cluster))
+        ignoring = PostgresService(PostgresOptions(world.cluster.conninfo(), "test"))
+        first, second = chain.take(ignoring), chain.take(ignoring)
+        chain.require_as_on_disk(first, world.root, is_relation)
+        assert first.facts["wal_summaries"] == ""
+        assert second.stats.bytes_read < first.stats.bytes_read
+
+
+@pytest.mark.parametrize("has_checksums", [True, False])
+def test_summaries_need_a_version_that_has_them_and_page_checksums(
+    has_checksums: bool, make_cluster: ClusterFactory, tmp_path: Path
+) -> None:
+    major = 15 if has_checksums else 17
+    cluster = make_cluster(postgres_binaries(major), has_checksums=has_checksums)
+    chain = LiveChain(tmp_path / "cache")
+    chain.follow(cluster)
+    words = chain.follow(cluster).facts["wal_summaries"]
+    assert ("PostgreSQL 15 has none" if has_checksums else "page checksums are off") in words

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import traceback
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 from tests.conformance.conftest import s3_options
 from tests.conformance.lying_s3 import HIDDEN_ERROR, LyingServer, page, running
 from tests.servers.versitygw import VersityGateway

@@ -7,8 +7,9 @@ A name is 24 hexadecimal digits: timeline, then the segment number in two parts 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from holdfast.errors import VerificationError
 from holdfast.postgres.lsn import Lsn
@@ -25,8 +26,7 @@ _BACKUP = re.compile(r"[0-9A-F]{24}\.[0-9A-F]{8}\.backup")
 _HISTORY = re.compile(r"[0-9A-F]{8}\.history")
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Segment:
+class Segment(msgspec.Struct, frozen=True, order=True):
     """One WAL segment: ``number`` counts from the beginning of the WAL, whatever the timeline (``XLogSegNo``)."""
 
     timeline: Timeline

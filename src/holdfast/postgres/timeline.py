@@ -8,8 +8,9 @@ hexadecimal in file names and in decimal everywhere else: mixing the two is how 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Self
+
+import msgspec
 
 from holdfast.errors import VerificationError
 from holdfast.postgres.lsn import NO_LSN, Lsn
@@ -44,8 +45,7 @@ class Timeline(int):
         return f"{self:08X}"
 
 
-@dataclass(frozen=True, slots=True)
-class HistoryEntry:
+class HistoryEntry(msgspec.Struct, frozen=True):
     """One timeline's part of a history: from ``begin`` (included) to ``end`` (excluded; None: still open)."""
 
     timeline: Timeline
@@ -54,8 +54,7 @@ class HistoryEntry:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class TimelineHistory:
+class TimelineHistory(msgspec.Struct, frozen=True):
     """The past of one timeline, oldest entry first; the last entry is the timeline itself."""
 
     entries: tuple[HistoryEntry, ...]

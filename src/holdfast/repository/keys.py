@@ -15,7 +15,6 @@ own into one, and would be sent the next backups in a form that it can read.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, ClassVar
 
@@ -94,20 +93,17 @@ class Keyring(msgspec.Struct, frozen=True):
         return Keyring(self.writer_key, tuple(Epoch(epoch.number, epoch.public) for epoch in self.epochs))
 
 
-@dataclass(frozen=True)
 class Keys:
-    """The keys of one open repository, in the form that the engine asks for."""
+    """The keys of one open repository, in the form that the engine asks for; without a keyring it is not encrypted."""
 
-    repository_id: str
-    keyring: Keyring | None = field(repr=False)  # None: unencrypted
-    _chunk_id_keys: dict[str, bytes] = field(init=False, repr=False)
-    _metadata_key: bytes = field(init=False, repr=False)
+    def __init__(self, repository_id: str, keyring: Keyring | None) -> None:
+        self.repository_id, self.keyring = repository_id, keyring
+        root = keyring.writer_key if keyring else bytes.fromhex(repository_id) * 2
+        self._chunk_id_keys = {kind: derive(root, f"{kind} chunk ids", b"") for kind in ("data", "meta")}
+        self._metadata_key = derive(root, "metadata", b"")
 
-    def __post_init__(self) -> None:
-        root = self.keyring.writer_key if self.keyring else bytes.fromhex(self.repository_id) * 2
-        chunk_id_keys = {kind: derive(root, f"{kind} chunk ids", b"") for kind in ("data", "meta")}
-        object.__setattr__(self, "_chunk_id_keys", chunk_id_keys)
-        object.__setattr__(self, "_metadata_key", derive(root, "metadata", b""))
+    def __repr__(self) -> str:
+        return f"Keys({self.repository_id})"
 
     @property
     def is_encrypted(self) -> bool:

@@ -8,22 +8,22 @@ no verb for that; ``put`` with ``must_not_exist=False`` may be repeated after a 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
+
+import msgspec
 
 from holdfast.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from datetime import datetime
 
 Buffer = bytes | bytearray | memoryview
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*")
 
 
-@dataclass(frozen=True, slots=True)
-class ObjectInfo:
+class ObjectInfo(msgspec.Struct, frozen=True):
     """What a listing or ``stat`` knows of one object: its name, length in bytes, and when it was stored (UTC)."""
 
     name: str

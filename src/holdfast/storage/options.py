@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import Enum
+from typing import Any
+
+import msgspec
 
 
 class Addressing(Enum):
@@ -15,8 +17,7 @@ class Addressing(Enum):
     """``https://bucket.endpoint/...``: the endpoint must then begin with the bucket's name."""
 
 
-@dataclass(frozen=True, slots=True)
-class StorageOptions:
+class StorageOptions(msgspec.Struct, frozen=True):
     """Options of a location. What is None is left to the server, or to the environment of the machine.
 
     ``access_key_id`` and ``secret_access_key`` are the account name and the account key for ``az://``;
@@ -27,8 +28,8 @@ class StorageOptions:
     endpoint: str | None = None
     region: str | None = None
     access_key_id: str | None = None
-    secret_access_key: str | None = field(default=None, repr=False)
-    session_token: str | None = field(default=None, repr=False)
+    secret_access_key: str | None = None
+    session_token: str | None = None
     credentials_file: str | None = None
     addressing: Addressing = Addressing.PATH
     plain_http_is_allowed: bool = False
@@ -37,3 +38,10 @@ class StorageOptions:
     retry_deadline_s: float = 60.0
     upload_limit_bytes_s: int | None = None
     download_limit_bytes_s: int | None = None
+
+    def __repr__(self) -> str:
+        return f"StorageOptions({self.endpoint or 'no endpoint'})"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        """Return what may be shown: a traceback drawn by rich would take every value."""
+        return [("endpoint", self.endpoint)]

@@ -11,11 +11,11 @@ from holdfast.storage.base import is_name
 from holdfast.storage.files import FilesStorage
 from holdfast.storage.limit import Allowance, LimitedStorage
 from holdfast.storage.retry import RetryingStorage
-from holdfast.storage.trace import Tally, TracedStorage
 
 if TYPE_CHECKING:
     from holdfast.storage.base import Storage
     from holdfast.storage.options import StorageOptions
+    from holdfast.storage.trace import Tally
 
 _SCHEMES = ("s3", "gs", "az", "file")
 _KINDS_HINT = "a location is an absolute path, s3://bucket/prefix, gs://bucket/prefix or az://container/prefix"
@@ -42,9 +42,15 @@ def stack(driver: Storage, options: StorageOptions, tally: Tally | None = None) 
 
     Innermost the tally, so that each repetition is counted; then the limit, so that each is paid for; retry outermost.
     """
-    storage = driver if tally is None else TracedStorage(driver, tally)
+    storage = driver if tally is None else _traced(driver, tally)
     up, down = Allowance(options.upload_limit_bytes_s), Allowance(options.download_limit_bytes_s)
     return RetryingStorage(LimitedStorage(storage, up=up, down=down), options.retry_deadline_s)
+
+
+def _traced(driver: Storage, tally: Tally) -> Storage:
+    from holdfast.storage.trace import TracedStorage  # a cold push counts nothing
+
+    return TracedStorage(driver, tally)
 
 
 def open_driver(url: str, options: StorageOptions) -> Storage:

@@ -8,16 +8,14 @@ and *gap* records (WAL that was given up because somebody configured it so).
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING
+
+import msgspec
 
 from holdfast.errors import VerificationError
 from holdfast.postgres.timeline import Timeline
 from holdfast.repository.walfile import WAL_PREFIX
-
-if TYPE_CHECKING:
-    from datetime import datetime
 
 _SEGMENT_DIGITS = 24
 _SYSTEM_IDENTIFIER = re.compile(r"[1-9][0-9]{0,19}")
@@ -49,8 +47,7 @@ _BY_GROUP = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class ArchivedFile:
+class ArchivedFile(msgspec.Struct, frozen=True):
     """One file as a listing of the archive knows it; ``size_bytes`` is what it occupies there."""
 
     name: str

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
+
+import msgspec
 
 from holdfast.errors import HoldfastError, NoRepositoryError, ServerError, StorageError
 from holdfast.postgres.segment import is_segment_name
@@ -39,8 +40,7 @@ class Connector(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class PushResult:
+class PushResult(msgspec.Struct, frozen=True):
     """What a push came to: the file (None: it was given up), how many more went ahead, and what must be heard."""
 
     shipped: Shipped | None

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from contextlib import closing
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from holdfast import crashpoint
 from holdfast.crashpoint import CrashPoint
 from holdfast.errors import VerificationError
+from holdfast.wal.archive import Pushed
 from holdfast.wal.reading import read_wal_file
 from holdfast.wal.ready import is_archived
 from holdfast.wal.validate import CheckedContent
@@ -17,14 +19,13 @@ from holdfast.wal.validate import CheckedContent
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from holdfast.wal.archive import Pushed, WalArchive
+    from holdfast.wal.archive import WalArchive
     from holdfast.wal.reading import WalFile
     from holdfast.wal.settings import WalSettings
     from holdfast.wal.spool import Spool
 
 
-@dataclass(frozen=True, slots=True)
-class Shipped:
+class Shipped(msgspec.Struct, frozen=True):
     """A file that is durable in the archive; ``modified_ns`` is its time when it was read."""
 
     name: str

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from holdfast.errors import UsageError
 from holdfast.wal.reading import read_early
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def run_short(service: str, operands: tuple[str, ...], settings_file: str) -> None:
@@ -14,7 +19,18 @@ def run_short(service: str, operands: tuple[str, ...], settings_file: str) -> No
         raise UsageError("wal push takes a service and a path", hint="holdfast wal push SERVICE %p --settings FILE")
     (path,) = operands
     read = read_early(path)
-    from holdfast.operations.wal.push import push  # most of the modules: this is what takes time
+    with _absent("typing_extensions"):  # msgspec does without it, and it brings "inspect" with it
+        from holdfast.operations.wal.push import push  # most of the modules: this is what takes time
 
     for warning in push(service, path, settings_file, read).warnings:
         print(f"warning: {warning}", file=sys.stderr)  # noqa: T201 - the server's log is where it is read
+
+
+@contextmanager
+def _absent(module: str) -> Iterator[None]:
+    """Let a module that others may use where it is there look as if it were not; afterwards it can be imported."""
+    sys.modules[module] = None  # type: ignore[assignment]  # the import system takes it for "there is none"
+    try:
+        yield
+    finally:
+        del sys.modules[module]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec.structs import asdict
 
 from holdfast.config.choose import choose_repository, choose_service
 from holdfast.operations.wiring import make_cache, make_storage, make_unlock, storage_options
@@ -82,10 +84,9 @@ def compile_settings(stack_file: Path, stack: Stack, service: str, facts: Cluste
 
 def _given(options: StorageOptions) -> dict[str, str | int | float | bool | None]:
     """Return the options that are not the defaults, in JSON's own types."""
-    defaults = StorageOptions()
-    values = {each.name: getattr(options, each.name) for each in fields(options)}
-    plain = {name: value.value if isinstance(value, Enum) else value for name, value in values.items()}
-    return {name: value for name, value in plain.items() if values[name] != getattr(defaults, name)}
+    defaults = asdict(StorageOptions())
+    given = {name: value for name, value in asdict(options).items() if value != defaults[name]}
+    return {name: value.value if isinstance(value, Enum) else value for name, value in given.items()}
 
 
 def _program() -> tuple[str, ...]:

@@ -37,12 +37,14 @@ APART = -1
 
 @dataclass(frozen=True)
 class AssemblyPlan:
-    """Of each want: ``group``, in the order in which groups are fetched, and ``place`` in its group's memory, or APART.
+    """What is fetched: ``wants`` (WANT_DTYPE, by row), none of which passes the end of its region.
 
+    Of each want: ``group``, in the order in which groups are fetched, and ``place`` in its group's memory, or APART.
     Of each region that is put together, by groups: ``region_group``, ``file``, ``offset`` and ``length``. The regions
     of a group lie in its memory in this order, each at a multiple of REGION_BYTES.
     """
 
+    wants: np.ndarray
     place: np.ndarray
     group: np.ndarray
     region_group: np.ndarray
@@ -50,12 +52,12 @@ class AssemblyPlan:
     offset: np.ndarray
     length: np.ndarray
 
-    def groups(self, wants: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    def groups(self) -> Iterator[tuple[int, np.ndarray]]:
         """Yield each group in turn, with its index rows."""
         order = np.argsort(self.group, kind="stable")
         for part in np.split(order, np.flatnonzero(np.diff(self.group[order])) + 1):
             if len(part):
-                yield int(self.group[part[0]]), wants["row"][part]
+                yield int(self.group[part[0]]), self.wants["row"][part]
 
     def regions(self, group: int) -> Iterator[tuple[int, int, int, int]]:
         """Yield (place in memory, file, offset, length) of the regions of a group."""
@@ -68,11 +70,11 @@ class AssemblyPlan:
 def plan_assembly(wants: np.ndarray, sizes: Sequence[int]) -> AssemblyPlan:
     """Return which pieces are put together; ``wants`` (WANT_DTYPE) are sorted by row, ``sizes`` those of the files.
 
-    A region is put together when it falls into several pieces that lie inside and cover it.
+    A region is put together when it falls into several pieces that cover it.
     """
+    wants = _cut(wants)
     start = wants["file_offset"].astype(np.int64)
     number = start // REGION_BYTES
-    is_inside = (start + wants["length"] - 1) // REGION_BYTES == number
     order = np.lexsort((number, wants["file"]))
     file, ordered = wants["file"][order], number[order]
     is_first = np.ones(len(order), dtype=bool)
@@ -82,19 +84,36 @@ def plan_assembly(wants: np.ndarray, sizes: Sequence[int]) -> AssemblyPlan:
     at = order[is_first]
     offset = number[at] * REGION_BYTES
     length = np.minimum(np.array(sizes, dtype=np.int64)[wants["file"][at]] - offset, REGION_BYTES)
-    covered = np.bincount(region, weights=np.where(is_inside, wants["length"], 0), minlength=len(at))
+    covered = np.bincount(region, weights=wants["length"], minlength=len(at))
     pieces = np.bincount(region, minlength=len(at))
     is_assembled = (pieces > 1) & (covered == length)
     group_of_region = _groups(wants["file"][at], offset, is_assembled)
     group = _first_of_row(wants["row"], group_of_region[region])
-    is_together = is_assembled[region] & is_inside & (group == group_of_region[region])
+    is_together = is_assembled[region] & (group == group_of_region[region])
     # one piece that comes with another group, and the region cannot be whole in time
     chosen = np.flatnonzero(is_assembled & (np.bincount(region, weights=is_together, minlength=len(at)) == pieces))
     slot = np.full(len(at), APART)
     slot[chosen] = np.arange(len(chosen)) - np.searchsorted(group_of_region[chosen], group_of_region[chosen])
     place = np.where(slot[region] == APART, APART, slot[region] * REGION_BYTES + start % REGION_BYTES)
     of_chosen = (column[chosen] for column in (group_of_region, wants["file"][at], offset, length))
-    return AssemblyPlan(place, group, *of_chosen)
+    return AssemblyPlan(wants, place, group, *of_chosen)
+
+
+def _cut(wants: np.ndarray) -> np.ndarray:
+    """Return wants cut at the ends of regions, in the same order: pages of two regions may be neighbours in a chunk."""
+    start = wants["file_offset"].astype(np.int64)
+    end = start + wants["length"]
+    counts = (end - 1) // REGION_BYTES - start // REGION_BYTES + 1
+    if (counts == 1).all():
+        return wants
+    which = np.repeat(np.arange(len(wants)), counts)
+    number = start[which] // REGION_BYTES + np.arange(len(which)) - np.repeat(np.cumsum(counts) - counts, counts)
+    begin = np.maximum(start[which], number * REGION_BYTES)
+    cut = wants[which]
+    cut["chunk_offset"] += (begin - start[which]).astype(np.uint32)
+    cut["file_offset"] = begin
+    cut["length"] = np.minimum(end[which], (number + 1) * REGION_BYTES) - begin
+    return cut
 
 
 def _groups(file: np.ndarray, offset: np.ndarray, is_assembled: np.ndarray) -> np.ndarray:

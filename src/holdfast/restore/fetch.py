@@ -62,14 +62,14 @@ class ContentFetcher:
         """Write all ``wants`` (WANT_DTYPE, by row); ``on_file_done`` is called once for each file when it is whole."""
         left = np.bincount(wants["file"], weights=wants["length"], minlength=len(self._plan.files)).astype(np.int64)
         plan = plan_assembly(wants, [file.entry.size for file in self._plan.files])
-        work = _Work(wants, left, Assembly(plan), on_file_done)
+        work = _Work(left, Assembly(plan), on_file_done)
         try:
             Crew("fetch", self._threads, partial(self._worker, work)).work_off(self._spans(work))
         finally:
             self._files.close_all()
 
     def _spans(self, work: _Work) -> Iterator[Span]:
-        for group, rows in work.assembly.plan.groups(work.wants):
+        for group, rows in work.assembly.plan.groups():
             work.assembly.admit(group)
             yield from self._reader.spans(rows)
 
@@ -129,14 +129,13 @@ class _Work:
 
     def __init__(
         self,
-        wants: np.ndarray,
         left: np.ndarray,
         assembly: Assembly,
         on_file_done: Callable[[PlannedFile], None],
     ) -> None:
-        self.wants, self.assembly, self.on_file_done = wants, assembly, on_file_done
+        self.wants, self.assembly, self.on_file_done = assembly.plan.wants, assembly, on_file_done
         # Searched for every span: as a field of the wants it would be copied whole each time
-        self.rows = np.ascontiguousarray(wants["row"])
+        self.rows = np.ascontiguousarray(self.wants["row"])
         self._left = left.tolist()
         self._lock = threading.Lock()
 

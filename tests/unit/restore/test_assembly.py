@@ -42,13 +42,13 @@ def scattered(draw: st.DrawFn) -> list[list[tuple[int, int, int]]]:
 @settings(max_examples=200, deadline=None)
 @given(files=scattered())
 def test_every_byte_is_written_once_and_regions_are_whole(files: list[list[tuple[int, int, int]]]) -> None:
-    wants = wants_of(files)
     sizes = [max((offset + length for _, offset, length in pieces), default=0) for pieces in files]
-    plan = plan_assembly(wants, sizes)
+    plan = plan_assembly(wants_of(files), sizes)
+    wants = plan.wants
     assembly = Assembly(plan)
     written = [np.zeros(size, dtype=np.uint8) for size in sizes]
     seen: list[int] = []
-    for group, rows in plan.groups(wants):
+    for group, rows in plan.groups():
         assembly.admit(group)
         memory = None
         for row in sorted(set(rows.tolist())):
@@ -83,12 +83,21 @@ def test_a_file_of_long_pieces_is_written_as_it_comes() -> None:
     wants = wants_of([[(number, number * REGION_BYTES, REGION_BYTES) for number in range(50)]])
     plan = plan_assembly(wants, [50 * REGION_BYTES])
     assert (plan.place == APART).all()
-    assert [rows.tolist() for _, rows in plan.groups(wants)] == [list(range(50))]
+    assert [rows.tolist() for _, rows in plan.groups()] == [list(range(50))]
+
+
+def test_neighbours_of_two_regions_are_cut_apart_and_both_regions_put_together() -> None:
+    end = REGION_BYTES - PAGE
+    plan = plan_assembly(wants_of([[(0, 0, end), (1, end, 2 * PAGE), (2, end + 2 * PAGE, end)]]), [2 * REGION_BYTES])
+    assert plan.wants[["file_offset", "length", "chunk_offset"]].tolist() == [
+        (0, end, 0), (end, PAGE, 0), (REGION_BYTES, PAGE, PAGE), (REGION_BYTES + PAGE, end, 0)
+    ]  # fmt: skip
+    assert plan.place.tolist() == plan.wants["file_offset"].tolist()
 
 
 def test_nothing_wanted_is_nothing_done() -> None:
     plan = plan_assembly(np.zeros(0, dtype=WANT_DTYPE), [0, 7])
-    assert list(plan.groups(np.zeros(0, dtype=WANT_DTYPE))) == []
+    assert list(plan.groups()) == []
 
 
 def halves(count: int) -> tuple[np.ndarray, list[int]]:
@@ -101,7 +110,7 @@ def test_a_group_waits_until_another_is_written_or_a_thread_has_ended() -> None:
     """So memory is bounded, and a failure ends all threads."""
     wants, sizes = halves(32 * (GROUPS_AT_ONCE + 2))
     plan = plan_assembly(wants, sizes)
-    groups = [group for group, _ in plan.groups(wants)]
+    groups = [group for group, _ in plan.groups()]
     assert len(groups) == GROUPS_AT_ONCE + 2
     assembly, admitted = Assembly(plan), queue.Queue[int]()
 

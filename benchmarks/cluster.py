@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 MAJOR = 15
 SCALE = 200
 ROWS = 1_500_000
-_SETTINGS = {
+SETTINGS = {
     "shared_buffers": "512MB",
     "max_wal_size": "8GB",
     "synchronous_commit": "off",
@@ -49,17 +49,18 @@ def running(directory: Path, scale: int) -> Iterator[LocalCluster]:
     is_new = not (data / "PG_VERSION").exists()
     if is_new:
         print(f"making the cluster: pgbench at scale {scale}, {ROWS * scale // SCALE:,} rows of text", flush=True)
-        create_cluster(binaries, data, ClusterOptions(settings=_SETTINGS))
+        create_cluster(binaries, data, ClusterOptions(settings=SETTINGS))
     with LocalCluster(binaries, data) as cluster:
         if is_new:
-            _fill(cluster, scale)
+            fill(cluster, scale)
         with psycopg.connect(cluster.conninfo(), autocommit=True) as connection:
             connection.execute("CHECKPOINT")
         yield cluster
 
 
-def _fill(cluster: LocalCluster, scale: int) -> None:
-    pgbench = cluster.binaries.program("pgbench")
+def fill(cluster: LocalCluster, scale: int) -> None:
+    """Fill a new cluster, of any version."""
+    pgbench = require_binaries().program("pgbench")
     subprocess.run([pgbench, "-i", "-q", "-s", str(scale), cluster.conninfo()], check=True, capture_output=True)
     with psycopg.connect(cluster.conninfo(), autocommit=True) as connection:
         connection.execute(_TEXTS.replace(str(ROWS), str(ROWS * scale // SCALE)))

@@ -17,6 +17,7 @@ from benchmarks.local_files import measure_local
 from benchmarks.object_store import measure_object_store
 from benchmarks.peers import versions
 from benchmarks.replication import measure_replication
+from benchmarks.summaries import measure_summaries
 from benchmarks.swap import measure_swap
 from benchmarks.wal_fetch import measure_wal_fetch
 from benchmarks.wal_push import measure_wal_push
@@ -25,6 +26,7 @@ from benchmarks.wal_receive import measure_wal_receive
 PARTS = {
     "local": [measure_local],
     "incremental": [measure_incremental],
+    "summaries": [measure_summaries],
     "replication": [measure_replication],
     "s3": [measure_object_store],
     "cli": [measure_command_line],

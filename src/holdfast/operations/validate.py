@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from holdfast.errors import HoldfastError, NoRepositoryError
+from holdfast.errors import HoldfastError, NoRepositoryError, ServerError
 from holdfast.operations.wiring import connection_string, make_cache, make_storage, make_unlock
 from holdfast.repository.repository import open_repository
 
 if TYPE_CHECKING:
     from holdfast.config.models import PostgresService, RepositoryConfig, Stack
+    from holdfast.postgres.facts import ServerFacts
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,20 @@ def _try_server(subject: str, config: PostgresService) -> Trial:
     except HoldfastError as error:
         return Trial(subject, works=False, answer=error.message, hint=error.hint)
     answer = f"PostgreSQL {facts.version}, system identifier {facts.system_identifier}, {facts.data_directory}"
-    return Trial(subject, works=True, answer=answer)
+    return _with_summaries(Trial(subject, works=True, answer=answer), config, facts)
+
+
+def _with_summaries(trial: Trial, config: PostgresService, facts: ServerFacts) -> Trial:
+    """Return the trial of a server; it also says if WAL summaries are wanted, and cannot be followed."""
+    from holdfast.services.postgres.summary_hint import require_summaries_fit
+
+    try:
+        if config.wal_summaries == "hint":
+            require_summaries_fit(facts)
+    except ServerError as error:
+        answer = f"{trial.answer}; WAL summaries cannot be followed: {error.message}"
+        return replace(trial, answer=answer, hint=error.hint)
+    return trial
 
 
 def _try_replication(subject: str, config: PostgresService) -> Trial:

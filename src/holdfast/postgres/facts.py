@@ -37,7 +37,8 @@ class Database:
 class ServerFacts:
     """A server at one moment. Sizes are in bytes but for ``relation_segment_blocks``; ``server_time`` is aware.
 
-    ``started``: when the server was started, as it says; empty where it was not asked.
+    ``started``: when the server was started, as it says; empty where it was not asked. ``summarizes_wal``: it makes WAL
+    summaries (``summarize_wal``, since 17).
     """
 
     version: str
@@ -62,6 +63,7 @@ class ServerFacts:
     tablespaces: tuple[Tablespace, ...]
     databases: tuple[Database, ...]
     started: str = ""
+    summarizes_wal: bool = False
 
     @property
     def major(self) -> int:
@@ -79,7 +81,7 @@ SELECT current_setting('server_version'), current_setting('server_version_num'):
        i.data_page_checksum_version <> 0,
        current_setting('max_wal_senders')::int, current_setting('max_replication_slots')::int,
        current_setting('cluster_name'), current_setting('server_encoding'), clock_timestamp(),
-       pg_postmaster_start_time()::text
+       pg_postmaster_start_time()::text, current_setting('summarize_wal', true)
   FROM pg_control_system() AS s, pg_control_init() AS i
 """
 
@@ -148,6 +150,7 @@ def read_facts(connection: Connection) -> ServerFacts:
         encoding=row[15],
         server_time=row[16],
         started=row[17],
+        summarizes_wal=row[18] == "on",
         recovery_settings=recovery_settings,
         tablespaces=read_tablespaces(connection),
         databases=tuple(Database(*entry) for entry in databases),

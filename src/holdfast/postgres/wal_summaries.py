@@ -111,12 +111,6 @@ def read_summaries(conninfo: str, timeline: Timeline, wanted: LsnRange, segment_
     return named
 
 
-def summarizing_state(conninfo: str) -> str:
-    """Return ``summarize_wal`` as the server has it: ``on`` or ``off``; empty before 17. Raises ServerError."""
-    with connect(conninfo) as connection, translated("asking for summarize_wal"):
-        return _setting(connection)
-
-
 def _covering(connection: Connection, timeline: Timeline, wanted: LsnRange) -> list[LsnRange]:
     """Return summaries that cover a stretch without a gap, once the server has made the last of them."""
     deadline = clock.monotonic() + _PATIENCE_S
@@ -139,10 +133,14 @@ def covered_until(summaries: Sequence[LsnRange], start: Lsn) -> Lsn:
     return start
 
 
+def summaries_are_off() -> ServerError:
+    """Return the error for a server that makes no summaries."""
+    return ServerError("summarize_wal is off", hint="set summarize_wal = on, then reload the server's configuration")
+
+
 def _gap(connection: Connection, covered: Lsn, wanted: LsnRange) -> ServerError:
     if _setting(connection) != "on":
-        hint = "set summarize_wal = on, then reload the server's configuration"
-        return ServerError("summarize_wal is off", hint=hint)
+        return summaries_are_off()
     return ServerError(
         f"no summary covers the WAL from {covered} on, and it is needed to {wanted.end}",
         hint="let wal_summary_keep_time be longer than the time between two backups",

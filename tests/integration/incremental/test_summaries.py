@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import random
 import shutil
+import subprocess
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -11,12 +13,14 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 from tests.integration.backup_restore.clusters import ask, sql
+from tests.integration.backup_restore.stack import StackDirectory
 from tests.integration.incremental.frozen import FrozenChain
 from tests.integration.incremental.workload import FILLED, World, adopt_copy, forget
 from tests.servers.postgres import ClusterFactory, make_shared_directory, postgres_binaries
 
 from holdfast import clock
 from holdfast.postgres.datadir import classify
+from holdfast.postgres.role import minimum_role_sql
 from holdfast.postgres.server import Server
 from holdfast.repository import parent
 from holdfast.services.postgres.capture import PostgresOptions, PostgresService
@@ -291,13 +295,41 @@ def test_ignoring_summaries_again_reads_every_page_once(
         assert second.stats.bytes_read < first.stats.bytes_read
 
 
-@pytest.mark.parametrize("has_checksums", [True, False])
-def test_summaries_need_a_version_that_has_them_and_page_checksums(
-    has_checksums: bool, make_cluster: ClusterFactory, tmp_path: Path
+@pytest.mark.parametrize(
+    ("major", "settings", "has_checksums", "reason"),
+    [
+        (15, {}, True, "PostgreSQL 15 has none"),
+        (17, {"summarize_wal": "on"}, False, "page checksums are off"),
+        (18, {}, True, "summarize_wal is off"),
+    ],
+)
+def test_summaries_that_cannot_be_followed_are_told_of_before_and_by_each_backup(
+    major: int, settings: dict[str, str], has_checksums: bool, reason: str, make_cluster: ClusterFactory, tmp_path: Path
 ) -> None:
-    major = 15 if has_checksums else 17
-    cluster = make_cluster(postgres_binaries(major), has_checksums=has_checksums)
-    chain = LiveChain(tmp_path / "cache")
-    chain.follow(cluster)
-    words = chain.follow(cluster).facts["wal_summaries"]
-    assert ("PostgreSQL 15 has none" if has_checksums else "page checksums are off") in words
+    cluster = make_cluster(postgres_binaries(major), settings=settings, has_checksums=has_checksums)
+    stack = StackDirectory(tmp_path, {"db": cluster.conninfo()}, service={"wal_summaries": "hint"})
+    validated = [each for each in stack.succeed("config", "validate").messages if "WAL" in json.dumps(each)]
+    assert reason in json.dumps(validated)
+    stack.succeed("init")
+    findings = [each for each in stack.succeed("doctor").messages if reason in json.dumps(each)]
+    assert any(each["state"] == "warning" and "summaries" in each["words"] for each in findings)
+    stack.backup()
+    assert f"not followed: {reason}" in stack.backup()["facts"]["wal_summaries"]
+
+
+def test_summaries_that_can_be_followed_need_no_more_than_the_least_privileges(
+    make_cluster: ClusterFactory, tmp_path: Path
+) -> None:
+    cluster = make_cluster(postgres_binaries(17), settings={"summarize_wal": "on"}, has_checksums=True)
+    sql(cluster, *minimum_role_sql("least", 17).splitlines())
+    least = {"wal_summaries": "hint", "connection": cluster.conninfo(user="least")}
+    stack = StackDirectory(tmp_path, {"db": ""}, service=least)
+    stack.succeed("init")
+    findings = [each for each in stack.succeed("doctor").messages if "summaries" in each.get("words", "")]
+    assert [each["state"] for each in findings] == ["ok"]
+    stack.backup()
+    assert stack.backup()["facts"]["wal_summaries"].startswith("followed")
+    words = subprocess.run(
+        stack.command("show"), env=stack.environment, capture_output=True, text=True, check=True
+    ).stdout
+    assert "WAL summaries     followed: pages that they do not name were not read" in words

@@ -14,6 +14,7 @@ from holdfast.operations.wiring import connection_string
 from holdfast.postgres.belonging import require_data_directory_of
 from holdfast.postgres.binaries import find_binaries
 from holdfast.postgres.server import Server
+from holdfast.services.postgres.summary_hint import require_summaries_fit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,6 +43,8 @@ def examine_service(subject: str, config: ServiceConfig) -> Iterator[Finding]:
         yield fine(subject, f"PostgreSQL {facts.version} answers, {role}")
         yield _wal(subject, server)
     yield from _settings(subject, facts)
+    if config.wal_summaries == "hint":
+        yield _summaries(subject, facts)
     yield _data_directory(subject, config.data_directory or Path(facts.data_directory), facts)
     yield binaries_for(subject, config, facts.major)
 
@@ -64,6 +67,16 @@ def _wal(subject: str, server: Server) -> Finding:
     except HoldfastError as error:
         return failed(subject, error)
     return fine(subject, "WAL can be held during a backup (wal_level, replication slots)")
+
+
+def _summaries(subject: str, facts: ServerFacts) -> Finding:
+    """Return whether WAL summaries can be followed, as the stack file wants it."""
+    try:
+        require_summaries_fit(facts)
+    except ServerError as error:
+        words = f"WAL summaries cannot be followed, so changed files are read whole: {error.message}"
+        return weak(subject, words, error.hint or "set 'wal_summaries: ignore'")
+    return fine(subject, "WAL summaries can be followed")
 
 
 def _settings(subject: str, facts: ServerFacts) -> Iterator[Finding]:

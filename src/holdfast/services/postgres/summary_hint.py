@@ -17,7 +17,7 @@ from holdfast.errors import ServerError
 from holdfast.postgres.datadir import Fork, classify
 from holdfast.postgres.lsn import Lsn
 from holdfast.postgres.page import page_lsn
-from holdfast.postgres.wal_summaries import SINCE_MAJOR, LsnRange, RelationNumber, read_summaries
+from holdfast.postgres.wal_summaries import SINCE_MAJOR, LsnRange, RelationNumber, read_summaries, summaries_are_off
 from holdfast.services.postgres.activity import place_of
 
 if TYPE_CHECKING:
@@ -51,13 +51,7 @@ class SummaryHint:
 
 def ask_summaries(conninfo: str, facts: ServerFacts, parent: Parent, start: Lsn) -> SummaryHint:
     """Return what summaries say of the time since ``parent``; ServerError says why they cannot be a hint."""
-    if facts.major < SINCE_MAJOR:
-        raise ServerError(f"PostgreSQL {facts.major} has none", hint=f"they exist since PostgreSQL {SINCE_MAJOR}")
-    if not facts.has_data_checksums:
-        raise ServerError(
-            "page checksums are off, so pages change without WAL",
-            hint="stop the server, run 'pg_checksums --enable' on its data directory, start it",
-        )
+    require_summaries_fit(facts)
     if not facts.started or parent.facts.get("server_started") != facts.started:
         raise ServerError(
             "the server was started since the last backup, and what was done meanwhile is not in the WAL",
@@ -66,3 +60,16 @@ def ask_summaries(conninfo: str, facts: ServerFacts, parent: Parent, start: Lsn)
     since = Lsn.parse(parent.facts["start_lsn"])
     wanted = LsnRange(since, start)
     return SummaryHint(read_summaries(conninfo, facts.timeline, wanted, facts.relation_segment_blocks), start)
+
+
+def require_summaries_fit(facts: ServerFacts) -> None:
+    """Raise ServerError where summaries can be no hint, whatever they say."""
+    if facts.major < SINCE_MAJOR:
+        raise ServerError(f"PostgreSQL {facts.major} has none", hint=f"they exist since PostgreSQL {SINCE_MAJOR}")
+    if not facts.summarizes_wal:
+        raise summaries_are_off()
+    if not facts.has_data_checksums:
+        raise ServerError(
+            "page checksums are off, so pages change without WAL",
+            hint="stop the server, run 'pg_checksums --enable' on its data directory, start it",
+        )

@@ -23,10 +23,12 @@ from holdfast.repository import chunker, manifest, packer, tasks
 from holdfast.repository.cache import ObjectCache
 from holdfast.repository.compression import ContentClass
 from holdfast.repository.identity import parse_identity
+from holdfast.repository.init import init_repository, init_unencrypted
 from holdfast.repository.keys import SlotKind
 from holdfast.repository.pipeline import Pipeline
-from holdfast.repository.repository import Identity, Passphrase, init_repository, init_unencrypted, open_repository
+from holdfast.repository.repository import open_repository
 from holdfast.repository.sources import FileSource, NoInspection
+from holdfast.repository.unlock import Identity, Passphrase
 from holdfast.repository.writer import WriterOptions
 from holdfast.storage.files import FilesStorage
 

@@ -17,8 +17,9 @@ from holdfast.repository.check.run import CheckOptions, check_repository
 from holdfast.repository.identity import parse_identity
 from holdfast.repository.keys import SlotKind
 from holdfast.repository.manifest import EntryKind
-from holdfast.repository.repository import Identity, Passphrase, Repository, Unlock, open_repository
+from holdfast.repository.repository import Repository, open_repository
 from holdfast.repository.salvage import list_packs, read_pack_table
+from holdfast.repository.unlock import Identity, Passphrase, Unlock
 from holdfast.repository.walfile import WAL_PREFIX
 from holdfast.repository.walread import StoredWalFile
 from holdfast.storage.files import FilesStorage

@@ -10,8 +10,9 @@ from holdfast.config.choose import choose_repository
 from holdfast.errors import UsageError
 from holdfast.operations.wiring import make_storage, make_unlock
 from holdfast.repository.identity import new_identity, render_identity
+from holdfast.repository.init import init_repository, init_unencrypted
 from holdfast.repository.keys import SlotKind
-from holdfast.repository.repository import Identity, init_repository, init_unencrypted
+from holdfast.repository.unlock import Identity
 
 if TYPE_CHECKING:
     from holdfast.config.models import Stack

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from holdfast.operations.wiring import open_stack_repository
 from holdfast.repository.identity import new_identity, render_identity
-from holdfast.repository.repository import Identity, Passphrase
+from holdfast.repository.unlock import Identity, Passphrase
 
 if TYPE_CHECKING:
     from holdfast.config.models import Stack

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from holdfast.config.choose import choose_repository, choose_service
 from holdfast.repository.cache import ObjectCache, default_cache_root
 from holdfast.repository.identity import parse_identity
-from holdfast.repository.repository import Identity, Passphrase, Repository, open_repository
+from holdfast.repository.repository import Repository, open_repository
+from holdfast.repository.unlock import Identity, Passphrase
 from holdfast.storage.options import Addressing, StorageOptions
 from holdfast.storage.url import open_storage
 

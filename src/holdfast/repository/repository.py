@@ -7,13 +7,10 @@ them out: listing snapshots and managing keys must start quickly.
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from holdfast import clock, crashpoint
-from holdfast.crashpoint import CrashPoint
+from holdfast import clock
 from holdfast.errors import (
-    AlreadyExistsError,
     DamageError,
     KeyRefusedError,
     NoRepositoryError,
@@ -22,26 +19,18 @@ from holdfast.errors import (
 )
 from holdfast.repository.config import (
     CONFIG_NAME,
-    SUITE_ENCRYPTED,
-    SUITE_PLAIN,
     RepositoryConfig,
-    new_config,
     parse_config,
 )
 from holdfast.repository.keys import (
     Keyring,
     Keys,
     KeySlot,
-    SlotKind,
-    identity_slot,
-    new_keyring,
-    open_with_identity,
-    open_with_passphrase,
-    passphrase_slot,
 )
-from holdfast.repository.sealed import ObjectType, authenticate, encode_document, open_object, require_authentic
+from holdfast.repository.sealed import ObjectType, open_object, require_authentic
 from holdfast.repository.slots import choose_slot, parse_slot, store_slot, stored_slots
 from holdfast.repository.snapshot import SNAPSHOT_PREFIX, Snapshot, SnapshotSurvey, decode_snapshot
+from holdfast.repository.unlock import unlock_keyring
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -50,74 +39,12 @@ if TYPE_CHECKING:
     from holdfast.repository.index import ChunkIndex, IndexedPack, Records
     from holdfast.repository.manifest import Entry
     from holdfast.repository.reader import ChunkReader
+    from holdfast.repository.unlock import NewSlot, Unlock
     from holdfast.repository.writer import Writer, WriterOptions
     from holdfast.storage.base import Storage
 
 _FETCHING_AT_ONCE = 8
 _Decoded = TypeVar("_Decoded")
-
-
-class Unlock(Protocol):
-    """A secret that may open a key slot."""
-
-    def open(self, repository_id: str, slot: KeySlot) -> Keyring | None:
-        """Return the slot's keyring, or None when this secret is not the slot's."""
-        ...
-
-
-@dataclass(frozen=True)
-class Passphrase:
-    """Unlocks passphrase slots."""
-
-    secret: bytes = field(repr=False)
-
-    def open(self, repository_id: str, slot: KeySlot) -> Keyring | None:
-        """Try one slot; about half a second where it is a passphrase slot."""
-        return open_with_passphrase(repository_id, slot, self.secret)
-
-    def new_slot(self, repository_id: str, keyring: Keyring, label: str) -> KeySlot:
-        """Return a slot that this passphrase opens."""
-        return passphrase_slot(repository_id, keyring, self.secret, label)
-
-
-@dataclass(frozen=True)
-class Identity:
-    """Unlocks recovery or writer slots."""
-
-    secret: bytes = field(repr=False)
-    kind: SlotKind = SlotKind.RECOVERY
-
-    def open(self, repository_id: str, slot: KeySlot) -> Keyring | None:
-        """Try one slot; immediate."""
-        return open_with_identity(repository_id, slot, self.secret)
-
-    def new_slot(self, repository_id: str, keyring: Keyring, label: str) -> KeySlot:
-        """Return a slot that this identity opens."""
-        return identity_slot(repository_id, keyring, self.secret, self.kind, label)
-
-
-NewSlot = Passphrase | Identity
-
-
-def init_repository(storage: Storage, slots: list[tuple[NewSlot, str]]) -> RepositoryConfig:
-    """Make an encrypted repository that opens with each of ``slots`` (secret, label).
-
-    Raises UsageError where there is a repository already. ``config`` is stored last: before it, there is none.
-    """
-    _require_vacant(storage)
-    config, keyring = new_config(SUITE_ENCRYPTED), new_keyring()
-    keys = Keys(config.id, keyring)
-    for secret, label in slots:
-        store_slot(storage, keys, secret.new_slot(config.id, keyring, label))
-        crashpoint.reach(CrashPoint.INIT_SLOT_STORED)
-    return _store_config(storage, keys, config)
-
-
-def init_unencrypted(storage: Storage) -> RepositoryConfig:
-    """Make a repository whose content anybody with access can read; every snapshot in it says so."""
-    _require_vacant(storage)
-    config = new_config(SUITE_PLAIN)
-    return _store_config(storage, Keys(config.id, None), config)
 
 
 def open_repository(storage: Storage, unlock: Unlock | None, cache: Callable[[str], ObjectCache]) -> Repository:
@@ -129,7 +56,7 @@ def open_repository(storage: Storage, unlock: Unlock | None, cache: Callable[[st
     config = parse_config(stored)
     if config.is_encrypted != (unlock is not None):
         raise _mode_error(config)
-    keyring = _unlock(storage, config.id, unlock) if unlock else None
+    keyring = unlock_keyring(storage, config.id, unlock) if unlock else None
     keys = Keys(config.id, keyring)
     require_authentic(keys, CONFIG_NAME, config, stored)
     return Repository(storage, config, keys, cache(config.id))
@@ -309,49 +236,6 @@ def _stored_config(storage: Storage) -> bytes:
         raise NoRepositoryError(
             f"there is no repository at {storage.url}", hint="check the location, or make one with 'holdfast init'"
         ) from None
-
-
-def _require_vacant(storage: Storage) -> None:
-    first = next(iter(storage.list()), None)
-    if first is not None:
-        if all(info.name.startswith(KeySlot.PREFIX) for info in storage.list()):
-            raise UsageError(
-                f"an init that was broken off, or still runs, left key slots at {storage.url}",
-                hint=f"make sure that none runs, delete {KeySlot.PREFIX} there, then run init again",
-            )
-        is_repository = first.name == CONFIG_NAME or any(info.name == CONFIG_NAME for info in storage.list())
-        what = "already a repository" if is_repository else f"something else ({first.name})"
-        raise UsageError(
-            f"there is {what} at {storage.url}", hint="choose an empty place, or use the one that is there"
-        )
-
-
-def _store_config(storage: Storage, keys: Keys, config: RepositoryConfig) -> RepositoryConfig:
-    config = authenticate(keys, CONFIG_NAME, config)
-    try:
-        storage.put(CONFIG_NAME, encode_document(config))
-    except AlreadyExistsError:
-        raise UsageError(f"there is already a repository at {storage.url}", hint="another init was faster") from None
-    return config
-
-
-def _unlock(storage: Storage, repository_id: str, unlock: Unlock) -> Keyring:
-    """Try every slot; a damaged one does not stand in the way of the others."""
-    damage: DamageError | None = None
-    for name, stored in stored_slots(storage):
-        try:
-            keyring = unlock.open(repository_id, parse_slot(name, stored))
-        except DamageError as error:
-            damage = error
-            continue
-        if keyring is not None:
-            return keyring
-    if damage is not None:
-        raise damage
-    raise KeyRefusedError(
-        f"no key slot of {storage.url} opens with this secret",
-        hint="check the passphrase, or use the recovery identity",
-    )
 
 
 def _mode_error(config: RepositoryConfig) -> UsageError:

@@ -28,8 +28,8 @@ from holdfast.repository import chunker, intake, manifest, packer, page_gather, 
 from holdfast.repository.check.run import CheckOptions, check_repository
 from holdfast.repository.compression import ContentClass
 from holdfast.repository.keys import SlotKind
-from holdfast.repository.repository import Identity, Passphrase
 from holdfast.repository.session import Session
+from holdfast.repository.unlock import Identity, Passphrase
 from holdfast.storage.files import FilesStorage
 from holdfast.storage.memory import MemoryStorage
 

@@ -12,7 +12,7 @@ from holdfast.config.load import load_stack
 from holdfast.errors import NoRepositoryError, VerificationError
 from holdfast.operations.wal import opening
 from holdfast.operations.wal.compilation import ClusterFacts, compile_settings, spool_directory
-from holdfast.repository.repository import init_unencrypted
+from holdfast.repository.init import init_unencrypted
 from holdfast.storage.files import FilesStorage
 from holdfast.storage.options import Addressing, StorageOptions
 from holdfast.wal.settings import WhenFull

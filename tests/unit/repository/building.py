@@ -16,11 +16,13 @@ from holdfast.model import new_object_id
 from holdfast.progress import Silence
 from holdfast.repository.cache import ObjectCache
 from holdfast.repository.compression import ContentClass
+from holdfast.repository.init import init_repository, init_unencrypted
 from holdfast.repository.manifest import Entry, EntryKind, load_extents
 from holdfast.repository.pipeline import Pipeline
-from holdfast.repository.repository import Identity, Repository, init_repository, init_unencrypted, open_repository
+from holdfast.repository.repository import Repository, open_repository
 from holdfast.repository.snapshot import Snapshot
 from holdfast.repository.sources import Capture, FileSource, NoInspection
+from holdfast.repository.unlock import Identity
 from holdfast.repository.writer import WriterOptions
 
 if TYPE_CHECKING:

@@ -28,8 +28,9 @@ from holdfast.repository.check.sample import choose
 from holdfast.repository.compression import ContentClass
 from holdfast.repository.keys import SlotKind
 from holdfast.repository.manifest import EXTENT_DTYPE, Entry, EntryKind
-from holdfast.repository.repository import Identity, Repository
+from holdfast.repository.repository import Repository
 from holdfast.repository.sources import Capture
+from holdfast.repository.unlock import Identity
 from holdfast.repository.writer import WriterOptions
 from holdfast.storage.memory import MemoryStorage
 from holdfast.storage.trace import Tally, TracedStorage, Verb

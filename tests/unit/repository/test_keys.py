@@ -12,6 +12,7 @@ from tests.unit.repository.building import NO_CACHE, OWNER, back_up, make_reposi
 
 from holdfast.errors import DamageError, KeyRefusedError, UsageError
 from holdfast.repository.cache import ObjectCache
+from holdfast.repository.init import init_repository, init_unencrypted
 from holdfast.repository.keys import (
     Argon2Parameters,
     Keyring,
@@ -24,13 +25,8 @@ from holdfast.repository.keys import (
     open_with_passphrase,
     passphrase_slot,
 )
-from holdfast.repository.repository import (
-    Identity,
-    Passphrase,
-    init_repository,
-    init_unencrypted,
-    open_repository,
-)
+from holdfast.repository.repository import open_repository
+from holdfast.repository.unlock import Identity, Passphrase
 from holdfast.storage.memory import MemoryStorage
 
 REPOSITORY_ID = "ab" * 16

@@ -27,8 +27,8 @@ from holdfast.repository import packer
 from holdfast.repository.check.run import CheckOptions, check_repository
 from holdfast.repository.index import ChunkIndex
 from holdfast.repository.keys import SlotKind
-from holdfast.repository.repository import Identity
 from holdfast.repository.salvage import list_packs, read_pack_table, salvage_packs
+from holdfast.repository.unlock import Identity
 from holdfast.storage.files import FilesStorage
 from holdfast.storage.memory import MemoryStorage
 

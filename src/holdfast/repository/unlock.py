@@ -1,0 +1,84 @@
+"""The secrets that open a repository: each opens key slots of its kind, and makes new ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from holdfast.errors import DamageError, KeyRefusedError
+from holdfast.repository.keys import (
+    SlotKind,
+    identity_slot,
+    open_with_identity,
+    open_with_passphrase,
+    passphrase_slot,
+)
+from holdfast.repository.slots import parse_slot, stored_slots
+
+if TYPE_CHECKING:
+    from holdfast.repository.keys import Keyring, KeySlot
+    from holdfast.storage.base import Storage
+
+
+class Unlock(Protocol):
+    """A secret that may open a key slot."""
+
+    def open(self, repository_id: str, slot: KeySlot) -> Keyring | None:
+        """Return the slot's keyring, or None when this secret is not the slot's."""
+        ...
+
+
+@dataclass(frozen=True)
+class Passphrase:
+    """Unlocks passphrase slots."""
+
+    secret: bytes = field(repr=False)
+
+    def open(self, repository_id: str, slot: KeySlot) -> Keyring | None:
+        """Try one slot; about half a second where it is a passphrase slot."""
+        return open_with_passphrase(repository_id, slot, self.secret)
+
+    def new_slot(self, repository_id: str, keyring: Keyring, label: str) -> KeySlot:
+        """Return a slot that this passphrase opens."""
+        return passphrase_slot(repository_id, keyring, self.secret, label)
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Unlocks recovery or writer slots."""
+
+    secret: bytes = field(repr=False)
+    kind: SlotKind = SlotKind.RECOVERY
+
+    def open(self, repository_id: str, slot: KeySlot) -> Keyring | None:
+        """Try one slot; immediate."""
+        return open_with_identity(repository_id, slot, self.secret)
+
+    def new_slot(self, repository_id: str, keyring: Keyring, label: str) -> KeySlot:
+        """Return a slot that this identity opens."""
+        return identity_slot(repository_id, keyring, self.secret, self.kind, label)
+
+
+NewSlot = Passphrase | Identity
+
+
+def unlock_keyring(storage: Storage, repository_id: str, unlock: Unlock) -> Keyring:
+    """Return what the first slot that opens holds; a damaged one does not stand in the way of the others.
+
+    Raises KeyRefusedError when none opens, DamageError when one that may have been meant is damaged.
+    """
+    damage: DamageError | None = None
+    for name, stored in stored_slots(storage):
+        try:
+            keyring = unlock.open(repository_id, parse_slot(name, stored))
+        except DamageError as error:
+            damage = error
+            continue
+        if keyring is not None:
+            return keyring
+    if damage is not None:
+        raise damage
+    raise KeyRefusedError(
+        f"no key slot of {storage.url} opens with this secret",
+        hint="check the passphrase, or use the recovery identity",
+    )

@@ -106,7 +106,7 @@ def is_followed(snapshot: Snapshot) -> bool:
 @pytest.mark.parametrize(
     ("major", "seed"),
     [
-        *((major, seed) for major in MAJORS for seed in range(3)),
+        *((major, seed) for major in MAJORS for seed in range(2)),
         *(pytest.param(major, seed, marks=pytest.mark.slow) for major in MAJORS for seed in range(100, 160)),
     ],
 )
@@ -325,7 +325,7 @@ def test_summaries_that_can_be_followed_need_no_more_than_the_least_privileges(
     least = {"wal_summaries": "hint", "connection": cluster.conninfo(user="least")}
     stack = StackDirectory(tmp_path, {"db": ""}, service=least)
     stack.succeed("init")
-    findings = [each for each in stack.succeed("doctor").messages if "summaries" in each.get("words", "")]
+    findings = [each for each in stack.succeed("doctor").messages if each.get("words", "").startswith("WAL summaries")]
     assert [each["state"] for each in findings] == ["ok"]
     stack.backup()
     assert stack.backup()["facts"]["wal_summaries"].startswith("followed")

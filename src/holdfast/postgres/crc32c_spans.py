@@ -1,10 +1,11 @@
 """CRC-32C of much data, without the GIL: PostgreSQL's backup manifests carry one for each file.
 
 A CRC is the remainder of the data, read as a polynomial, by a fixed polynomial of degree 32; so the data may first be
-reduced by any multiple of that one. ``x**5685 + x**1362 + x**426 + 1`` is a multiple with four terms, and, as squaring
-is linear over two elements, it stays one with every ``x`` read as ``x**(64 * 2**n)``: whole words are folded three
-times by exclusive or, in numpy, at several GB/s. What is left, and whatever is short, goes through a tree of tables,
-many files side by side. Little-endian machines only, as everywhere in this package.
+reduced by any multiple of that one. A multiple with few terms is a few exclusive ors; and, as squaring is linear over
+two elements, it stays a multiple with every ``x`` read as ``x**(64 * 2**n)``: so whole words are folded, in numpy, at
+several GB/s. ``x**5685 + x**1362 + x**426 + 1`` has only four terms, and takes the bulk; what it leaves is reduced by
+``x**266 + x**143 + x**121 + x**88 + x**71 + 1``. The rest, and whatever is short, goes through a tree of tables, many
+files side by side. Little-endian machines only, as everywhere in this package.
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ if TYPE_CHECKING:
 
     Values = NDArray[np.uint32]
 
-_DEGREE: Final = 5685
-_FOLDED_BY: Final = (_DEGREE - 1362, _DEGREE - 426, _DEGREE)
-"""How many words further on each word is added when it is taken away: the degree less that of the other terms."""
-_STRIDES: Final = (16, 1)
-"""Words folded as one: many while there is much, as each call of numpy costs as much as some KiB of work."""
+_FEW_TERMS: Final = (5685, 1362, 426, 0)
+_LOW_DEGREE: Final = (266, 143, 121, 88, 71, 0)
+_FOLDS: Final = ((_FEW_TERMS, 16), (_FEW_TERMS, 1), (_LOW_DEGREE, 8), (_LOW_DEGREE, 2), (_LOW_DEGREE, 1))
+"""The exponents of a multiple, and how many words are folded as one: many while there is much, as each call of numpy
+costs as much as some KiB of work."""
 _WORD: Final = 8
 _ALL_ONES: Final = 0xFFFFFFFF
 _LEAST_LEAVES: Final = 4
@@ -38,8 +39,8 @@ def crc32c_consuming(data: memoryview) -> int:
     whole = len(data) // _WORD
     words = np.frombuffer(data[: whole * _WORD], np.uint64)
     at = 0
-    for stride in _STRIDES:
-        at = _fold(words, at, stride)
+    for exponents, stride in _FOLDS:
+        at = _fold(words, at, [(exponents[0] - exponent) * stride for exponent in exponents[1:]])
     return crc32c_of_remainder(int(_remainders([data[at * _WORD :]])[0]), len(data))
 
 
@@ -61,10 +62,12 @@ def crc32c_of_remainder(remainder: int, length: int) -> int:
     return remainder ^ _advance_number(_ALL_ONES, length) ^ _ALL_ONES
 
 
-def _fold(words: NDArray[np.uint64], at: int, stride: int) -> int:
-    """Reduce what begins at ``at`` to the last ``_DEGREE * stride`` words; return where those begin."""
-    offsets = [offset * stride for offset in _FOLDED_BY]
-    end = len(words) - _DEGREE * stride
+def _fold(words: NDArray[np.uint64], at: int, offsets: list[int]) -> int:
+    """Reduce what begins at ``at`` until no more than the last of the offsets is left; return where that begins.
+
+    ``offsets`` (ascending): how far on each word is added when it is taken away, the degree less each other exponent.
+    """
+    end = len(words) - offsets[-1]
     while at < end:
         stop = min(at + offsets[0], end)
         for offset in offsets:

@@ -35,6 +35,11 @@ class FilePages(Protocol):
         ...
 
     @property
+    def is_unknown(self) -> bool:
+        """Whether nothing is known of any page: all of them differ."""
+        ...
+
+    @property
     def hashes(self) -> Hashes:
         """The hash of each page as it is stored; empty where nobody will ask."""
         ...
@@ -75,6 +80,7 @@ class UnknownPages:
     """A file of which nothing is known, and nothing will be (FilePages)."""
 
     page_bytes = PAGE_BYTES
+    is_unknown = True
     hashes = NO_HASHES
     changed = 0
     missed = NO_PAGES
@@ -102,6 +108,7 @@ class HashedPages:
         """``known``: the parent's hashes from the first page on, of as many pages as it has, and ``extents``."""
         self._hasher = hasher
         self.page_bytes, self.extents = hasher.page_bytes, extents
+        self.is_unknown = not known.any()
         self._changed: list[int] = []
         # What is never read is a hole, or lies behind the end: a snapshot has zeros there
         self.hashes = np.full(-(-size // self.page_bytes), hasher.zero, dtype=np.uint64)

@@ -153,12 +153,15 @@ class PagesTask:
 
     def run(self, intake: Intake, buffer: memoryview) -> None:
         """Store the pages that changed; the span's own buffer is free afterwards."""
-        content = self.content[: self.length]
+        content, pages = self.content[: self.length], self.file.pages(intake)
         try:
-            gatherer = PageGatherer(intake, self.file.source, self.file.pages(intake), buffer)
+            # Of a file that nothing is known of no page is moved: its blocks are in their room already
+            room = self.content if pages.is_unknown else buffer
+            gatherer = PageGatherer(intake, self.file.source, pages, room)
             for at in range(0, self.length, CHUNK_BYTES):
                 block = content[at : at + CHUNK_BYTES]
-                gatherer.room()[: len(block)] = block
+                if room is buffer:
+                    gatherer.room()[: len(block)] = block
                 gatherer.take(self.offset + at, len(block))
             stored = _StoredSpan(gatherer.finish(), crc32c_consuming(content), self.length)
         finally:

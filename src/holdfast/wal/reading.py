@@ -67,11 +67,17 @@ class OpenWalFile:
         memory = memoryview(mmap.mmap(-1, FRAME_BYTES))
         for at in range(0, self.length_bytes, FRAME_BYTES):
             frame = memory[: min(FRAME_BYTES, self.length_bytes - at)]
-            try:
-                count = _read_into(self._descriptor, frame, at)
-            except OSError as error:
-                raise _unreadable(self._path, error) from error
-            yield frame[:count]
+            yield frame[: self.read_into(frame, at)]
+
+    def read_into(self, memory: memoryview, at: int) -> int:
+        """Fill memory with what begins at ``at``; return how many bytes there were. ServerError."""
+        done = 0
+        try:
+            while done < len(memory) and (count := os.preadv(self._descriptor, [memory[done:]], at + done)):
+                done += count  # one read may give less, when a signal interrupts it
+        except OSError as error:
+            raise _unreadable(self._path, error) from error
+        return done
 
     def packed(self, number: int, level: int) -> None:  # noqa: ARG002 - the interface
         """Nothing was compressed before."""
@@ -79,17 +85,22 @@ class OpenWalFile:
 
 
 class EarlyWalFile(InMemory):
-    """A file that was read and compressed early."""
+    """A file that was read and compressed early.
+
+    It is read to where it stays, into memory that the kernel fills with zeros only as it is touched: filling and
+    copying it here would hold up the imports, as Python lets only one thread do that.
+    """
 
     def __init__(self, file: OpenWalFile) -> None:
-        """Read and compress it; ServerError."""
-        content, compressor = bytearray(file.length_bytes), FrameCompressor(_LIKELY_LEVEL)
-        super().__init__(content)
+        """Read and compress it; ServerError, also when it is shorter than it was."""
+        super().__init__(memoryview(mmap.mmap(-1, file.length_bytes or 1))[: file.length_bytes])
         self.modified_ns = file.modified_ns
         self._packed: list[Buffer] = []
-        for frame, kept in zip(file.frames(), self.frames(), strict=True):
-            kept[:] = frame
-            self._packed.append(compressor.compress(kept))
+        compressor = FrameCompressor(_LIKELY_LEVEL)
+        for number, frame in enumerate(self.frames()):
+            if file.read_into(frame, number * FRAME_BYTES) != len(frame):
+                raise ServerError("the file became shorter while it was read")
+            self._packed.append(compressor.compress(frame))
 
     def close(self) -> None:
         """Nothing is open."""
@@ -146,14 +157,6 @@ def _require_file(path: str, found: os.stat_result, limit_bytes: int) -> None:
             f"{path} is {found.st_size} bytes long, longer than a segment of this cluster",
             hint="if the cluster was made anew with another segment size, run 'holdfast wal setup' again",
         )
-
-
-def _read_into(descriptor: int, frame: memoryview, at: int) -> int:
-    """Fill ``frame`` from ``at``; return how many bytes there were."""
-    done = 0
-    while done < len(frame) and (count := os.preadv(descriptor, [frame[done:]], at + done)):
-        done += count  # one read may give less, when a signal interrupts it
-    return done
 
 
 def _unreadable(path: str, error: OSError) -> ServerError:

@@ -163,14 +163,15 @@ class Assembly:
                 self._state.wait_for(lambda: self._is_closed or len(self._open) < GROUPS_AT_ONCE)
                 self._open[group] = _Room(self._free.pop() if self._free else _new_memory(), left)
 
-    def put(self, group: int, pieces: Sequence[tuple[int, int, int]], plain: memoryview) -> mmap.mmap | None:
-        """Copy pieces (place, length, offset in ``plain``) into a group; return its memory once all is there."""
+    def put(self, group: int, places: np.ndarray, wants: np.ndarray, plain: memoryview) -> mmap.mmap | None:
+        """Copy what is wanted of a chunk to its places in a group's memory; return that memory once all is there."""
         room = self._open[group]
-        memory = room.memory
-        for place, length, start in pieces:
+        memory, lengths = room.memory, wants["length"]
+        columns = (places, lengths, wants["chunk_offset"])
+        for place, length, start in zip(*(column.tolist() for column in columns), strict=True):
             memory[place : place + length] = plain[start : start + length]
         with self._state:
-            room.left -= sum(length for _, length, _ in pieces)
+            room.left -= int(lengths.sum())
             return memory if room.left == 0 else None
 
     def release(self, group: int) -> None:

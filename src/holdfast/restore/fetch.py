@@ -101,20 +101,18 @@ class ContentFetcher:
                 self._files.write(number, offset, piece, is_aligned=start % ALIGNMENT == 0)
             self._written(work, number, length)
         if not is_apart.all():
-            put_together = wants[~is_apart]
-            columns = (places[~is_apart], put_together["length"], put_together["chunk_offset"])
-            pieces = list(zip(*(column.tolist() for column in columns), strict=True))
-            self._put(work, int(work.assembly.plan.group[which.start]), pieces, plain)
+            group = int(work.assembly.plan.group[which.start])
+            memory = work.assembly.put(group, places[~is_apart], wants[~is_apart], plain)
+            if memory is not None:
+                self._write_group(work, group, memory)
 
-    def _put(self, work: _Work, group: int, pieces: list[tuple[int, int, int]], plain: memoryview) -> None:
-        """Put what a chunk has of a group's regions into its memory; write the regions once all is there."""
-        memory = work.assembly.put(group, pieces, plain)
-        if memory is not None:
-            with memoryview(memory) as view:
-                for place, number, offset, length in work.assembly.plan.regions(group):
-                    self._files.write(number, offset, view[place : place + length], is_aligned=True)
-                    self._written(work, number, length)
-            work.assembly.release(group)
+    def _write_group(self, work: _Work, group: int, memory: mmap.mmap) -> None:
+        """Write the regions of a group that is put together."""
+        with memoryview(memory) as view:
+            for place, number, offset, length in work.assembly.plan.regions(group):
+                self._files.write(number, offset, view[place : place + length], is_aligned=True)
+                self._written(work, number, length)
+        work.assembly.release(group)
 
     def _written(self, work: _Work, number: int, length: int) -> None:
         self._reporter.advance(length)

@@ -58,10 +58,10 @@ def test_every_byte_is_written_once_and_regions_are_whole(files: list[list[tuple
                 written[number][offset : offset + length] += 1
             together = np.flatnonzero(which & (plan.place != APART))
             assert (plan.group[together] == group).all()
-            pieces = [(int(plan.place[at]), int(wants["length"][at]), 0) for at in together.tolist()]
-            if pieces:
+            if len(together):
                 assert memory is None, "the group was whole before its last piece"
-                memory = assembly.put(group, pieces, memoryview(bytes([1]) * REGION_BYTES))
+                plain = memoryview(bytes([1]) * 2 * REGION_BYTES)
+                memory = assembly.put(group, plan.place[together], wants[together], plain)
         seen += sorted(set(rows.tolist()))
         regions = list(plan.regions(group))
         assert (memory is not None) == bool(regions)

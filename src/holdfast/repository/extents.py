@@ -77,14 +77,28 @@ def join_extents(parts: Sequence[np.ndarray]) -> np.ndarray:
     return joined
 
 
-def fragments(starts: np.ndarray, offsets: np.ndarray, is_new: np.ndarray) -> int:
-    """Return into how many extents the pages at ``offsets`` would fall if those that are new were laid over.
+def hardly_used(extents: np.ndarray, share: float) -> np.ndarray:
+    """Return which extents (bool) lie in chunks of which these use no more than a share (0 to 1).
 
-    ``starts``: where the present extents begin in the file.
+    A chunk is taken to end where the last extent in it does: no index is asked, and what lies behind is used by nobody.
     """
-    origin = np.searchsorted(starts, offsets, side="right")
-    origin[is_new] = -1
-    return 1 + int(np.count_nonzero(origin[1:] != origin[:-1]))
+    # The head of an id tells chunks apart as well as all of it does, and is sorted in a tenth of the time
+    heads = np.ascontiguousarray(extents["chunk"]).view("<u8")[::4]
+    distinct, chunk = np.unique(heads, return_inverse=True)
+    used = np.bincount(chunk, weights=extents["length"], minlength=len(distinct))
+    ends = np.zeros(len(distinct))
+    np.maximum.at(ends, chunk, extents["chunk_offset"].astype(np.int64) + extents["length"])
+    is_hardly_used: np.ndarray = (used <= share * ends)[chunk]
+    return is_hardly_used
+
+
+def pages_within(extents: np.ndarray, page_bytes: int, count: int) -> np.ndarray:
+    """Return which (bool) of a file's first ``count`` pages begin in extents that are sorted and do not overlap."""
+    places = np.arange(count) * page_bytes
+    starts = extents["file_offset"].astype(np.int64)
+    ends = np.append(starts + extents["length"], 0)  # before the first extent, row -1 finds none
+    is_within: np.ndarray = places < ends[np.searchsorted(starts, places, side="right") - 1]
+    return is_within
 
 
 def runs_of(is_set: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from holdfast.repository.extents import NO_EXTENTS
+from holdfast.repository.extents import NO_EXTENTS, hardly_used, pages_within
 from holdfast.repository.page_hash import NO_HASHES, UNKNOWN, PageHasher
 
 if TYPE_CHECKING:
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 
 PAGE_BYTES = 8192
 NO_PAGES = np.zeros(0, dtype=np.int64)
+
+_HARDLY_USED = 1 / 2
+"""A chunk is hardly used when its file needs no more than this share of it. What it needs moves once, after all else in
+the chunk has changed: so healing stores, over time, at most as much as the changes did."""
 
 
 class FilePages(Protocol):
@@ -59,6 +63,11 @@ class FilePages(Protocol):
         """Where the parent has the file's content (EXTENT_DTYPE); empty when nothing is known."""
         ...
 
+    @property
+    def healing(self) -> NDArray[np.bool_]:
+        """Which pages lie in chunks that are hardly used any more; empty when none do."""
+        ...
+
     def wanted(self, run: slice) -> NDArray[np.bool_] | None:
         """Return which pages of a run must be read; None means all."""
         ...
@@ -85,6 +94,7 @@ class UnknownPages:
     changed = 0
     missed = NO_PAGES
     extents = NO_EXTENTS
+    healing = np.zeros(0, dtype=bool)
 
     def wanted(self, run: slice) -> NDArray[np.bool_] | None:  # noqa: ARG002 - the interface
         """Return that all must be read."""
@@ -113,6 +123,8 @@ class HashedPages:
         # What is never read is a hole, or lies behind the end: a snapshot has zeros there
         self.hashes = np.full(-(-size // self.page_bytes), hasher.zero, dtype=np.uint64)
         self._known = known if len(known) >= len(self.hashes) else _lengthened(known, len(self.hashes))
+        worn = extents[hardly_used(extents, _HARDLY_USED)]
+        self.healing = pages_within(worn, self.page_bytes, len(self._known)) if len(worn) else UnknownPages.healing
 
     @property
     def changed(self) -> int:

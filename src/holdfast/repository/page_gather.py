@@ -1,10 +1,10 @@
 """Gathers the changed pages of a stretch of a file into new chunks, and lays them over what the parent has.
 
 Blocks of one region (a fixed chunk) are read where the last gathered page ends. Pages that are known are written over
-by the next block; those that changed move together, and become chunks that hold pages of many regions. A region that
-is new, changed almost everywhere, or in too many pieces is kept as it was read, and becomes a chunk of its own: so its
-chunk id may be known, and its next restore reads it in one piece. What is hashed is always what is stored: both are
-taken from this buffer.
+by the next block; those that changed move together, and become chunks that hold pages of many regions. With them move
+the pages that heal, what is still used of chunks that are hardly used: so these can be let go, and no restore has to
+open many chunks for few pages. A region that is new, or moves almost whole, is kept as it was read, and becomes a chunk
+of its own, whose id may be known. What is hashed is always what is stored: both are taken from this buffer.
 """
 
 from __future__ import annotations
@@ -12,24 +12,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from xxhash import xxh3_64_intdigest
 
 from holdfast.repository.chunker import CHUNK_BYTES, fixed_cuts
 from holdfast.repository.compression import ContentClass
-from holdfast.repository.extents import clip_extents, fragments, join_extents, page_extents, runs_of
+from holdfast.repository.extents import clip_extents, join_extents, page_extents, runs_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from holdfast.repository.file_pages import FilePages
+    from holdfast.repository.file_pages import FilePages, Pages
     from holdfast.repository.intake import Intake
     from holdfast.repository.sources import FileSource
 
 _WHOLE_FROM = 7 / 8
-"""A region of which more than this share changed is stored whole."""
-
-_FRAGMENTS, _FRAGMENTS_SPREAD = 40, 16
-"""A region may have this many extents and, by the hash of where it is, a few more: so not all regions heal at once."""
+"""A region of which more than this share moves is stored whole."""
 
 
 class PageGatherer:
@@ -38,8 +34,6 @@ class PageGatherer:
     def __init__(self, intake: Intake, source: FileSource, pages: FilePages, buffer: memoryview) -> None:
         self._intake, self._source, self._pages, self._buffer = intake, source, pages, buffer
         self._bytes = np.frombuffer(buffer, dtype=np.uint8)
-        # Searched for every region: as a field of the extents it would be copied whole each time
-        self._starts = pages.extents["file_offset"].astype(np.int64)
         self._gathered: list[np.ndarray] = []
         self._gathered_end = 0
         self._whole: list[tuple[int, int]] = []
@@ -59,16 +53,16 @@ class PageGatherer:
         """Take a block: ``length`` bytes from ``offset`` of the file (a multiple of CHUNK_BYTES), now in ``room``."""
         block = self._buffer[self._filled : self._filled + length]
         offsets = self._offsets(offset, length)
-        differs = self._pages.differing(_numbers(offset, len(offsets), self._pages.page_bytes), block)
+        pages = _numbers(offset, len(offsets), self._pages.page_bytes)
+        moves = self._with_healing(pages, self._pages.differing(pages, block))
         self._intake.count_read(length)
-        if not differs.any():
-            self._kept.append(offsets)
-        elif self._is_rewritten(offsets, differs):
+        if _is_most(moves):
             self._whole.append((offset, length))
             self._filled += length
         else:
-            self._kept.append(offsets[~differs])
-            self._gather(block, offsets, differs)
+            self._kept.append(offsets[~moves])
+            if moves.any():
+                self._gather(block, offsets, moves)
         if length % self._pages.page_bytes:  # the file's end: pages after a short one would not lie at their multiple
             self._store_whole()
             self._store_gathered()
@@ -76,21 +70,24 @@ class PageGatherer:
     def wanted(self, offset: int, length: int) -> np.ndarray | None:
         """Return which pages of a block must be read (bool); None where it must be read whole, and ``take``n."""
         size = self._pages.page_bytes
-        is_wanted = self._pages.wanted(_numbers(offset, length // size, size))
+        pages = _numbers(offset, length // size, size)
+        is_wanted = self._pages.wanted(pages)
         if is_wanted is None or length % size:
             return None
-        return None if is_wanted.any() and self._is_rewritten(self._offsets(offset, length), is_wanted) else is_wanted
+        is_wanted = self._with_healing(pages, is_wanted)
+        return None if _is_most(is_wanted) else is_wanted
 
     def take_some(self, offset: int, length: int, is_wanted: np.ndarray) -> None:
         """Take a block of which only the pages that are wanted were read: they lie back to back in ``room``."""
-        size, offsets, differs = self._pages.page_bytes, self._offsets(offset, length), np.zeros_like(is_wanted)
+        size, offsets, moves = self._pages.page_bytes, self._offsets(offset, length), np.zeros_like(is_wanted)
         read, unread = offsets[is_wanted], offsets[~is_wanted]
         block = self._buffer[self._filled : self._filled + len(read) * size]
-        differs[is_wanted] = differs_of_read = self._pages.differing(read // size, block)
+        differs = self._pages.differing(read // size, block)
+        moves[is_wanted] = moves_of_read = self._with_healing(read // size, differs)
         self._pages.keep(unread // size)
-        self._kept.append(offsets[~differs])
-        if differs.any():
-            self._gather(block, read, differs_of_read)
+        self._kept.append(offsets[~moves])
+        if moves.any():
+            self._gather(block, read, moves_of_read)
         self._intake.count_read(len(block))
         self._intake.count_unread(length - len(block))
 
@@ -115,26 +112,23 @@ class PageGatherer:
         starts, ends = runs_of(is_kept)
         return clip_extents(self._pages.extents, (starts + first) * size, (ends + first) * size)
 
-    def _is_rewritten(self, offsets: np.ndarray, differs: np.ndarray) -> bool:
-        if np.count_nonzero(differs) > _WHOLE_FROM * len(differs):
-            return True
-        return fragments(self._starts, offsets, differs) > self._fragment_limit(int(offsets[0]))
+    def _with_healing(self, pages: Pages, differs: np.ndarray) -> np.ndarray:
+        """Return which pages of a region are to move; where none changed, none does."""
+        healing = self._pages.healing
+        return differs | healing[pages] if len(healing) and differs.any() else differs
 
-    def _fragment_limit(self, offset: int) -> int:
-        return _FRAGMENTS + xxh3_64_intdigest(self._source.entry.path, offset // CHUNK_BYTES) % _FRAGMENTS_SPREAD
-
-    def _gather(self, block: memoryview, offsets: np.ndarray, differs: np.ndarray) -> None:
-        """Move the pages that differ to the end of those gathered before."""
+    def _gather(self, block: memoryview, offsets: np.ndarray, moves: np.ndarray) -> None:
+        """Move pages to the end of those gathered before."""
         self._store_whole()
         size = self._pages.page_bytes
         count = len(block) // size
-        chosen = np.flatnonzero(differs[:count])
+        chosen = np.flatnonzero(moves[:count])
         moved = np.frombuffer(block[: count * size], dtype=np.uint8).reshape(-1, size)[chosen].reshape(-1)
-        tail = np.frombuffer(block[count * size :], dtype=np.uint8).copy() if differs[count:].any() else moved[:0]
+        tail = np.frombuffer(block[count * size :], dtype=np.uint8).copy() if moves[count:].any() else moved[:0]
         for part in (moved, tail):
             self._bytes[self._gathered_end : self._gathered_end + len(part)] = part
             self._gathered_end += len(part)
-        self._gathered.append(offsets[differs])
+        self._gathered.append(offsets[moves])
         self._filled = self._gathered_end
 
     def _store_whole(self) -> None:
@@ -162,6 +156,10 @@ class PageGatherer:
         ids, unsound = self._intake.store_pages(content_class, content, self._source, offsets, cuts)
         self._pages.doubt(unsound // self._pages.page_bytes)
         self._parts.append(page_extents(offsets, self._pages.page_bytes, len(content), cuts, ids))
+
+
+def _is_most(moves: np.ndarray) -> bool:
+    return bool(np.count_nonzero(moves) > _WHOLE_FROM * len(moves))
 
 
 def _numbers(offset: int, count: int, page_bytes: int) -> slice:

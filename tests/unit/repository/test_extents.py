@@ -8,11 +8,13 @@ from hypothesis import strategies as st
 
 from holdfast.model import ChunkId
 from holdfast.repository.extents import (
+    NO_EXTENTS,
     clip_extents,
     differing_bytes,
-    fragments,
+    hardly_used,
     join_extents,
     page_extents,
+    pages_within,
     runs_of,
 )
 from holdfast.repository.manifest import EXTENT_DTYPE
@@ -93,10 +95,23 @@ def test_pages_that_lie_back_to_back_are_found_in_their_chunks(pages: set[int], 
     assert found == expected
 
 
-@given(new=st.lists(st.booleans(), min_size=15, max_size=15))
-def test_fragments_are_counted_as_they_would_be_laid(new: list[bool]) -> None:
-    table = np.array([(at, 8, 0, np.void(chunk_of(1))) for at in range(0, SIZE, 8)], dtype=EXTENT_DTYPE)
-    is_new = np.array(new)
-    starts, ends = runs_of(~is_new)
-    laid = len(clip_extents(table, starts * 4, ends * 4)) + len(runs_of(is_new)[0])
-    assert fragments(table["file_offset"], np.arange(0, SIZE, 4), is_new) == laid
+@given(table=tables(), share=st.sampled_from([0.1, 0.3, 0.5, 0.9]))
+def test_hardly_used_are_the_chunks_of_which_few_bytes_are_needed(table: np.ndarray, share: float) -> None:
+    used: dict[bytes, int] = {}
+    ends: dict[bytes, int] = {}
+    for _, length, start, chunk in table.tolist():
+        used[chunk] = used.get(chunk, 0) + length
+        ends[chunk] = max(ends.get(chunk, 0), start + length)
+    expected = [used[chunk] <= share * ends[chunk] for *_, chunk in table.tolist()]
+    assert hardly_used(table, share).tolist() == expected
+
+
+@given(table=tables(), page=st.integers(1, 7), count=st.integers(0, SIZE))
+def test_pages_within_extents_are_those_whose_first_byte_is(table: np.ndarray, page: int, count: int) -> None:
+    known = [place is not None for place in places(table)] + [False] * page * count
+    assert pages_within(table, page, count).tolist() == known[: page * count : page]
+
+
+def test_where_nothing_is_known_nothing_is_found() -> None:
+    assert hardly_used(NO_EXTENTS, 0.5).tolist() == []
+    assert pages_within(NO_EXTENTS, 8192, 3).tolist() == [False] * 3

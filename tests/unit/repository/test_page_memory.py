@@ -170,8 +170,8 @@ def test_a_directory_that_cannot_be_written_costs_the_cache_alone(tmp_path: Path
     assert isinstance(chain.run().cache_failure, OSError)
 
 
-def test_a_hundred_backups_leave_regions_in_few_pieces(tmp_path: Path) -> None:
-    """What a restore has to gather stays bounded, and regions do not all heal in the same backup."""
+def test_a_hundred_backups_use_chunks_that_are_not_much_more_than_the_file(tmp_path: Path) -> None:
+    """What a restore has to fetch stays bounded, healing costs no more than the changes, and not all in one backup."""
     chance = random.Random(7)
     chain = make_chain(tmp_path, one=128 * 12)
     chain.back_up()
@@ -179,16 +179,30 @@ def test_a_hundred_backups_leave_regions_in_few_pieces(tmp_path: Path) -> None:
     for _ in range(100):
         for page in chance.sample(range(128 * 12), 30):
             write_page(chain.root / "one", page, chance.randbytes(PAGE))
-        costs.append(chain.back_up().new_plain_bytes)
+        costs.append(chain.back_up().new_plain_bytes - 2 * 48 * 128 * 12)  # the list of extents, at most twice
     reader = chain.repository.reader()
     (entry,) = chain.repository.entries(reader, chain.links[-1].snapshot)
-    extents = load_extents(entry, reader.read)
-    assert len(extents) < 12 * 57
-    chunks = {bytes(chunk) for chunk in extents["chunk"]}
+    chunks = {bytes(chunk) for chunk in load_extents(entry, reader.read)["chunk"]}
     fetched = sum(len(chunk) for chunk in reader.read_many(sorted(chunks)))
     assert fetched < 1.6 * entry.size
+    assert sum(costs) < 2 * 100 * 30 * PAGE
     assert max(costs) < 6 * 128 * PAGE  # half of the regions at most
     assert check_repository(chain.repository, CheckOptions(), Silence()).is_clean
+
+
+def test_what_is_still_needed_of_a_worn_chunk_moves_with_the_next_change(tmp_path: Path) -> None:
+    chain = make_chain(tmp_path, one=128 * 3)
+    chain.back_up()
+    for page in range(70):
+        write_page(chain.root / "one", page)
+    assert chain.back_up().new_plain_bytes >= 70 * PAGE
+    write_page(chain.root / "one", 300)
+    assert chain.back_up().new_plain_bytes < 2 * PAGE, "the region did not change, and nothing heals"
+    write_page(chain.root / "one", 3, b"again")
+    assert 59 * PAGE <= chain.back_up().new_plain_bytes < 61 * PAGE
+    reader = chain.repository.reader()
+    (entry,) = chain.repository.entries(reader, chain.links[-1].snapshot)
+    assert len(set(load_extents(entry, reader.read)["chunk"].tolist())) == 5
 
 
 @pytest.mark.parametrize("seed", range(4))

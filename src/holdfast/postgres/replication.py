@@ -14,7 +14,7 @@ import psycopg
 from psycopg import pq
 
 from holdfast.errors import ServerError, ServerUnreachableError, UsageError
-from holdfast.postgres.base_backup import BaseBackup, require_base_backup
+from holdfast.postgres.base_backup import BaseBackup, base_backup_command, open_channel, require_base_backup
 from holdfast.postgres.connection import complete_conninfo, parse_conninfo
 from holdfast.postgres.location import require_supported
 from holdfast.postgres.lsn import Lsn
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from psycopg.pq.abc import PGconn, PGresult
+
+    from holdfast.postgres.base_backup_channel import Channel
 
 _SLOT_NAME = re.compile(r"[a-z0-9_]{1,63}")  # ReplicationSlotValidateName in src/backend/replication/slot.c
 _SIZE = re.compile(r"([0-9]+)(kB|MB|GB|TB)?")
@@ -57,6 +59,7 @@ class ReplicationConnection:
     def __init__(self, connection: PGconn) -> None:
         """Use an open connection; ``ReplicationConnection.connect`` makes one."""
         self._connection = connection
+        self._channel: Channel | None = None
 
     @classmethod
     def connect(cls, conninfo: str, application_name: str) -> Self:
@@ -87,6 +90,8 @@ class ReplicationConnection:
 
     def close(self) -> None:
         """End the connection. A slot stays where it is."""
+        if self._channel is not None:
+            self._channel.close()
         self._connection.finish()
 
     @property
@@ -162,7 +167,8 @@ class ReplicationConnection:
     def base_backup(self, label: str) -> BaseBackup:
         """Begin a base backup, whose this connection is from then on. ServerError from 14, which sends it otherwise."""
         require_base_backup(self.major)
-        return BaseBackup(self._connection, label)
+        self._channel = open_channel(self._connection)
+        return BaseBackup(self._channel, base_backup_command(label, self.major))
 
     def drop_slot(self, slot: str) -> None:
         """Drop a slot: the server may recycle what it held. SlotMissingError, SlotBusyError."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from psycopg.pq import DiagnosticField
@@ -48,6 +49,16 @@ class NoSenderError(BusyError):
     """All WAL senders of the server are in use."""
 
 
+@dataclass(frozen=True, slots=True)
+class Complaint:
+    """What a server said against something; without a ``state`` (SQLSTATE) no server spoke: the connection broke."""
+
+    words: str
+    state: str = ""
+    detail: str = ""
+    hint: str = ""
+
+
 _STOPPING_HINT = "the server stops, starts or recovers; try again"
 _BY_STATE: dict[str, tuple[type[HoldfastError], str]] = {
     # undefined_file, said of a segment that "has already been removed" (src/backend/replication/walsender.c)
@@ -86,16 +97,31 @@ def connection_refusal(words: str, given: Given) -> HoldfastError:
 
 def command_refusal(doing: str, result: PGresult) -> HoldfastError:
     """Return the error for a replication command, or a stream, that the server ended with an error."""
-    state, words = _field(result, DiagnosticField.SQLSTATE), _field(result, DiagnosticField.MESSAGE_PRIMARY)
-    detail, hint = _field(result, DiagnosticField.MESSAGE_DETAIL), _field(result, DiagnosticField.MESSAGE_HINT)
-    if not state:  # libpq's own words: no server spoke
-        lost = " ".join(result.error_message.decode(errors="replace").split())
-        return ServerUnreachableError(f"{doing}: {lost}", hint="look at the server's log, then try again")
-    message = f"{doing}: {words}{f' ({detail})' if detail else ''}"
-    if state == "55000" and "slot" not in words:
-        return ServerError(message, hint=hint or None)
-    kind, our_hint = _BY_STATE.get(state, (ServerError, None))
-    return kind(message, hint=our_hint or hint or None)
+    return server_refusal(doing, complaint_of(result))
+
+
+def complaint_of(result: PGresult) -> Complaint:
+    """Return what a server said against something, or libpq in its place."""
+    state = _field(result, DiagnosticField.SQLSTATE)
+    if not state:
+        return Complaint(words=" ".join(result.error_message.decode(errors="replace").split()))
+    return Complaint(
+        _field(result, DiagnosticField.MESSAGE_PRIMARY),
+        state,
+        _field(result, DiagnosticField.MESSAGE_DETAIL),
+        _field(result, DiagnosticField.MESSAGE_HINT),
+    )
+
+
+def server_refusal(doing: str, complaint: Complaint) -> HoldfastError:
+    """Return the error for what a server said against something that was being done."""
+    if not complaint.state:
+        return ServerUnreachableError(f"{doing}: {complaint.words}", hint="look at the server's log, then try again")
+    message = f"{doing}: {complaint.words}{f' ({complaint.detail})' if complaint.detail else ''}"
+    if complaint.state == "55000" and "slot" not in complaint.words:
+        return ServerError(message, hint=complaint.hint or None)
+    kind, our_hint = _BY_STATE.get(complaint.state, (ServerError, None))
+    return kind(message, hint=our_hint or complaint.hint or None)
 
 
 def connection_lost(doing: str, error: psycopg.Error) -> ServerUnreachableError:

@@ -92,6 +92,20 @@ def test_it_is_backed_up_and_received_from_over_tls_alone(server, shared_directo
         kill(receiver)
 
 
+def test_its_files_come_over_tls_as_they_are_read_from_its_disk(server, shared_directory, tmp_path):
+    """libpq decrypts them: they do not come the way that they take without TLS."""
+    connection = f"{server} sslmode=verify-full sslrootcert={shared_directory / 'server.crt'}"
+    stack = StackDirectory(tmp_path, {"db": connection})
+    stack.succeed("init")
+    stack.backup()
+    stack.service["method"] = "replication"
+    stack.write()
+    stats = stack.backup()["stats"]
+    assert (stats["files_read"] > 900, stats["bytes_read"] > 20 << 20) == (True, True)
+    assert stats["stored_bytes"] < 200_000
+    stack.check()
+
+
 def test_a_server_with_another_certificate_is_refused_in_one_line(server, shared_directory, tmp_path):
     make_certificate(shared_directory, "stranger")
     connection = f"{server} sslmode=verify-full sslrootcert={shared_directory / 'stranger.crt'}"

@@ -18,7 +18,7 @@ from holdfast.postgres.facts import Database, ServerFacts, Tablespace, one_row
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from holdfast.postgres.base_backup import BackupTablespace
+    from holdfast.postgres.base_backup_archives import BackupTablespace
     from holdfast.postgres.replication import ReplicationConnection, SystemIdentity
     from holdfast.progress import Reporter
 

@@ -155,18 +155,22 @@ class PagesTask:
         """Store the pages that changed; the span's own buffer is free afterwards."""
         content, pages = self.content[: self.length], self.file.pages(intake)
         try:
-            # Of a file that nothing is known of no page is moved: its blocks are in their room already
-            room = self.content if pages.is_unknown else buffer
-            gatherer = PageGatherer(intake, self.file.source, pages, room)
+            # Of a file that nothing is known of no page is moved: its blocks may stay where they are
+            gatherer = PageGatherer(intake, self.file.source, pages, self.content if pages.is_unknown else buffer)
             for at in range(0, self.length, CHUNK_BYTES):
                 block = content[at : at + CHUNK_BYTES]
-                if room is buffer:
-                    gatherer.room()[: len(block)] = block
+                room = gatherer.room()[: len(block)]
+                if _address(room) != _address(block):
+                    room[:] = block
                 gatherer.take(self.offset + at, len(block))
             stored = _StoredSpan(gatherer.finish(), crc32c_consuming(content), self.length)
         finally:
             self.file.buffers.give_back(self.content)
         self.file.stored(intake, self.number, stored)
+
+
+def _address(view: memoryview) -> int:
+    return np.frombuffer(view, np.uint8).ctypes.data
 
 
 @dataclass(frozen=True, slots=True)

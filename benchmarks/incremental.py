@@ -26,10 +26,11 @@ _PAGE, _BLOCK = 8192, 1 << 20
 
 
 @dataclass
-class _Work:
+class Work:
     """Runs TPC-B; knows which pages it changed, and what they are compressed at zstd 3."""
 
     cluster: LocalCluster
+    transactions: int = TRANSACTIONS
     pages: dict[str, array[int]] = field(default_factory=dict)
     changed_bytes: list[int] = field(default_factory=list)
     packed_bytes: list[int] = field(default_factory=list)
@@ -37,7 +38,7 @@ class _Work:
     def run(self) -> None:
         """Run the transactions, and leave nothing but what is on disk to be done."""
         pgbench = self.cluster.binaries.program("pgbench")
-        arguments = ["-n", "-c", "8", "-j", "2", "-t", str(TRANSACTIONS // 8), self.cluster.conninfo()]
+        arguments = ["-n", "-c", "8", "-j", "2", "-t", str(self.transactions // 8), self.cluster.conninfo()]
         subprocess.run([pgbench, *arguments], check=True, capture_output=True)
         with psycopg.connect(self.cluster.conninfo(), autocommit=True) as connection:
             connection.execute("CHECKPOINT")
@@ -71,7 +72,7 @@ def measure_incremental(directory: Path, cluster: LocalCluster, rounds: int) -> 
     """Measure backups after 20,000 transactions since a first one, and after none; print tables and ratios."""
     ours, host = _holdfast(directory, cluster, "incremental"), _holdfast(directory, cluster, "incremental-host")
     peer = PgBackRest(directory / "pgbackrest-incremental", cluster, options="beta=y\nrepo1-block=y\n")
-    work, stored = _Work(cluster), list[int]()
+    work, stored = Work(cluster), list[int]()
     work.run()
 
     def begin_anew() -> None:

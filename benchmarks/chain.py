@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from holdfast.postgres.local import LocalCluster
 
-BACKUPS = 100
-_STEP = 25
+_STEPS = (5, 20, 25, 50)
+"""After how many more backups there is a line."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ _LOADS = (_Load("chain, 0.6 % of the pages", 7.5), _Load("chain, a tenth of the 
 
 
 def measure_chain(directory: Path, cluster: LocalCluster, rounds: int) -> None:
-    """Measure a chain for each load, and print a line for every 25 backups."""
+    """Measure a chain for each load."""
     with psycopg.connect(cluster.conninfo()) as connection:
         (scale,) = connection.execute("SELECT count(*) FROM pgbench_branches").fetchone() or (0,)
     for number, load in enumerate(_LOADS):
@@ -53,25 +53,27 @@ def _lengthen(holdfast: Holdfast, repo: Path, work: Work) -> None:
     holdfast.backup()
     print("| backups | changed pages at zstd 3, MB | stored, MB | ratio | backup, CPU s | check, CPU s |")
     print("| --- | --- | --- | --- | --- | --- |")
-    for first in range(0, BACKUPS, _STEP):
+    done = 0
+    for step in _STEPS:
         before, cpu_s = tree_bytes(repo), 0.0
-        for _ in range(_STEP):
+        for _ in range(step):
             work.run()
             cpu_s += holdfast.backup().cpu_s
-        packed, stored = sum(work.packed_bytes[-_STEP:]) / 1e6, (tree_bytes(repo) - before) / 1e6
+        packed, stored = sum(work.packed_bytes[-step:]) / 1e6, (tree_bytes(repo) - before) / 1e6
         check = holdfast.run("check")
         print(
-            f"| {first + 1} to {first + _STEP} | {packed:.1f} | {stored:.1f} | {stored / packed:.2f} "
-            f"| {cpu_s / _STEP:.2f} | {check.cpu_s:.2f} |",
+            f"| {done + 1} to {done + step} | {packed:.1f} | {stored:.1f} | {stored / packed:.2f} "
+            f"| {cpu_s / step:.2f} | {check.cpu_s:.2f} |",
             flush=True,
         )
+        done += step
 
 
 def _restore(target: Path, last: Holdfast, fresh: Holdfast, rounds: int) -> None:
     figures = in_turn(
         rounds,
         {
-            f"restore of backup {BACKUPS + 1}": (lambda: _absent(target), lambda: _restored(last, target)),
+            "restore of the last of the chain": (lambda: _absent(target), lambda: _restored(last, target)),
             "restore of the same, backed up afresh": (lambda: _absent(target), lambda: _restored(fresh, target)),
         },
     )

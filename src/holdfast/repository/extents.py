@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from holdfast.model import ChunkId
 
 NO_EXTENTS = np.zeros(0, dtype=EXTENT_DTYPE)
+_SPREAD = 0.3
 
 
 def clip_extents(extents: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
@@ -80,7 +81,8 @@ def join_extents(parts: Sequence[np.ndarray]) -> np.ndarray:
 def hardly_used(extents: np.ndarray, share: float) -> np.ndarray:
     """Return which extents (bool) lie in chunks of which these use no more than a share (0 to 1).
 
-    A chunk is taken to end where the last extent in it does: no index is asked, and what lies behind is used by nobody.
+    A chunk's own share is up to _SPREAD of it more or less, as its id says: so chunks of one age do not reach it all at
+    once. A chunk is taken to end where the last extent in it does: no index is asked, and nobody uses what lies behind.
     """
     # The head of an id tells chunks apart as well as all of it does, and is sorted in a tenth of the time
     heads = np.ascontiguousarray(extents["chunk"]).view("<u8")[::4]
@@ -88,7 +90,8 @@ def hardly_used(extents: np.ndarray, share: float) -> np.ndarray:
     used = np.bincount(chunk, weights=extents["length"], minlength=len(distinct))
     ends = np.zeros(len(distinct))
     np.maximum.at(ends, chunk, extents["chunk_offset"].astype(np.int64) + extents["length"])
-    is_hardly_used: np.ndarray = (used <= share * ends)[chunk]
+    shares = share * (1 - _SPREAD + 2 * _SPREAD * (distinct / 2.0**64))
+    is_hardly_used: np.ndarray = (used <= shares * ends)[chunk]
     return is_hardly_used
 
 

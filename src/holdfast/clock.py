@@ -20,6 +20,11 @@ def monotonic() -> float:
     return time.monotonic()
 
 
+def thread_cpu_s() -> float:
+    """Return the seconds of CPU that this thread has used."""
+    return time.thread_time()
+
+
 def sleep(seconds: float) -> None:
     """Wait for a number of seconds."""
     time.sleep(seconds)

@@ -121,7 +121,7 @@ class RepositoryConfig(ConfigModel):
     s3: S3Config | None = None
     """How to reach ``s3://``."""
     compression: Annotated[str, AfterValidator(_compression)] = "auto"
-    """``auto`` measures and chooses; ``none``; ``zstd-1`` to ``zstd-19``."""
+    """``auto`` measures and chooses, for each large file; ``none``; ``zstd-1`` to ``zstd-19``."""
     limits: LimitsConfig = LimitsConfig()
     """Bounds on the traffic."""
     retry_deadline: Duration = Field(parse_duration("5m"), json_schema_extra={"default": "5m"})

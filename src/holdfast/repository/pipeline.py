@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from holdfast.repository.compression import ContentClass
     from holdfast.repository.writer import Writer
 
+_MEASURED_APART_BYTES = 64 << 20
 _OPEN_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 _GONE = {errno.ENOENT, errno.ENOTDIR, errno.ESTALE}
 _UNREADABLE = {errno.EACCES, errno.EPERM, errno.EIO, errno.ELOOP}
@@ -85,7 +86,8 @@ class Pipeline:
         filled = sum(piece.length for piece in pieces)
         self.inspector.inspect(buffer[:filled], pieces)
         chunks = [buffer[offset : offset + length] for offset, length in cuts]
-        ids = self.writer.put(pieces[0].source.content_class, chunks)
+        source = pieces[0].source
+        ids = self.writer.put(source.content_class, chunks, _measured_apart(source))
         self.count_read(filled)
         return ids
 
@@ -103,7 +105,7 @@ class Pipeline:
         """
         unsound = self.inspector.inspect_pages(buffer, source, offsets)
         chunks = [buffer[offset : offset + length] for offset, length in cuts]
-        return self.writer.put(content_class, chunks), offsets[unsound]
+        return self.writer.put(content_class, chunks, _measured_apart(source)), offsets[unsound]
 
     def count_read(self, length: int) -> None:
         """Count bytes as read, be they stored or known."""
@@ -139,3 +141,8 @@ class Pipeline:
                 self.result.unreadable.append(Unreadable(source.entry.path, os.strerror(error.errno or 0)))
             else:
                 raise error
+
+
+def _measured_apart(source: FileSource) -> bytes:
+    """Return the name under which a file's compression is measured: its own where samples are few among its chunks."""
+    return source.entry.path if source.entry.size >= _MEASURED_APART_BYTES else b""

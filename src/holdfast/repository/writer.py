@@ -107,16 +107,17 @@ class Writer:
         """Bytes of the packs stored so far."""
         return sum(packer.stored_bytes for packer in self._packers.values())
 
-    def put(self, content_class: ContentClass, chunks: Sequence[Buffer]) -> list[ChunkId]:
+    def put(self, content_class: ContentClass, chunks: Sequence[Buffer], file: bytes = b"") -> list[ChunkId]:
         """Store chunks that the repository does not have; return their ids.
 
-        A chunk is durable only after ``flush`` or ``commit``.
+        ``file``: which large file they are from, as its compression is measured apart. A chunk is durable only after
+        ``flush`` or ``commit``.
         """
         kind = PackKind.META if content_class is ContentClass.METADATA else PackKind.DATA
         ids = [self._keys.chunk_id(kind, chunk) for chunk in chunks]
         for chunk_id, chunk, is_new in zip(ids, chunks, self._claim(ids), strict=True):
             if is_new:
-                packed = self._policy.compress(content_class, chunk)
+                packed = self._policy.compress(content_class, chunk, file)
                 self._packers[kind].add(chunk_id, chunk if packed is None else packed, len(chunk))
                 with self._lock:
                     self.counts.chunks += 1

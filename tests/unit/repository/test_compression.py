@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import argparse
 import random
+from pathlib import Path
 
 import pytest
 import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
+from holdfast import clock
 from holdfast.errors import UsageError
 from holdfast.repository.compression import ContentClass, MeasuredLevel, parse_compression
 
@@ -32,7 +35,6 @@ def test_auto_stores_random_data_as_it_is_without_trying() -> None:
     policy, chance = MeasuredLevel(), random.Random(1)
     for _ in range(10):
         assert policy.compress(ContentClass.FILE, chance.randbytes(10_000)) is None
-    assert policy._levels[ContentClass.FILE] == 0
     assert policy.compress(ContentClass.FILE, TEXT) is None  # the class, not the chunk, is judged
 
 
@@ -50,11 +52,27 @@ def test_auto_changes_its_mind_when_the_content_does() -> None:
     assert results[-1] is not None
 
 
-def test_auto_takes_the_dearer_level_only_where_it_is_worth_it() -> None:
+def test_auto_judges_each_large_file_apart() -> None:
+    policy, chance = MeasuredLevel(), random.Random(1)
+    assert policy.compress(ContentClass.RELATION, chance.randbytes(10_000), b"base/5/1") is None
+    assert policy.compress(ContentClass.RELATION, TEXT, b"base/5/1") is None
+    assert policy.compress(ContentClass.RELATION, TEXT, b"base/5/2") is not None
+
+
+@pytest.mark.parametrize(("seconds_a_step", "level"), [(0.0, 3), (1e-9, 3), (1000.0, -1)])
+def test_auto_takes_a_dearer_level_only_where_it_saves_enough(
+    monkeypatch: pytest.MonkeyPatch, seconds_a_step: float, level: int
+) -> None:
+    """Each candidate costs so much more than the one before it; the sizes are the true ones."""
+    plain = Path(argparse.__file__).read_bytes()
+    sizes = {each: len(zstandard.ZstdCompressor(level=each).compress(plain)) for each in (-1, 1, 3)}
+    assert sizes[-1] > sizes[1] > sizes[3]
+    readings = iter([0.0, 0.0, 0.0, seconds_a_step, 0.0, 2 * seconds_a_step])
+    monkeypatch.setattr(clock, "thread_cpu_s", lambda: next(readings))
     policy = MeasuredLevel()
-    policy.compress(ContentClass.FILE, TEXT)
-    sizes = {level: len(zstandard.ZstdCompressor(level=level).compress(TEXT)) for level in (1, 3)}
-    assert policy._levels[ContentClass.FILE] == (3 if sizes[3] < 0.95 * sizes[1] else 1)
+    policy.compress(ContentClass.FILE, plain)
+    packed = policy.compress(ContentClass.FILE, plain)
+    assert packed == zstandard.ZstdCompressor(level=level).compress(plain)
 
 
 @pytest.mark.parametrize("text", ["", "zstd", "zstd-0", "zstd-20", "zstd-1x", "gzip", "AUTO", "zstd--1"])

@@ -211,9 +211,9 @@ class CorruptingPolicy:
     def __init__(self, inner) -> None:
         self._inner = inner
 
-    def compress(self, content_class: ContentClass, plain: Buffer) -> bytes | None:
+    def compress(self, content_class: ContentClass, plain: Buffer, file: bytes = b"") -> bytes | None:
         """Compress something else, of the same length."""
-        return self._inner.compress(content_class, bytes(plain[:-1]) + b"?")
+        return self._inner.compress(content_class, bytes(plain[:-1]) + b"?", file)
 
 
 @pytest.mark.parametrize("verifies_all", [False, True])

@@ -44,6 +44,7 @@ def test_all_is_well_and_nothing_is_left_behind(shop, call):
     assert shown.endswith("all is well\n")
     lines = ["archive_mode = 'on'", """archive_command = 'set -- "%p" "%f"; . /var/spool/holdfast/shop/db/archive'"""]
     assert "in postgresql.conf:\n" + "".join(f"           {line}\n" for line in lines) in shown
+    assert "           restore_command = '" in shown
 
 
 def with_service(shop, tmp_path, **service: object) -> StackDirectory:

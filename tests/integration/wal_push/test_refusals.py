@@ -10,6 +10,7 @@ from tests.integration.backup_restore.clusters import ask, sql
 from tests.integration.backup_restore.stack import wait_until
 
 from holdfast.errors import ExitCode
+from holdfast.postgres.initdb import quoted_setting
 from holdfast.wal.names import WalFileKind
 from holdfast.wal.ownership import MARKER_NAME
 
@@ -124,11 +125,11 @@ def test_fault_06_an_archive_command_that_does_nothing_is_noticed(kept):
     examined = [each for each in kept.stack.run("doctor").messages if each["message_type"] == "examined"]
     told = "archive_command is not the one that 'holdfast wal setup db' gave: /bin/true"
     (finding,) = [each for each in examined if told in each["words"]]
-    mode, command = finding["details"]  # word for word what belongs into postgresql.conf
+    mode, command, restore = finding["details"]  # word for word what belongs into postgresql.conf
     assert mode == "archive_mode = 'on'"
     assert command == f'archive_command = \'set -- "%p" "%f"; . {kept.spool}/archive\''
     set_up = kept.stack.succeed("wal", "setup", "db").message("wal_set_up")["settings"]
-    assert [mode, command] == [f"{name} = '{set_up[name]}'" for name in ("archive_mode", "archive_command")]
+    assert [mode, command, restore] == [f"{name} = {quoted_setting(value)}" for name, value in set_up.items()]
     with (kept.cluster.data_directory / "postgresql.conf").open("a") as file:
         file.write(f"{mode}\n{command}\n")
     sql(kept.cluster, "SELECT pg_reload_conf()")

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from holdfast.config.choose import choose_service
 from holdfast.errors import HoldfastError
 from holdfast.operations.doctor.finding import Finding, fine, weak
-from holdfast.operations.wal.compilation import settings_path, spool_directory
-from holdfast.operations.wal.setup import push_settings, setting_lines
+from holdfast.operations.wal.compilation import program, settings_path, spool_directory
+from holdfast.operations.wal.setup import archiving_settings, setting_lines
 from holdfast.operations.wiring import connection_string
 from holdfast.postgres.server import Server
 from holdfast.wal.queue import read_state
@@ -17,18 +17,19 @@ from holdfast.wal.settings import is_stale, read_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from holdfast.config.models import Stack
 
 
-def examine_archiving(subject: str, stack: Stack, service: str) -> Iterator[Finding]:
+def examine_archiving(subject: str, stack_file: Path, stack: Stack, service: str) -> Iterator[Finding]:
     """Yield what was found; nothing where the server does not answer, which was said before."""
     try:
         with Server.connect(connection_string(choose_service(stack, service))) as server:
             mode, command = server.archive_mode(), server.archive_command()
     except HoldfastError:
         return
-    path, wanted = settings_path(stack, service), push_settings(stack, service)
+    path, wanted = settings_path(stack, service), archiving_settings(stack, service, program(stack_file))
     lines = tuple(setting_lines(wanted))
     if not os.path.lexists(path):
         words = "its WAL is not archived by Holdfast"

@@ -43,7 +43,7 @@ def examine(explicit: Path | None, asked: str | None) -> Iterator[Finding]:
         config = stack.services[name]
         examine_server = examine_replication if config.method == "replication" else examine_service
         yield from examine_server(f"service {name}", config)
-        yield from examine_archiving(f"service {name}", stack, name)
+        yield from examine_archiving(f"service {name}", path, stack, name)
 
 
 def _services_of(stack: Stack, repositories: list[str]) -> list[str]:

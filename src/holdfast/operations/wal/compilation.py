@@ -78,7 +78,7 @@ def compile_settings(stack_file: Path, stack: Stack, service: str, facts: Cluste
         threads=repository_config.threads or min(os.cpu_count() or 1, _THREADS_LIMIT),
         queue_limit=wal.queue_limit,
         when_full=WhenFull(wal.when_full),
-        program=(*_program(), "-c", source.path),
+        program=program(stack_file),
     )
 
 
@@ -89,10 +89,11 @@ def _given(options: StorageOptions) -> dict[str, str | int | float | bool | None
     return {name: value.value if isinstance(value, Enum) else value for name, value in given.items()}
 
 
-def _program() -> tuple[str, ...]:
+def program(stack_file: Path) -> tuple[str, ...]:
     """Return how a shell starts Holdfast: the console script of this very installation, else its Python."""
-    program = os.path.join(os.path.dirname(sys.executable), "holdfast")
-    return (program,) if os.access(program, os.X_OK) else (sys.executable, "-I", "-m", "holdfast")
+    script = os.path.join(os.path.dirname(sys.executable), "holdfast")
+    words = (script,) if os.access(script, os.X_OK) else (sys.executable, "-I", "-m", "holdfast")
+    return (*words, "-c", str(stack_file.absolute()))
 
 
 def zstd_level(compression: str) -> int:

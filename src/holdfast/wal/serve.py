@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from holdfast import clock
 from holdfast.errors import HoldfastError, StorageError
-from holdfast.wal.ahead import Batch, threads_for
+from holdfast.wal.ahead import Batch, threads_for, within
 from holdfast.wal.memory import release_memory
 from holdfast.wal.ownership import require_adopted
 from holdfast.wal.queue import Standing, StateFile, queue_of, unanswered_files
@@ -21,7 +21,7 @@ from holdfast.wal.spool import Spool
 from holdfast.wal.surrender import noted_gaps, settle_gaps
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from holdfast.progress import Reporter
     from holdfast.wal.archive import WalArchive
@@ -30,8 +30,10 @@ if TYPE_CHECKING:
     from holdfast.wal.settings import WalSettings
 
 _BY = "serve"
-_FIRST_FILES, _BATCH_FILES = 4, 64
+_FIRST_FILES = 4
 """The first batch is small: until something was shipped, archive_command does not wait for us but pushes by itself."""
+_BATCH_S = 5.0
+"""So long files are begun before the state is told again. At its end threads wait for the last one: not too short."""
 _LOOK_EVERY_S = 0.2
 _LOOK_ANYWAY_S = 5.0
 """A directory that has not changed is read all the same this often: not every file system tells every change."""
@@ -92,7 +94,7 @@ class Serving:
         self._heed_length(waiting)
         paths = self._refused.without(waiting)
         if paths:
-            self._ship(paths[: _BATCH_FILES if self._is_shipping else _FIRST_FILES])
+            self._ship(paths if self._is_shipping else paths[:_FIRST_FILES])
             return 0.0  # more may have come meanwhile
         if self._trouble is None and not self._refused.names:
             self._resident.tell_shipping()
@@ -107,7 +109,7 @@ class Serving:
         shipper = Shipper(settings, archive, spool)
         batch = Batch(shipper, min(len(paths), threads_for(settings)))
         self._has_shipped = True
-        batch.ship(self._until_stopped(paths))
+        batch.ship(self._until_stopped(within(paths, _BATCH_S)))
         if batch.shipped:
             settle_gaps(settings, archive, shipper, spool)
             self._go_on(batch.shipped[-1].name)
@@ -116,7 +118,7 @@ class Serving:
             self._tell_refused()
         self._look_at_once()
 
-    def _until_stopped(self, paths: list[str]) -> Iterator[str]:
+    def _until_stopped(self, paths: Iterable[str]) -> Iterator[str]:
         for path in paths:
             if self._is_stopping:
                 return

@@ -68,6 +68,7 @@ class FrozenChain:
     cache: Path
     storage: MemoryStorage = field(default_factory=MemoryStorage)
     snapshots: list[Snapshot] = field(default_factory=list)
+    reporter: Reporter = field(default_factory=Silence)
 
     def __post_init__(self) -> None:
         make_plain_repository(self.storage)
@@ -85,7 +86,7 @@ class FrozenChain:
 
     def take(self, service: Service) -> Snapshot:
         """Back up on top of the last snapshot."""
-        self.snapshots.append(run_backup(self._open(), service, BackupOptions("shop", "db"), Silence()))
+        self.snapshots.append(run_backup(self._open(), service, BackupOptions("shop", "db"), self.reporter))
         assert self.snapshots[-1].is_complete
         return self.snapshots[-1]
 

@@ -51,6 +51,7 @@ class Collection:
         self._root = os.fsencode(root)
         self._inspector = PageInspector(PageShape(facts.block_size, facts.relation_segment_blocks))
         self._memory = CachedMemory(writer.page_cache, parent, facts.block_size)
+        say_if_nothing_is_known(self._memory, writer, parent, reporter)
         self.summaries = SummaryUse(self._memory, facts, reporter)
         inspector = self._inspector if facts.has_data_checksums else NoInspection()
         self._pipeline = Pipeline(writer, inspector, reporter, self._memory)
@@ -194,6 +195,15 @@ def snapshot_facts(
         wal_segments=tuple(segment.name for segment in segments),
         corrupt_pages=tuple(corrupt),
     )
+
+
+def say_if_nothing_is_known(memory: CachedMemory, writer: Writer, parent: Parent, reporter: Reporter) -> None:
+    """Say that chunk ids alone decide where a backup before this one left a parent, or hashes, but not both."""
+    if not memory.compares and (parent.snapshot is not None or writer.page_cache.exists()):
+        reporter.notice(
+            "there are no page hashes of the last snapshot, or they are damaged: what changed is stored by chunks of "
+            "1 MiB this time"
+        )
 
 
 def with_changes(facts: PostgresFacts, memory: CachedMemory, changed: tuple[ChangedPages, ...]) -> PostgresFacts:

@@ -23,7 +23,13 @@ from holdfast.repository.pipeline import Pipeline
 from holdfast.repository.sources import NoInspection
 from holdfast.services.base import Captured
 from holdfast.services.postgres.activity import most_changed, named
-from holdfast.services.postgres.collection import describe_pages, remembering, snapshot_facts, with_changes
+from holdfast.services.postgres.collection import (
+    describe_pages,
+    remembering,
+    say_if_nothing_is_known,
+    snapshot_facts,
+    with_changes,
+)
 from holdfast.services.postgres.facts import to_facts
 from holdfast.services.postgres.layout import escaped
 from holdfast.services.postgres.pages import PageShape
@@ -68,6 +74,7 @@ class StreamCollection:
         shape = PageShape(facts.block_size, facts.relation_segment_blocks)
         self._inspector = ArrivedPageInspector(shape, backup.start.lsn)
         self._memory = CachedMemory(writer.page_cache, parent, facts.block_size)
+        say_if_nothing_is_known(self._memory, writer, parent, reporter)
         inspector = self._inspector if facts.has_data_checksums else NoInspection()
         self._pipeline = Pipeline(writer, inspector, reporter, self._memory)
         rules = DataDirectoryRules(tablespace.oid for tablespace in facts.tablespaces)

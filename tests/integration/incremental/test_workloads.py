@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import shutil
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,6 +14,7 @@ from tests.integration.incremental.workload import FILLED, World, adopt_copy, fo
 from tests.servers.postgres import ClusterFactory, make_shared_directory, postgres_binaries
 from tests.unit.repository.test_page_memory import damage
 
+from holdfast import clock
 from holdfast.repository import parent
 
 if TYPE_CHECKING:
@@ -49,6 +51,12 @@ def templates() -> Iterator[dict[int, Path]]:
         shutil.rmtree(factory.directory)
 
 
+def set_clock_back(chance: random.Random, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let this machine's clock be hours late, or right again: the last snapshot may then seem to be an older one."""
+    late, present = timedelta(hours=chance.choice([0, 1, 30])), datetime.now
+    monkeypatch.setattr(clock, "now", lambda: present(UTC) - late)
+
+
 @pytest.mark.parametrize(
     ("major", "seed"),
     [*ORDINARY, *(pytest.param(major, seed, marks=pytest.mark.slow) for major, seed in LONG)],
@@ -65,6 +73,9 @@ def test_fault_28_every_page_of_an_incremental_backup_is_the_page_on_disk(
     try:
         for _ in range(ROUNDS):
             world.live()
+            if chance.random() < 0.15:
+                world.done.append("set_clock_back")
+                set_clock_back(chance, monkeypatch)
             chain.back_up(world.root, world.facts)
             if chance.random() < 0.6:
                 world.suffer()

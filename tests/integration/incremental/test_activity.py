@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.integration.backup_restore.clusters import make_place, sql
 from tests.integration.backup_restore.stack import StackDirectory
+from tests.integration.cli.calling import validator
 from tests.servers.postgres import MAJORS, postgres_binaries
 
 if TYPE_CHECKING:
@@ -72,6 +73,8 @@ def test_snapshot_names_the_relations_that_changed(
 def diff_relations(stack: StackDirectory, before: str, after: str) -> dict[str, tuple[object, object]]:
     """Return the names of each path that differs, on either side."""
     messages = stack.succeed("diff", before, after).messages
+    for message in messages:
+        validator(message["message_type"]).validate(message)
     return {
         each["path"]: (each["before_relation"], each["after_relation"])
         for each in messages

@@ -14,6 +14,7 @@ import psycopg
 import pytest
 from tests.integration.backup_restore.clusters import ask, sql
 from tests.integration.backup_restore.stack import StackDirectory
+from tests.integration.cli.calling import validator
 from tests.integration.incremental.frozen import FrozenChain
 from tests.integration.incremental.workload import FILLED, World, adopt_copy, forget
 from tests.servers.postgres import ClusterFactory, make_shared_directory, postgres_binaries
@@ -328,7 +329,9 @@ def test_summaries_that_can_be_followed_need_no_more_than_the_least_privileges(
     findings = [each for each in stack.succeed("doctor").messages if each.get("words", "").startswith("WAL summaries")]
     assert [each["state"] for each in findings] == ["ok"]
     stack.backup()
-    assert stack.backup()["facts"]["wal_summaries"].startswith("followed")
+    made = stack.backup()
+    validator("snapshot_made").validate(made)
+    assert made["facts"]["wal_summaries"].startswith("followed")
     words = subprocess.run(
         stack.command("show"), env=stack.environment, capture_output=True, text=True, check=True
     ).stdout

@@ -250,7 +250,10 @@ class PostgresService(ConfigModel):
     @model_validator(mode="after")
     def _check_hint(self) -> Self:
         if self.wal_summaries == "hint" and self.method == "replication":
-            raise mistake("wal_summaries: hint saves reading files, which method: replication never does")
+            raise mistake(
+                "wal_summaries: hint spares reading files, which method: replication never does",
+                hint="leave out one of the two",
+            )
         return self
 
 

@@ -159,6 +159,12 @@ R, S, C = REPOSITORY, SERVICE, "    connection: x=1\n"  # short, for a table tha
         (S + "    connection: host=h password=x\n", "6:17: services.db.connection: a password may not stand", "file"),
         (S + "    connection: postgresql://u:x@h/d\n", "6:17: services.db.connection: a password may not", "file"),
         (S + "    connection: 'postgres://h/d?password=x'\n", "6:17: services.db.connection: a password", "file"),
+        (S + C + "    wal_summaries: off\n", "7:20: services.db.wal_summaries: expected 'ignore' or 'hint'", "write"),
+        (
+            S + C + "    wal_summaries: hint\n    method: replication\n",
+            "5:5: services.db: wal_summaries: hint",
+            "leave",
+        ),
         (S + "    connection: x=1\n    repository: other\n", "1:1: the file: service db goes to an unknown", "main"),
         ("a: &x {b: c}\nd: *x\n", "1:4: anchors and aliases are not supported", "YAML"),
         ("stack: [\n", "2:1: ", "YAML"),

@@ -17,7 +17,7 @@ from tests.integration.backup_restore.stack import StackDirectory
 from tests.integration.cli.calling import validator
 from tests.integration.incremental.frozen import FrozenChain
 from tests.integration.incremental.workload import FILLED, World, adopt_copy, forget
-from tests.servers.postgres import ClusterFactory, make_shared_directory, postgres_binaries
+from tests.servers.postgres import ClusterFactory, account, make_shared_directory, postgres_binaries
 
 from holdfast import clock
 from holdfast.postgres.datadir import classify
@@ -302,12 +302,15 @@ def test_ignoring_summaries_again_reads_every_page_once(
         (15, {}, True, "PostgreSQL 15 has none"),
         (17, {"summarize_wal": "on"}, False, "page checksums are off"),
         (18, {}, True, "summarize_wal is off"),
+        (18, {"summarize_wal": "on", "hot_standby": "on"}, True, "the server is a standby"),
     ],
 )
 def test_summaries_that_cannot_be_followed_are_told_of_before_and_by_each_backup(
     major: int, settings: dict[str, str], has_checksums: bool, reason: str, make_cluster: ClusterFactory, tmp_path: Path
 ) -> None:
     cluster = make_cluster(postgres_binaries(major), settings=settings, has_checksums=has_checksums)
+    if "hot_standby" in settings:
+        become_standby(cluster)
     stack = StackDirectory(tmp_path, {"db": cluster.conninfo()}, service={"wal_summaries": "hint"})
     validated = [each for each in stack.succeed("config", "validate").messages if "WAL" in json.dumps(each)]
     assert reason in json.dumps(validated)
@@ -316,6 +319,14 @@ def test_summaries_that_cannot_be_followed_are_told_of_before_and_by_each_backup
     assert any(each["state"] == "warning" and "summaries" in each["words"] for each in findings)
     stack.backup()
     assert f"not followed: {reason}" in stack.backup()["facts"]["wal_summaries"]
+
+
+def become_standby(cluster: LocalCluster) -> None:
+    """Let it wait for WAL of a primary that there is not."""
+    cluster.stop()
+    (cluster.data_directory / "standby.signal").touch()
+    account().take_over(cluster.data_directory / "standby.signal")
+    cluster.start()
 
 
 def test_summaries_that_can_be_followed_need_no_more_than_the_least_privileges(

@@ -66,6 +66,8 @@ def require_summaries_fit(facts: ServerFacts) -> None:
     """Raise ServerError where summaries can be no hint, whatever they say."""
     if facts.major < SINCE_MAJOR:
         raise ServerError(f"PostgreSQL {facts.major} has none", hint=f"they exist since PostgreSQL {SINCE_MAJOR}")
+    if facts.is_standby:
+        raise ServerError("the server is a standby", hint="they are followed on a primary only: back that up")
     if not facts.summarizes_wal:
         raise summaries_are_off()
     if not facts.has_data_checksums:

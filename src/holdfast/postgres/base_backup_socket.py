@@ -19,7 +19,8 @@ from holdfast.errors import ServerUnreachableError, VerificationError
 from holdfast.postgres.base_backup_channel import ARCHIVE, DATA, DOING, MANIFEST, WAKE_S, Answer, AnswerKind, Patience
 from holdfast.postgres.replication_refusals import Complaint
 
-_STAGE_BYTES: Final = 1 << 20
+_STAGE_BYTES: Final = 9 << 20
+"""Room for a span of 8 MiB with its headers: after each call this thread waits for the GIL, and the server for it."""
 _WORTH_WAITING_BYTES: Final = 64 << 10
 _HEADER: Final = struct.Struct(">cI")  # a letter, and the length of what follows it, these four bytes included
 _DATA_HEADER_BYTES: Final = _HEADER.size + 1

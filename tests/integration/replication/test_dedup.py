@@ -3,6 +3,7 @@
 import os
 import shutil
 from functools import lru_cache
+from pathlib import Path
 
 import pytest
 from tests.integration.backup_restore.clusters import make_place, sql
@@ -91,6 +92,26 @@ def test_pages_that_changed_are_all_that_is_stored_by_whichever_method(cluster, 
         assert 75 <= changed < 300
         assert snapshot["stats"]["stored_bytes"] < changed * 8192 * 1.1 + 300_000
         assert "public.noise" in [each["relation"] for each in snapshot["facts"]["changed_pages"]]
+
+
+@pytest.mark.parametrize("wrong", ["of another service", "damaged"])
+def test_fault_28_a_cache_that_is_wrong_costs_time_alone(cluster, make_stack, wrong):
+    stack = make_stack(cluster, cluster)
+    caches = []
+    for service in ("db", "db2"):
+        stack.backup(service)
+        present = Path(stack.environment["XDG_CACHE_HOME"]).rglob("pages/*")
+        caches += [path for path in present if path.is_file() and path not in caches]
+    ours, theirs = caches
+    content = bytearray(theirs.read_bytes() if wrong == "of another service" else ours.read_bytes())
+    if wrong == "damaged":
+        for at in range(100, len(content), 5000):
+            content[at] ^= 0x40
+    ours.write_bytes(content)
+    sql(cluster, "UPDATE noise SET b = gen_random_bytes(900) WHERE id % 400 = 9", "CHECKPOINT")
+    snapshot = stack.backup("db")
+    assert _relation_files_are_as_on_disk(stack, snapshot, cluster.data_directory) > 300
+    assert snapshot["is_clean"]
 
 
 def _relation_files_are_as_on_disk(stack, snapshot, root):

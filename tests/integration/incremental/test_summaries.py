@@ -227,6 +227,29 @@ def differing_pages(chain: FrozenChain, snapshot: Snapshot, root: Path, path: st
     return [at // 8192 for at in range(0, len(disk), 8192) if disk[at : at + 8192] != found[at : at + 8192]]
 
 
+@pytest.mark.parametrize("major", MAJORS)
+def test_fault_28_zero_pages_where_a_table_was_cut_off_and_grew_again(
+    major: int, templates: dict[int, Path], tmp_path: Path
+) -> None:
+    """COPY adds many pages at once, of which no WAL tells until rows come to lie in them."""
+    chain = LiveChain(tmp_path / "cache")
+    with started(templates, major, f"cut-{major}") as world:
+        chain.follow(world.cluster)
+        before = int(ask(world.cluster, "SELECT pg_relation_size('b')"))
+        sql(world.cluster, "DELETE FROM b WHERE id > 15000", "VACUUM b")
+        with psycopg.connect(world.cluster.conninfo(), autocommit=True) as connection:
+            with connection.cursor().copy("COPY b FROM STDIN") as copy:
+                for number in range(3000):
+                    copy.write_row((number, "again"))
+            path = world.root / ask(world.cluster, "SELECT pg_relation_filepath('b')")
+        sql(world.cluster, "CHECKPOINT")
+        content = path.read_bytes()
+        zeros = [at for at in range(0, min(before, len(content)), 8192) if not any(content[at : at + 8192])]
+        assert zeros, "the server left no page empty"
+        assert is_followed(chain.follow(world.cluster))
+        assert chain.follow(world.cluster, AT_ONCE).facts["missed_page_count"] == 0
+
+
 def lose_one(cluster: LocalCluster) -> None:
     """Remove the summary before the last."""
     summaries(cluster)[-2].unlink()

@@ -64,7 +64,7 @@ class RelationNumber(NamedTuple):
 class NamedBlocks:
     """The blocks of main forks that summaries name; ``segment_blocks`` are in each file of a relation.
 
-    It takes a bit for each block up to the last one named, so a thousandth of a per mille of the cluster.
+    It takes a bit for each block up to the last one named in a segment: 16 MiB for 1 TiB.
     """
 
     segment_blocks: int

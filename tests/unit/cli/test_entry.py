@@ -10,6 +10,7 @@ import pytest
 from holdfast.cli.entry import ShortCall, parse_short
 
 HEAVY = ("typer", "pydantic", "yaml", "numpy", "psycopg", "rich", "obstore", "click", "hashlib", "secrets", "shutil")
+SLOW = ("dataclasses", "inspect", "typing_extensions", "ast", "json", "pathlib", "logging", "tempfile")
 
 
 @pytest.mark.parametrize(
@@ -41,6 +42,17 @@ def test_the_short_way_imports_nothing_heavy():
     )
     answer = subprocess.run([sys.executable, "-I", "-c", program], capture_output=True, text=True, check=True)
     assert answer.stdout == "[]\n"
+
+
+def test_a_cold_push_loads_little_and_what_it_hid_can_be_loaded_afterwards():
+    program = (
+        "import sys; from holdfast.errors import ConfigError; from holdfast.operations.wal.cold_push import run_short\n"
+        "try: run_short('db', ('/nowhere/wal',), '/nowhere/settings')\n"
+        f"except ConfigError: print([name for name in {HEAVY + SLOW} if name in sys.modules])\n"
+        "import pydantic, typing_extensions; print('loaded')"  # renewed settings need them
+    )
+    answer = subprocess.run([sys.executable, "-I", "-c", program], capture_output=True, text=True, check=True)
+    assert answer.stdout == "[]\nloaded\n"
 
 
 def test_an_error_of_the_short_way_is_said_as_everywhere():

@@ -1,4 +1,4 @@
-"""Standbys and later timelines as sources."""
+"""Standbys and later timelines as sources, by either method."""
 
 from dataclasses import replace
 
@@ -14,6 +14,8 @@ from holdfast.postgres.server import Server
 from holdfast.postgres.timeline import Timeline
 from holdfast.services.postgres.capture import _require_checkpointed
 
+BY_EITHER_METHOD = pytest.mark.parametrize("method", ["data_directory", "replication"])
+
 
 def caught_up(primary, standby):
     """Wait until the standby has replayed what the primary has written."""
@@ -21,10 +23,11 @@ def caught_up(primary, standby):
     wait_until(lambda: ask(standby, f"SELECT pg_last_wal_replay_lsn() >= '{position}'"))
 
 
-def test_backup_of_a_standby_restores_to_a_primary(binaries, make_cluster, make_stack, shared_directory):
+@BY_EITHER_METHOD
+def test_backup_of_a_standby_restores_to_a_primary(binaries, make_cluster, make_stack, shared_directory, method):
     primary = make_cluster(binaries)
     standby = make_standby(make_cluster, primary)
-    stack = make_stack(standby)
+    stack = make_stack(standby, service={"method": method})
     with Ledger(primary.conninfo()) as ledger:
         ledger.wait_for(200)
         sql(primary, "CHECKPOINT")
@@ -45,10 +48,11 @@ def test_backup_of_a_standby_restores_to_a_primary(binaries, make_cluster, make_
     require_sound(restored)
 
 
-def test_fault_10_promotion_during_the_backup_voids_it(binaries, make_cluster, make_stack):
+@BY_EITHER_METHOD
+def test_fault_10_promotion_during_the_backup_voids_it(binaries, make_cluster, make_stack, method):
     primary = make_cluster(binaries)
     standby = make_standby(make_cluster, primary)
-    stack = make_stack(standby)
+    stack = make_stack(standby, service={"method": method})
     promotion = At("copying files", lambda: sql(standby, "SELECT pg_promote(wait => true)"))
     with pytest.raises(ServerError, match="promoted") as caught:
         stack.back_up_here(promotion)
@@ -60,12 +64,13 @@ def test_fault_10_promotion_during_the_backup_voids_it(binaries, make_cluster, m
     assert stack.backup()["facts"]["timeline"] == 2
 
 
-def test_fault_10_change_of_timeline_that_a_standby_follows_voids_the_backup(make_cluster, make_stack):
+@BY_EITHER_METHOD
+def test_fault_10_change_of_timeline_that_a_standby_follows_voids_the_backup(make_cluster, make_stack, method):
     """The server itself says nothing here."""
     primary = make_cluster(postgres_binaries(18))
     middle = make_standby(make_cluster, primary, "middle")
     last = make_standby(make_cluster, middle, "last")
-    stack = make_stack(last)
+    stack = make_stack(last, service={"method": method})
 
     def promote():
         sql(middle, "SELECT pg_promote(wait => true)", "CHECKPOINT")
@@ -77,7 +82,8 @@ def test_fault_10_change_of_timeline_that_a_standby_follows_voids_the_backup(mak
     assert stack.snapshots() == []
 
 
-def test_timelines_after_the_first_are_restored(binaries, make_cluster, make_stack, shared_directory):
+@BY_EITHER_METHOD
+def test_timelines_after_the_first_are_restored(binaries, make_cluster, make_stack, shared_directory, method):
     primary = make_cluster(binaries)
     middle = make_standby(make_cluster, primary, "middle")
     last = make_standby(make_cluster, middle, "last")
@@ -86,7 +92,7 @@ def test_timelines_after_the_first_are_restored(binaries, make_cluster, make_sta
     sql(middle, "SELECT pg_promote(wait => true)", "INSERT INTO t SELECT generate_series(1001, 2000)", "CHECKPOINT")
     caught_up(middle, last)
     for source, name in [(middle, "promoted"), (last, "following")]:
-        stack = make_stack(source, name=name)
+        stack = make_stack(source, name=name, service={"method": method})
         snapshot = stack.backup()
         assert snapshot["facts"]["timeline"] == 2
         target = shared_directory / f"restored-{name}"

@@ -1,10 +1,8 @@
-"""What the source may be: a standby, promoted meanwhile, corrupt in places, of more small files than memory holds."""
+"""What the source may be: corrupt in places, of more small files than memory holds, without names."""
 
-import pytest
 from tests.integration.backup_restore.clusters import (
     ask,
     make_place,
-    make_standby,
     relation_files,
     require_sound,
     sql,
@@ -12,55 +10,9 @@ from tests.integration.backup_restore.clusters import (
 )
 from tests.integration.backup_restore.stack import At
 from tests.integration.backup_restore.test_round_trip import damage
-from tests.integration.backup_restore.test_standby import caught_up
-from tests.servers.load import Ledger, compare
 
-from holdfast.errors import ServerError
-from holdfast.postgres.lsn import Lsn
 from holdfast.postgres.page import page_lsn
 from holdfast.services.postgres import replication_files
-
-
-def test_backup_of_a_standby_restores_to_a_primary(binaries, make_cluster, make_courier_stack, shared_directory):
-    primary = make_cluster(binaries)
-    sql(primary, "CREATE ROLE courier LOGIN REPLICATION")
-    standby = make_standby(make_cluster, primary)
-    stack = make_courier_stack(standby, role_is_made=True)
-    with Ledger(primary.conninfo()) as ledger:
-        ledger.wait_for(200)
-        sql(primary, "CHECKPOINT")
-        caught_up(primary, standby)
-        snapshot = stack.backup()
-        ledger.wait_for(50)
-    assert snapshot["facts"]["is_standby"]
-    target = shared_directory / "restored"
-    stack.succeed("restore", "db", "--target", target)
-    assert not (target / "standby.signal").exists()
-    restored = start_restored(make_cluster, primary, target)
-    due = ledger.commits(until=Lsn.parse(snapshot["facts"]["stop_lsn"]))
-    assert sum(len(commit.ids) for commit in due) >= 200
-    assert compare(restored.conninfo(), due).is_exact
-    require_sound(restored)
-
-
-def test_promotion_during_the_backup_voids_it(binaries, make_cluster, make_stack, shared_directory):
-    """FAULTS 10."""
-    primary = make_cluster(binaries)
-    standby = make_standby(make_cluster, primary)
-    stack = make_stack(standby)
-    promotion = At("copying files", lambda: sql(standby, "SELECT pg_promote(wait => true)"))
-    with pytest.raises(ServerError, match="promoted") as caught:
-        stack.back_up_here(promotion)
-    assert caught.value.hint
-    assert stack.snapshots() == []
-    stack.check()
-
-    # the promoted server is a source as good as any, on the second timeline
-    assert stack.backup()["facts"]["timeline"] == 2
-    target = shared_directory / "restored"
-    stack.succeed("restore", "db", "--target", target)
-    assert (target / "pg_wal" / "00000002.history").exists()
-    start_restored(make_cluster, primary, target)
 
 
 def test_corrupt_page_is_named_by_the_server_and_by_us(binaries, make_cluster, make_stack, shared_directory):

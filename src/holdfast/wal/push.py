@@ -9,12 +9,10 @@ import msgspec
 
 from holdfast.errors import HoldfastError, NoRepositoryError, ServerError, StorageError
 from holdfast.postgres.segment import is_segment_name
-from holdfast.wal.ahead import Batch, threads_for, within
 from holdfast.wal.ownership import require_own
 from holdfast.wal.queue import Standing, StateFile, queue_of, unanswered_files
 from holdfast.wal.reading import read_wal_file
 from holdfast.wal.ready import wal_directory
-from holdfast.wal.resident import is_served
 from holdfast.wal.settings import WalSettings, WhenFull
 from holdfast.wal.ship import Shipped, Shipper
 from holdfast.wal.spool import Spool
@@ -81,7 +79,12 @@ def _push_ahead(settings: WalSettings, spool: Spool, archive: WalArchive, name: 
     """
     try:
         waiting = _waiting(settings, spool, but=name)
-        if not waiting or is_served(settings.spool):
+        if not waiting:
+            return 0
+        from holdfast.wal.ahead import Batch, threads_for, within  # costs who has nothing waiting a millisecond
+        from holdfast.wal.resident import is_served
+
+        if is_served(settings.spool):
             return 0
         batch = Batch(Shipper(settings, archive, spool), threads_for(settings))
         batch.ship(within(waiting[:BATCH_FILES], _BATCH_S))

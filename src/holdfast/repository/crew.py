@@ -36,26 +36,30 @@ class Crew(Generic[Job]):
         self._names = [f"{name}-{number}" for number in range(threads)]
 
     def work_off(self, jobs: Iterator[Job], pulse: Callable[[], None] = no_pulse) -> None:
-        """Do all jobs; return when they are done, or raise what ended the work early."""
-        threads = [threading.Thread(target=self._work, args=(jobs,), name=name, daemon=True) for name in self._names]
+        """Do all jobs, once; return when they are done, or raise what ended the work early."""
+        ends = [threading.Event() for _ in self._names]
+        threads = [
+            threading.Thread(target=self._work, args=(jobs, end), name=name, daemon=True)
+            for name, end in zip(self._names, ends, strict=True)
+        ]
         try:
             for thread in threads:
                 thread.start()
-            for thread in threads:
-                thread.join(_PULSE_EVERY_S)
-                while thread.is_alive():
+            # Not by join(): before Python 3.13, a join that a signal breaks off takes the thread for ended (gh-90882),
+            # and what it works with would be closed under its hands.
+            for end in ends:
+                while not end.wait(_PULSE_EVERY_S):
                     pulse()
-                    thread.join(_PULSE_EVERY_S)
         finally:
             self._is_stopping = True
-            for thread in threads:
+            for thread, end in zip(threads, ends, strict=True):
                 if thread.ident is not None:
+                    end.wait()
                     thread.join()
-            self._is_stopping = False
         if self._failure is not None:
             raise self._failure
 
-    def _work(self, jobs: Iterator[Job]) -> None:
+    def _work(self, jobs: Iterator[Job], end: threading.Event) -> None:
         try:
             with self._make_worker() as do:
                 while (job := self._next(jobs)) is not None:
@@ -63,6 +67,8 @@ class Crew(Generic[Job]):
         except BaseException as error:  # noqa: BLE001 - carried to the caller's thread, and raised there
             with self._lock:
                 self._failure = self._failure or error
+        finally:
+            end.set()
 
     def _next(self, jobs: Iterator[Job]) -> Job | None:
         with self._lock:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 from contextlib import contextmanager
 
@@ -76,3 +77,17 @@ def test_a_lost_pulse_stops_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
         crew_that_does(do).work_off(iter(range(1, 100_000)), pulse)
     assert 10 < len(done) < 10_000
     assert threading.active_count() == 1
+
+
+def test_an_interruption_is_raised_when_no_worker_is_at_work_any_more() -> None:
+    entered: list[str] = []
+
+    def do(job: int) -> None:
+        if job == 1:
+            clock.sleep(0.1)  # until the caller waits
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+        clock.sleep(0.5)
+
+    with pytest.raises(KeyboardInterrupt):
+        crew_that_does(do, entered).work_off(iter(range(1, 1000)))
+    assert entered.count("in") == entered.count("out") == THREADS

@@ -104,8 +104,9 @@ class Archives:
             pass
 
     def _failure(self) -> Exception:
-        """Return why the archives ended too early."""
-        while (answer := self._channel.answer()) is not None:
+        """Return why an archive ended too early; where another one follows, no answer does before that one's end."""
+        has_next = self._channel.opening() is not None
+        while not has_next and (answer := self._channel.answer()) is not None:
             if answer.kind is AnswerKind.ERROR and answer.complaint is not None:
                 return server_refusal(DOING, answer.complaint)
         return VerificationError("the base backup ended before all of it had come", hint="run the backup again")
@@ -113,7 +114,7 @@ class Archives:
 
 def _prefix(opening: bytes, announced: tuple[BackupTablespace, ...]) -> bytes:
     """Return where an archive's files lie; a message opens it, with its name and the tablespace's place."""
-    name, location, _ = opening[1:].split(b"\0")
+    name, location, *_ = (*opening[1:].split(b"\0"), b"")
     if not location:
         return b""
     for tablespace in announced:

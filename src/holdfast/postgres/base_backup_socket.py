@@ -23,9 +23,11 @@ _STAGE_BYTES: Final = 9 << 20
 """Room for a span of 8 MiB with its headers: after each call this thread waits for the GIL, and the server for it."""
 _WORTH_WAITING_BYTES: Final = 64 << 10
 _HEADER: Final = struct.Struct(">cI")  # a letter, and the length of what follows it, these four bytes included
+_LENGTH_BYTES: Final = 4
 _DATA_HEADER_BYTES: Final = _HEADER.size + 1
 _TIMEOUT: Final = struct.Struct("ll")
 _KNOWN: Final = {bytes([letter]) for letter in b"TDCHEZcdNSA"}
+_OPENINGS: Final = {bytes([letter]) for letter in (ARCHIVE, MANIFEST)}
 _LONGEST_BYTES: Final = 64 << 20
 _LOST_HINT: Final = "the connection was lost; try again"
 
@@ -52,7 +54,7 @@ class SocketChannel:
         """Send the command."""
         content = command.encode() + b"\0"
         try:
-            self._socket.sendall(_HEADER.pack(b"Q", len(content) + 4) + content)
+            self._socket.sendall(_HEADER.pack(b"Q", len(content) + _LENGTH_BYTES) + content)
         except OSError as error:
             raise _lost(error) from error
 
@@ -86,7 +88,7 @@ class SocketChannel:
                 return count
             self._left = self._message_bytes() - _DATA_HEADER_BYTES
             self._at += _DATA_HEADER_BYTES
-        if self._at == self._end:
+        while self._at == self._end:  # each wait ends after WAKE_S, with nothing where the server pauses
             self._receive(len(buffer))
         part = self._stage[self._at : min(self._at + min(self._left, len(buffer)), self._end)]
         buffer[: len(part)] = part
@@ -109,16 +111,16 @@ class SocketChannel:
         """Come to the next message of data; False when something else follows, or nothing."""
         while self._copies and self._opening is None:
             self._require(_DATA_HEADER_BYTES)
-            kind = bytes(self._stage[self._at : self._at + 1])
+            kind, length = _HEADER.unpack_from(self._stage, self._at)
             if kind == b"E":  # left to be read as the answer
                 self._copies = False
-            elif kind == b"d" and self._stage[self._at + _HEADER.size] == DATA:
+            elif kind == b"d" and length > _LENGTH_BYTES and self._stage[self._at + _HEADER.size] == DATA:
                 return True
             else:
                 kind, content = self._message()
                 if kind == b"c":
                     self._copies = False
-                elif kind == b"d" and content[0] in (ARCHIVE, MANIFEST):
+                elif kind == b"d" and content[:1] in _OPENINGS:
                     self._opening = content
         return False
 
@@ -145,6 +147,8 @@ class SocketChannel:
     def _message_bytes(self) -> int:
         """Return how long the next message is, its header included."""
         length: int = _HEADER.unpack_from(self._stage, self._at)[1]
+        if length > _LONGEST_BYTES:
+            raise _absurd(length)
         return length + 1
 
     def _message(self) -> tuple[bytes, bytes]:
@@ -152,7 +156,7 @@ class SocketChannel:
         self._require(_HEADER.size)
         kind, length = _HEADER.unpack_from(self._stage, self._at)
         self._at += _HEADER.size
-        content = self._take(length - 4)
+        content = self._take(length - _LENGTH_BYTES)
         if kind not in _KNOWN:
             raise VerificationError(
                 f"the server sent a message that is not known: {kind!r}",
@@ -164,7 +168,7 @@ class SocketChannel:
 
     def _take(self, length: int) -> bytes:
         if not 0 <= length <= _LONGEST_BYTES:
-            raise VerificationError(f"the server sent a message of {length} bytes", hint="run the backup again")
+            raise _absurd(length)
         parts = []
         while length:
             self._require(1)
@@ -201,12 +205,15 @@ class SocketChannel:
 
 
 def _row(content: bytes) -> tuple[bytes | None, ...]:
-    (count,), at = struct.unpack_from(">H", content), 2
     values: list[bytes | None] = []
-    for _ in range(count):
-        (length,), at = struct.unpack_from(">i", content, at), at + 4
-        values.append(None if length < 0 else content[at : at + length])
-        at += max(length, 0)
+    try:
+        (count,), at = struct.unpack_from(">H", content), 2
+        for _ in range(count):
+            (length,), at = struct.unpack_from(">i", content, at), at + 4
+            values.append(None if length < 0 else content[at : at + length])
+            at += max(length, 0)
+    except struct.error:
+        raise _absurd(len(content)) from None
     return tuple(values)
 
 
@@ -214,6 +221,13 @@ def _complaint(content: bytes) -> Complaint:
     fields = {field[:1]: field[1:].decode(errors="replace") for field in content.split(b"\0") if field}
     return Complaint(
         state=fields.get(b"C", ""), words=fields.get(b"M", ""), detail=fields.get(b"D", ""), hint=fields.get(b"H", "")
+    )
+
+
+def _absurd(length: int) -> VerificationError:
+    return VerificationError(
+        f"the server sent a message that cannot be one: {length} bytes long",
+        hint="see whether a pooler or proxy answers in the server's place, then run the backup again",
     )
 
 

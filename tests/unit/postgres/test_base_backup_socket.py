@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from holdfast.errors import InterruptedRunError, ServerUnreachableError, VerificationError
 from holdfast.postgres import base_backup_channel
-from holdfast.postgres.base_backup_channel import AnswerKind
+from holdfast.postgres.base_backup_archives import Archives
+from holdfast.postgres.base_backup_channel import AnswerKind, Patience
 from holdfast.postgres.base_backup_socket import SocketChannel
 
 
@@ -161,3 +162,62 @@ def test_what_is_no_message_is_refused(content):
     with sent(content) as channel, pytest.raises(VerificationError) as caught:
         channel.answer()
     assert caught.value.hint
+
+
+class Sending(Patience):
+    """Sends the next piece whenever the channel has waited in vain."""
+
+    def __init__(self, theirs, pieces):
+        super().__init__()
+        self._theirs, self._pieces = theirs, iter(pieces)
+
+    def require(self):
+        piece = next(self._pieces, None)
+        if piece is None:
+            raise InterruptedRunError("all was sent")
+        self._theirs.sendall(piece)
+
+
+@contextmanager
+def sent_haltingly(pieces):
+    """A channel to a server that sends each piece only after the one before has been taken, and nothing came."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        channel = SocketChannel(ours.fileno())
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", 0, 1000))
+        channel.patience = Sending(theirs, pieces)
+        yield channel
+        channel.close()
+
+
+def test_a_server_may_pause_after_any_byte():
+    content = bytes(range(40))
+    stream = b"".join([COPY, ARCHIVE, data(content), NOTICE, data(content), ARCHIVE, data(b"next"), END])
+    with sent_haltingly(stream[at : at + 1] for at in range(len(stream))) as channel:
+        assert channel.answer().kind is AnswerKind.COPY
+        assert read_all(channel, [100]) == b""
+        assert channel.opening() == b"nbase.tar\0\0"
+        assert read_all(channel, [7, 100]) == content * 2
+        assert channel.opening() == b"nbase.tar\0\0"
+        assert read_all(channel, [7]) == b"next"
+        assert channel.opening() is None
+        assert [channel.answer().kind, channel.answer()] == [AnswerKind.DONE, None]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"d" + struct.pack(">I", 4) + b"d",
+        b"d" + struct.pack(">I", 0) + b"d",
+        b"d" + struct.pack(">I", (1 << 32) - 1) + b"dx",
+        message(b"d") + message(b"c"),
+        message(b"d", b"n"),
+    ],
+)
+def test_lengths_that_no_message_of_data_has_are_refused(content):
+    with sent(COPY + content + bytes(100)) as channel:
+        channel.answer()
+        with pytest.raises(VerificationError) as caught:
+            read_all(channel, [70_000])
+            Archives(channel, ()).members().__next__()
+        assert caught.value.hint

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+import msgspec
 import psycopg
 import pytest
 from tests.integration.backup_restore.clusters import ask, sql
@@ -20,11 +21,14 @@ from tests.integration.incremental.workload import FILLED, World, adopt_copy, fo
 from tests.servers.postgres import ClusterFactory, account, make_shared_directory, postgres_binaries
 
 from holdfast import clock
+from holdfast.errors import ServerError
 from holdfast.postgres.datadir import classify
+from holdfast.postgres.lsn import Lsn
 from holdfast.postgres.role import minimum_role_sql
 from holdfast.postgres.server import Server
 from holdfast.repository import parent
 from holdfast.services.postgres.capture import PostgresOptions, PostgresService
+from holdfast.services.postgres.summary_hint import ask_summaries
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -218,6 +222,63 @@ def test_fault_28_pages_that_a_forged_summary_leaves_out_are_reported(
         assert tested.is_complete
         assert tested.is_clean
         assert is_followed(chain.follow(world.cluster, AT_ONCE))
+
+
+def leave_pages_out(chain: LiveChain, world: World) -> None:
+    """Let a snapshot have pages as they were before; the files hold still afterwards."""
+    chain.follow(world.cluster)
+    update(world.cluster, 7)
+    summarize(world.cluster)
+    forge(world.cluster)
+    snapshot = chain.leave_to(world.cluster)
+    assert is_followed(snapshot)
+    assert snapshot.facts["followed_since"] != ""
+    with pytest.raises(AssertionError, match=r"pages \["):
+        chain.require_as_on_disk(snapshot, world.root, is_relation)
+
+
+@pytest.mark.parametrize("is_followed_next", [True, False])
+def test_fault_28_pages_left_out_come_back_where_the_cache_is_lost(
+    is_followed_next: bool, templates: dict[int, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that looks unchanged since then must not be taken as the snapshot before has it."""
+    monkeypatch.setattr(parent, "_GRAIN_NS", -(10**18))
+    chain = LiveChain(tmp_path / "cache")
+    with started(templates, 18, f"lost-{is_followed_next}") as world:
+        leave_pages_out(chain, world)
+        for path in chain.page_caches:
+            path.unlink()
+        rehash_every = WEEK if is_followed_next else None
+        snapshot = chain.take(PostgresService(PostgresOptions(world.cluster.conninfo(), "test", None, rehash_every)))
+        chain.require_as_on_disk(snapshot, world.root, is_relation)
+        assert snapshot.facts["followed_since"] == ""
+
+
+def test_fault_28_pages_left_out_come_back_in_time_where_summaries_cannot_be_tested(
+    templates: dict[int, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parent, "_GRAIN_NS", -(10**18))
+    chain = LiveChain(tmp_path / "cache")
+    with started(templates, 18, "due") as world:
+        leave_pages_out(chain, world)
+        restart(world.cluster)
+        snapshot = chain.follow(world.cluster, AT_ONCE)
+        assert "the server was started since" in snapshot.facts["wal_summaries"]
+        assert snapshot.facts["followed_since"] == ""
+
+
+def test_fault_28_a_server_that_was_put_back_while_it_ran_is_not_believed(
+    templates: dict[int, Path], tmp_path: Path
+) -> None:
+    """A virtual machine restored with its memory says the same of itself as before, but is elsewhere in its WAL."""
+    with started(templates, 18, "put-back") as world, Server.connect(world.cluster.conninfo()) as server:
+        facts = server.probe()
+        taken = {"server_started": facts.started, "start_lsn": "0/1000000", "stop_lsn": "FFFFFFFF/0"}
+        before = LiveChain(tmp_path / "cache").leave_to(world.cluster)
+        later = parent.Parent(msgspec.structs.replace(before, facts={**before.facts, **taken}), {})
+        with pytest.raises(ServerError, match="the last backup ended at") as caught:
+            ask_summaries(world.cluster.conninfo(), facts, later, Lsn.parse("0/2000000"))
+        assert caught.value.hint
 
 
 def differing_pages(chain: FrozenChain, snapshot: Snapshot, root: Path, path: str) -> list[int]:

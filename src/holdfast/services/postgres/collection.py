@@ -52,7 +52,7 @@ class Collection:
         self._inspector = PageInspector(PageShape(facts.block_size, facts.relation_segment_blocks))
         self._memory = CachedMemory(writer.page_cache, parent, facts.block_size)
         say_if_nothing_is_known(self._memory, writer, parent, reporter)
-        self.summaries = SummaryUse(self._memory, facts, reporter)
+        self.summaries = SummaryUse(self._memory, facts, parent, reporter)
         inspector = self._inspector if facts.has_data_checksums else NoInspection()
         self._pipeline = Pipeline(writer, inspector, reporter, self._memory)
         self._entries: list[Entry] = []

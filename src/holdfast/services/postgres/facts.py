@@ -63,7 +63,8 @@ class PostgresFacts(msgspec.Struct, frozen=True, kw_only=True):
     ``server_started``: when the server was started, in its own words; empty where it is not known.
     ``wal_summaries``: what became of them as a hint, in words; empty where nobody asked for it. ``missed_page_count``:
     pages that they should have named, found when all were read; None where they were not put to the test.
-    ``missed_pages`` are the first of them, ``followed_since`` is when they were first followed before (ISO 8601, UTC).
+    ``missed_pages`` are the first of them. ``followed_since`` is when they were first followed since all pages had been
+    read (ISO 8601, UTC), here or before; a test, which reads all, still says it.
     """
 
     version: str

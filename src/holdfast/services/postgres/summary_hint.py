@@ -58,6 +58,11 @@ def ask_summaries(conninfo: str, facts: ServerFacts, parent: Parent, start: Lsn)
             hint="the next backup may follow them again",
         )
     since = Lsn.parse(parent.facts["start_lsn"])
+    if Lsn.parse(parent.facts["stop_lsn"]) > start:  # a machine that was put back while it ran does not start anew
+        raise ServerError(
+            f"the last backup ended at {parent.facts['stop_lsn']}, and the server is at {start} only",
+            hint="the next backup may follow them again",
+        )
     wanted = LsnRange(since, start)
     return SummaryHint(read_summaries(conninfo, facts.timeline, wanted, facts.relation_segment_blocks), start)
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from holdfast.progress import Reporter
     from holdfast.repository.page_hint import PageHint
     from holdfast.repository.page_memory import CachedMemory
+    from holdfast.repository.parent import Parent
     from holdfast.services.postgres.facts import PostgresFacts
 
 _PAGES_KEPT = 1000
@@ -36,8 +37,9 @@ _NOT_FOLLOWED = "not followed: "
 class SummaryUse:
     """WAL summaries and the pages of one backup."""
 
-    def __init__(self, memory: CachedMemory, facts: ServerFacts, reporter: Reporter) -> None:
+    def __init__(self, memory: CachedMemory, facts: ServerFacts, parent: Parent, reporter: Reporter) -> None:
         self._memory, self._facts, self._reporter = memory, facts, reporter
+        self._parent_followed = _may_lack_pages(parent)
         self._words = self._followed_since = ""
         self._is_test = False
         self._missed: tuple[MissedPage, ...] = ()
@@ -45,19 +47,23 @@ class SummaryUse:
     def heed(self, ask: Callable[[], PageHint], rehash_every: timedelta) -> None:
         """Follow the hint that ``ask`` gives, or test it if the last test is longer ago than ``rehash_every``."""
         if not self._memory.compares:
-            self._words = _NOT_FOLLOWED + "there is nothing to compare with, so all files were read"
+            self._words = _NOT_FOLLOWED + "there is nothing to compare with"
+            self._read_what_was_left()
             return
+        since = self._memory.hinted_since
+        is_due = since is not None and not timedelta(0) <= clock.now() - since < rehash_every
         try:
             hint = ask()
         except ServerError as error:
             self._words = _NOT_FOLLOWED + error.message
+            if is_due:
+                self._read_what_was_left()
             advice = f"; {error.hint}" if error.hint else ""
             self._reporter.notice(
                 f"WAL summaries are not followed, so changed files are read whole: {error.message}{advice}"
             )
             return
-        since = self._memory.hinted_since
-        if since is None or timedelta(0) <= clock.now() - since < rehash_every:
+        if since is None or not is_due:
             self._memory.follow(hint)
             self._words = "followed: pages that they do not name were not read"
             return
@@ -67,9 +73,7 @@ class SummaryUse:
 
     def ignore(self) -> None:
         """Use no summaries; if the last backup did, every page is read once, as they may have missed some."""
-        if self._memory.hinted_since is not None:
-            self._memory.renew()
-            self._reporter.notice("WAL summaries are not followed any more: reading all relations once")
+        self._read_what_was_left()
 
     def name_missed(self, conninfo: str) -> None:
         """Look up which relations the missed pages belong to, while the server is there."""
@@ -85,10 +89,11 @@ class SummaryUse:
 
     def recorded(self, facts: PostgresFacts) -> PostgresFacts:
         """Return the facts of a snapshot with what became of the summaries."""
+        since = self._memory.hinted_since
         return msgspec.structs.replace(
             facts,
             wal_summaries=self._words,
-            followed_since=self._followed_since,
+            followed_since=since.isoformat() if since else self._followed_since,
             missed_page_count=self._count if self._is_test else None,
             missed_pages=self._missed,
         )
@@ -109,6 +114,12 @@ class SummaryUse:
             *([f"and {more:,} more: 'holdfast show --json' names up to {_PAGES_KEPT:,}"] if more else []),
         )
 
+    def _read_what_was_left(self) -> None:
+        """Read every page once if backups before this one left some unread; the cache may be lost that knew it."""
+        if self._memory.hinted_since is not None or (self._parent_followed and not self._memory.compares):
+            self._memory.renew()
+            self._reporter.notice("WAL summaries are not followed any more: reading all relations once")
+
     @property
     def _count(self) -> int:
         return sum(len(numbers) for numbers in self._memory.missed.values())
@@ -119,6 +130,11 @@ class SummaryUse:
         first_block = relation.segment * self._facts.relation_segment_blocks
         name = os.fsdecode(first_file(path, relation))
         return (MissedPage(name, first_block + int(number)) for number in numbers)
+
+
+def _may_lack_pages(parent: Parent) -> bool:
+    """Whether pages of a snapshot were left unread, there or before, and not all have been read since."""
+    return bool(parent.facts.get("followed_since")) and parent.facts.get("missed_page_count") is None
 
 
 def _relation(page: MissedPage) -> str:

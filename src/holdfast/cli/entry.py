@@ -48,14 +48,21 @@ def run() -> NoReturn:
             recovering.run(sys.argv[1:])
     call = parse_short(sys.argv[1:])
     if call is None:
-        from holdfast.cli.main import run as run_in_full
-
-        run_in_full()
+        _run_in_full()
     gc.disable()  # a search for cycles while modules are imported costs a tenth of the call; serve turns it on again
     exit_code = _carry_out(call)
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(exit_code)  # all is closed by now; taking the modules apart would cost milliseconds
+
+
+def _run_in_full() -> NoReturn:
+    from holdfast.cli.interruption import Interruption
+
+    with Interruption() as interruption:  # before the rest is imported, which takes a while
+        from holdfast.cli.main import run as run_in_full
+
+        run_in_full(interruption)
 
 
 def parse_short(arguments: Sequence[str]) -> ShortCall | None:
@@ -82,6 +89,10 @@ def _carry_out(call: ShortCall) -> int:
         _operation(call.command)(call.service, call.operands, call.settings)
     except HoldfastError as error:
         return _fail(error)
+    except KeyboardInterrupt:  # a server in the foreground, and what it runs, get Ctrl-C too: no traceback in its log
+        from holdfast.errors import InterruptedRunError
+
+        return _fail(InterruptedRunError("interrupted"))
     except Exception as error:  # noqa: BLE001 - the last line of defence: what nobody understood is a fault of ours
         from holdfast.cli.invocation import Invocation
         from holdfast.cli.main import internal_error

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import gc
 import os
-import signal
 import sys
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
@@ -14,13 +13,11 @@ from typer.main import get_command
 
 from holdfast.cli.deferred import Branch, Leaf, build_group
 from holdfast.cli.everywhere import show_version
+from holdfast.cli.interruption import Interruption
 from holdfast.cli.invocation import Invocation
 from holdfast.errors import ExitCode, HoldfastError, InterruptedRunError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from types import FrameType
-
     from typer.core import TyperGroup
 
 ABOUT = """Back up, restore and prove the data layer of a self-hosted product: PostgreSQL first.
@@ -106,12 +103,12 @@ def _root_parameters() -> list[Any]:
     return list(get_command(app).params)
 
 
-def run() -> NoReturn:
+def run(interruption: Interruption) -> NoReturn:
     """Run the command line of this process and end with its exit code."""
     # numpy's linear algebra, which nothing here uses, would start threads and take 30 MB for them at its import.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     gc.set_threshold(_COLLECT_EVERY)
-    exit_code = main(sys.argv[1:])
+    exit_code = _conclude(sys.argv[1:], interruption)
     with suppress(OSError):
         sys.stdout.flush()
         sys.stderr.flush()
@@ -121,52 +118,45 @@ def run() -> NoReturn:
 
 def main(arguments: list[str]) -> int:
     """Run one command line and return its exit code (docs/reference/exit-codes.md)."""
+    with Interruption() as interruption:
+        return _conclude(arguments, interruption)
+
+
+def _conclude(arguments: list[str], interruption: Interruption) -> int:
     invocation = Invocation()
     try:
-        exit_code = _carry_out(arguments, invocation)
-        sys.stdout.flush()
+        with interruption.raised():
+            exit_code = _carry_out(arguments, invocation)
+            sys.stdout.flush()
     except HoldfastError as error:
-        return _fail(invocation, error)
+        failure = error
     except typer.TyperException as error:
+        failure = _usage_error(error)
         invocation.json = invocation.json or "--json" in arguments
-        return _fail(invocation, _usage_error(error))
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.FAILED
+    except KeyboardInterrupt:
+        failure = _interrupted()
+        invocation.json = invocation.json or "--json" in arguments  # the command line may not have been read yet
     except Exception as error:  # noqa: BLE001 - the last line of defence: what nobody understood is a fault of ours
-        return _fail(invocation, internal_error(invocation, error))
-    return exit_code
+        # Unless we were interrupted: extension modules make what they like of an exception that they did not expect.
+        failure = _interrupted() if interruption.has_come else internal_error(invocation, error)
+    else:
+        return exit_code
+    invocation.output.error(failure)
+    return failure.exit_code
 
 
 def _carry_out(arguments: list[str], invocation: Invocation) -> int:
-    with _signals_as_interrupt():
-        outcome = build_app().main(arguments, prog_name="holdfast", standalone_mode=False, obj=invocation)
+    outcome = build_app().main(arguments, prog_name="holdfast", standalone_mode=False, obj=invocation)
     if outcome == ExitCode.INTERRUPTED:  # typer turns KeyboardInterrupt into this
-        raise InterruptedRunError("interrupted", hint="run the same command again; what was stored is reused")
+        raise KeyboardInterrupt
     return outcome or ExitCode.DONE
 
 
-@contextmanager
-def _signals_as_interrupt() -> Iterator[None]:
-    """Treat SIGTERM and SIGHUP as Ctrl-C is treated, unless they are ignored (nohup): work is ended in order."""
-
-    def interrupt(signum: int, frame: FrameType | None) -> NoReturn:
-        raise KeyboardInterrupt
-
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
-    for number, handler in before.items():
-        if handler is not signal.SIG_IGN:
-            signal.signal(number, interrupt)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _fail(invocation: Invocation, error: HoldfastError) -> int:
-    invocation.output.error(error)
-    return error.exit_code
+def _interrupted() -> HoldfastError:
+    return InterruptedRunError("interrupted", hint="run the same command again; what was stored is reused")
 
 
 def _usage_error(error: typer.TyperException) -> UsageError:

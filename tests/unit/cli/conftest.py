@@ -14,7 +14,7 @@ from holdfast.cli.deferred import Branch, Leaf
 
 SCHEMAS = Path(__file__).parents[3] / "docs/reference/json"
 ROOT = Path(__file__).parents[3]
-SAMPLES = ("say", "fail", "break_down", "interrupt", "flood", "work")
+SAMPLES = ("say", "fail", "break_down", "interrupt", "misunderstand", "flood", "work")
 TABLE = {
     "try": Branch("Samples.", {name: Leaf(f"tests.unit.cli.sample_commands:{name}", "A sample.") for name in SAMPLES})
 }
@@ -31,7 +31,8 @@ def sample_process():
     code = (
         f"import sys; sys.path.insert(0, {str(ROOT)!r}); "
         "from holdfast.cli import main; from tests.unit.cli.conftest import TABLE; "
-        "main.COMMANDS.update(TABLE); main.run()"
+        "from holdfast.cli.interruption import Interruption; main.COMMANDS.update(TABLE)\n"
+        "with Interruption() as interruption: main.run(interruption)"
     )
     return [sys.executable, "-c", code]
 

@@ -40,6 +40,15 @@ def interrupt(ctx: typer.Context, name: Annotated[str, typer.Argument(help="The 
     signal.pause()
 
 
+def misunderstand(ctx: typer.Context) -> None:
+    """Make another error of an interruption, as extension modules do while they are imported."""
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+        signal.pause()
+    except KeyboardInterrupt:
+        raise ImportError("failed to import") from None
+
+
 def flood(ctx: typer.Context) -> None:
     """Print more than a pipe holds."""
     for _ in range(100_000):

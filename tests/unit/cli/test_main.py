@@ -155,9 +155,17 @@ def test_a_signal_ends_the_run_as_interrupted(name: str, sample_process):
     assert done.stderr == "error: interrupted\nHINT: run the same command again; what was stored is reused\n"
 
 
+def test_what_an_interruption_is_turned_into_is_an_interruption(sample_process):
+    done = subprocess.run(
+        [*sample_process, "try", "misunderstand"], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert done.returncode == 130
+    assert done.stderr.startswith("error: interrupted\n")
+
+
 def test_an_ignored_hangup_stays_ignored(sample_process):
     code = sample_process[-1].replace(
-        "main.run()", "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN); main.run()"
+        "with Interruption", "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)\nwith Interruption"
     )
     process = subprocess.Popen(
         [*sample_process[:-1], code, "try", "interrupt", "SIGHUP"], stderr=subprocess.PIPE, text=True

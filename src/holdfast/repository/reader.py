@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from holdfast.storage.base import Buffer, Storage
 
 SPAN_BYTES = 8 << 20
-_GAP_BYTES = 256 << 10
+GAP_BYTES = 256 << 10
 _CIPHERS_KEPT = 4096
 
 
@@ -121,7 +121,7 @@ def _cut_spans(index: ChunkIndex, rows: np.ndarray) -> Iterator[Span]:
         return
     pack, start = index.pack[rows].astype(np.int64), index.offset[rows].astype(np.int64)
     end = start + index.stored[rows]
-    jumps = (pack[1:] != pack[:-1]) | (start[1:] - end[:-1] > _GAP_BYTES)
+    jumps = (pack[1:] != pack[:-1]) | (start[1:] - end[:-1] > GAP_BYTES)
     for run in np.split(np.arange(len(rows)), np.flatnonzero(jumps) + 1):
         # within a run, cut again wherever the bytes since the run's start pass another multiple of SPAN_BYTES
         part = (end[run] - start[run[0]] - 1) // SPAN_BYTES

@@ -18,6 +18,7 @@ from holdfast.crashpoint import CrashPoint
 from holdfast.repository.crew import Crew
 from holdfast.repository.frames import CHUNK_LIMIT_BYTES
 from holdfast.restore.assembly import APART, Assembly, plan_assembly
+from holdfast.restore.windows import Windows
 from holdfast.restore.writing import ALIGNMENT, OpenFiles
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from holdfast.progress import Reporter
     from holdfast.repository.reader import ChunkReader, Span
     from holdfast.restore.plan import PlannedFile, RestorePlan
+    from holdfast.restore.windows import Fetch
 
 
 class Destination(Protocol):
@@ -64,28 +66,29 @@ class ContentFetcher:
         plan = plan_assembly(wants, [file.entry.size for file in self._plan.files])
         work = _Work(left, Assembly(plan), on_file_done)
         try:
-            Crew("fetch", self._threads, partial(self._worker, work)).work_off(self._spans(work))
+            Crew("fetch", self._threads, partial(self._worker, work)).work_off(self._fetches(work))
         finally:
             self._files.close_all()
 
-    def _spans(self, work: _Work) -> Iterator[Span]:
+    def _fetches(self, work: _Work) -> Iterator[Fetch]:
+        windows = Windows(self._reader, work.rows, work.assembly.plan.group)
         for group, rows in work.assembly.plan.groups():
             work.assembly.admit(group)
-            yield from self._reader.spans(rows)
+            yield from windows.fetches(rows)
 
     @contextmanager
-    def _worker(self, work: _Work) -> Iterator[Callable[[Span], None]]:
+    def _worker(self, work: _Work) -> Iterator[Callable[[Fetch], None]]:
         with mmap.mmap(-1, CHUNK_LIMIT_BYTES) as area, memoryview(area) as buffer, closing(work.assembly):
 
-            def write(span: Span) -> None:
-                self._write_span(work, span, buffer)
+            def write(fetch: Fetch) -> None:
+                with fetch.content(self._reader) as content:
+                    self._write_span(work, fetch.span, content, buffer)
                 crashpoint.reach(CrashPoint.RESTORE_SPAN_WRITTEN)
 
             yield write
 
-    def _write_span(self, work: _Work, span: Span, buffer: memoryview) -> None:
+    def _write_span(self, work: _Work, span: Span, fetched: memoryview, buffer: memoryview) -> None:
         cipher = self._reader.cipher(span.pack)
-        fetched = self._reader.fetch(span)
         first = np.searchsorted(work.rows, span.rows, side="left").tolist()
         last = np.searchsorted(work.rows, span.rows, side="right").tolist()
         for at, (_, chunk, frame, sealed) in enumerate(self._reader.frames(span, fetched)):
@@ -96,15 +99,20 @@ class ContentFetcher:
     def _write_chunk(self, work: _Work, which: slice, plain: memoryview) -> None:
         wants, places = work.wants[which], work.assembly.plan.place[which]
         is_apart = places == APART
-        for _, number, offset, length, start in wants[is_apart].tolist():
+        if is_apart.any():
+            self._write_apart(work, wants[is_apart], plain)
+            wants, places = wants[~is_apart], places[~is_apart]
+        if len(wants):
+            group = int(work.assembly.plan.group[which.start])
+            memory = work.assembly.put(group, places, wants, plain)
+            if memory is not None:
+                self._write_group(work, group, memory)
+
+    def _write_apart(self, work: _Work, wants: np.ndarray, plain: memoryview) -> None:
+        for _, number, offset, length, start in wants.tolist():
             with plain[start : start + length] as piece:
                 self._files.write(number, offset, piece, is_aligned=start % ALIGNMENT == 0)
             self._written(work, number, length)
-        if not is_apart.all():
-            group = int(work.assembly.plan.group[which.start])
-            memory = work.assembly.put(group, places[~is_apart], wants[~is_apart], plain)
-            if memory is not None:
-                self._write_group(work, group, memory)
 
     def _write_group(self, work: _Work, group: int, memory: mmap.mmap) -> None:
         """Write the regions of a group that is put together."""

@@ -14,13 +14,13 @@ from holdfast.repository.compression import ContentClass
 from holdfast.repository.index import ChunkIndex, IndexedPack, Records, chunk_words
 from holdfast.repository.keys import Keys
 from holdfast.repository.pack import PackKind, PackRef
-from holdfast.repository.reader import _GAP_BYTES, SPAN_BYTES, ChunkReader
+from holdfast.repository.reader import GAP_BYTES, SPAN_BYTES, ChunkReader
 from holdfast.repository.writer import WriterOptions
 from holdfast.storage.memory import MemoryStorage
 
 # (gap before, stored length): small and large ones around the limits
 frames = st.tuples(
-    st.sampled_from([0, 0, 0, 1, _GAP_BYTES, _GAP_BYTES + 1, SPAN_BYTES]),
+    st.sampled_from([0, 0, 0, 1, GAP_BYTES, GAP_BYTES + 1, SPAN_BYTES]),
     st.sampled_from([1, 100, 1 << 20, 4 << 20, SPAN_BYTES]),
 )
 packs_of_frames = st.lists(st.lists(frames, max_size=12), min_size=1, max_size=3)

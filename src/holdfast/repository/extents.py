@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from holdfast.model import ChunkId
 
 NO_EXTENTS = np.zeros(0, dtype=EXTENT_DTYPE)
-_SPREAD = 0.3
+_SPREAD = 0.25
 
 
 def clip_extents(extents: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:

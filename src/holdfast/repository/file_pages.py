@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 PAGE_BYTES = 8192
 NO_PAGES = np.zeros(0, dtype=np.int64)
 
-_HARDLY_USED = 1 / 2
+_HARDLY_USED = 3 / 5
 """A chunk is hardly used when its file needs no more than this share of it. What it needs moves once, after all else in
 the chunk has changed: so healing stores, over time, at most as much as the changes did."""
 

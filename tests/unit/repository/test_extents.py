@@ -109,7 +109,7 @@ def test_hardly_used_are_the_chunks_of_which_few_bytes_are_needed(
     for _, length, start, chunk in table.tolist():
         used[chunk] = used.get(chunk, 0) + length
         ends[chunk] = max(ends.get(chunk, 0), start + length)
-    shares = {chunk: share * (0.7 + 0.6 * int.from_bytes(chunk[:8], "little") / 2**64) for chunk in used}
+    shares = {chunk: share * (0.75 + 0.5 * int.from_bytes(chunk[:8], "little") / 2**64) for chunk in used}
     expected = [used[chunk] <= shares[chunk] * ends[chunk] for *_, chunk in table.tolist()]
     assert hardly_used(table, share).tolist() == expected
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from holdfast.postgres.account import Account, ChildIdentity
+
 
 @dataclass(frozen=True)
 class Run:
@@ -50,9 +52,9 @@ class Figure:
         return f"| {self.name} | {self.wall_s:.2f} | {low:.2f}-{high:.2f} | {self.cpu_s:.2f} | {self.peak_mib:.0f} |"
 
 
-def run_once(command: Sequence[str], *, account: tuple[int, int] | None = None) -> Run:
+def run_once(command: Sequence[str], *, account: Account | None = None) -> Run:
     """Run a command to its end; raise when it fails."""
-    identity = {"user": account[0], "group": account[1], "extra_groups": ()} if account else {}
+    identity: ChildIdentity = account.child_identity() if account else {}
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
     began = time.perf_counter()
     process = subprocess.Popen(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -75,8 +74,7 @@ class PgBackRest:
 
     def _run(self, *arguments: str) -> Run:
         command = ["pgbackrest", f"--config={self._config}", "--stanza=bench", *arguments]
-        is_other = self._account.uid != os.geteuid()
-        return run_once(command, account=(self._account.uid, self._account.gid) if is_other else None)
+        return run_once(command, account=self._account)
 
     def empty(self) -> None:
         """Begin a new repository."""

@@ -8,6 +8,7 @@ import platform
 import shutil
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmarks import cluster as bench_cluster
 from benchmarks.chain import measure_chain
@@ -24,7 +25,12 @@ from benchmarks.wal_fetch import measure_wal_fetch
 from benchmarks.wal_push import measure_wal_push
 from benchmarks.wal_receive import measure_wal_receive
 
-PARTS = {
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from holdfast.postgres.local import LocalCluster
+
+PARTS: dict[str, list[Callable[[Path, LocalCluster, int], None]]] = {
     "local": [measure_local],
     "incremental": [measure_incremental],
     "summaries": [measure_summaries],

@@ -55,10 +55,14 @@ def _measure(directory: Path, cluster: LocalCluster, rounds: int) -> None:
     def work() -> None:
         pgbench = require_binaries().program("pgbench")
         count = str(TRANSACTIONS // _CLIENTS)
-        command = [pgbench, "-n", "-c", str(_CLIENTS), "-j", "2", "-t", count, cluster.conninfo()]
+        command = [str(pgbench), "-n", "-c", str(_CLIENTS), "-j", "2", "-t", count, cluster.conninfo()]
         subprocess.run(command, check=True, capture_output=True)
         with psycopg.connect(cluster.conninfo(), autocommit=True) as connection:
             connection.execute("CHECKPOINT")
+
+    def work_unseen() -> None:
+        work()
+        _evict(cluster.data_directory)
 
     for each in (hinted, reading):
         each.empty()
@@ -74,7 +78,7 @@ def _measure(directory: Path, cluster: LocalCluster, rounds: int) -> None:
         rounds,
         {
             "pages that summaries name, none of the cluster in memory": (
-                lambda: (work(), _evict(cluster.data_directory)),
+                work_unseen,
                 lambda: hinted.run_as_host("backup", "db"),
             ),
             "all changed files, the same": (

@@ -15,7 +15,7 @@ import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -116,7 +116,7 @@ class InPlace:
             load.terminate()
             load.wait()
 
-    def _call(self, conninfo: str, *words: str) -> list[dict[str, object]]:
+    def _call(self, conninfo: str, *words: str) -> list[dict[str, Any]]:
         server = {"pg_ctl": {"log": str(self.directory / "log"), "options": self.options}}
         restore = {"server": server, "state": str(self.directory / "state"), "amcheck": False}
         content = {

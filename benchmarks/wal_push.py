@@ -120,7 +120,7 @@ class _Bench:
                 self._account.take_over(Path(name))
 
     def _as_account(self, *command: str) -> Run:
-        return run_once(command, account=(self._account.uid, self._account.gid))
+        return run_once(command, account=self._account)
 
     def forget(self) -> None:
         """Leave the archive without the segment."""

@@ -163,7 +163,8 @@ def _rate(process: subprocess.Popen[str]) -> float:
 def _position(cluster: LocalCluster) -> int:
     with psycopg.connect(cluster.conninfo(), autocommit=True) as connection:
         row = connection.execute("SELECT (pg_current_wal_insert_lsn() - '0/0')::bigint").fetchone()
-        return row[0]
+        assert row is not None
+        return int(row[0])
 
 
 def _cpu_s(pid: int) -> float:

@@ -153,8 +153,13 @@ def _write_wal(world: WalWorld) -> None:
             if turn % 10 == 0:
                 connection.execute("CHECKPOINT")
         connection.execute("SELECT pg_switch_wal()")
-        while connection.execute("SELECT count(*) FROM pg_ls_archive_statusdir() WHERE name ~ 'ready'").fetchone()[0]:
+        while _is_archiving(connection):
             time.sleep(0.1)
+
+
+def _is_archiving(connection: psycopg.Connection) -> bool:
+    waiting = connection.execute("SELECT FROM pg_ls_archive_statusdir() WHERE name ~ 'ready' LIMIT 1")
+    return waiting.fetchone() is not None
 
 
 def _fill_holdfast(world: WalWorld) -> None:

@@ -35,7 +35,7 @@ def holdfast_directory() -> Path:
 
 
 def _is_runnable(python: Path) -> bool:
-    command = [python, "-I", "-c", "import holdfast.cli.entry, msgspec, blake3"]
+    command = [str(python), "-I", "-c", "import holdfast.cli.entry, msgspec, blake3"]
     try:
         answer = subprocess.run(command, capture_output=True, cwd="/", check=False, **account().child_identity())
     except PermissionError:

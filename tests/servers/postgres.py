@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from tests.servers import embedded
 
@@ -50,7 +51,7 @@ class ClusterFactory:
         self.directory = directory
         self._clusters: list[LocalCluster] = []
 
-    def __call__(self, binaries: Binaries, name: str = "data", **options: object) -> LocalCluster:
+    def __call__(self, binaries: Binaries, name: str = "data", **options: Any) -> LocalCluster:
         """Make and start a cluster; ``options`` are those of ClusterOptions."""
         data_directory = self.directory / name
         create_cluster(binaries, data_directory, ClusterOptions(**options), account())

@@ -14,6 +14,7 @@ from holdfast.postgres.base_backup_channel import DOING, Answer, AnswerKind, Lib
 from holdfast.postgres.lsn import Lsn
 from holdfast.postgres.replication_refusals import server_refusal
 from holdfast.postgres.timeline import Timeline
+from holdfast.postgres.wire import is_readable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -103,8 +104,8 @@ class BaseBackup:
 
 
 def open_channel(connection: PGconn) -> Channel:
-    """Return the quickest way to read from a connection; where libpq has to decrypt, it must read."""
-    if connection.ssl_in_use or connection.used_gssapi:
+    """Return the quickest way to read from an idle connection; where libpq has to decrypt, it must read."""
+    if not is_readable(connection):
         return LibpqChannel(connection)
     from holdfast.postgres.base_backup_socket import SocketChannel  # with numpy, which other commands do without
 

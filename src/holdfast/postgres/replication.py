@@ -6,6 +6,7 @@ REPLICATION privilege is needed, and no database is connected to (manual, sectio
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
@@ -34,6 +35,9 @@ _SLOT_NAME = re.compile(r"[a-z0-9_]{1,63}")  # ReplicationSlotValidateName in sr
 _SIZE = re.compile(r"([0-9]+)(kB|MB|GB|TB)?")
 _UNITS = {None: 1, "kB": 1 << 10, "MB": 1 << 20, "GB": 1 << 30, "TB": 1 << 40}
 _READ_SLOT_SINCE = 150000
+_PATIENT = "-c idle_session_timeout=0 -c wal_sender_timeout=60s"
+"""A connection that holds WAL rests while a checkpoint is waited for; and whoever reads WAL may be held up by a slow
+repository for longer than the seconds after which operators let a server give its standbys up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +72,8 @@ class ReplicationConnection:
         ``application_name`` is what ``synchronous_standby_names`` may list.
         """
         given = parse_conninfo(conninfo)
-        complete = complete_conninfo(given, application_name=application_name, replication="true")
+        options = f"{_PATIENT} {given.get('options') or os.environ.get('PGOPTIONS', '')}"
+        complete = complete_conninfo(given, application_name=application_name, replication="true", options=options)
         connection = pq.PGconn.connect(complete.encode())
         if connection.status != pq.ConnStatus.OK:
             words = connection.get_error_message()

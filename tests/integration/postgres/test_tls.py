@@ -12,11 +12,13 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from psycopg import pq
 from tests.integration.backup_restore.stack import StackDirectory, kill, wait_until
 from tests.servers.postgres import account, postgres_binaries
 
 from holdfast.postgres.initdb import ClusterOptions, create_cluster
 from holdfast.postgres.local import LocalCluster
+from holdfast.postgres.wire import is_readable
 
 _HBA = "local all all trust\nhostssl all all 127.0.0.1/32 trust\nhostssl replication all 127.0.0.1/32 trust\n"
 
@@ -114,3 +116,24 @@ def test_a_server_with_another_certificate_is_refused_in_one_line(server, shared
     run = stack.run("backup", "db")
     assert (run.code, run.error["error"]) == (1, "ServerUnreachableError"), str(run)
     assert "certificate verify failed" in run.error["message"]
+
+
+class Untold:
+    """A connection of libpq that does not say that it is encrypted, as with GSSAPI."""
+
+    ssl_in_use = False
+
+    def __init__(self, connection):
+        self._connection = connection
+
+    def __getattr__(self, name):
+        return getattr(self._connection, name)
+
+
+def test_encryption_shows_on_the_wire(server):
+    """What is encrypted must not be taken from the socket, even where libpq has no word for it."""
+    connection = pq.PGconn.connect(f"{server} sslmode=require".encode())
+    assert connection.ssl_in_use
+    assert not is_readable(Untold(connection))
+    assert connection.exec_(b"SELECT 1").status == pq.ExecStatus.TUPLES_OK
+    connection.finish()

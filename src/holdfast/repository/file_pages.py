@@ -27,7 +27,7 @@ NO_PAGES = np.zeros(0, dtype=np.int64)
 
 _HARDLY_USED = 3 / 5
 """A chunk is hardly used when its file needs no more than this share of it. What it needs moves once, after all else in
-the chunk has changed: so healing stores, over time, at most as much as the changes did."""
+the chunk has changed: so over time healing stores about one and a half times what the changes did, at most."""
 
 
 class FilePages(Protocol):

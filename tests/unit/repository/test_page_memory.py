@@ -184,7 +184,7 @@ def test_a_hundred_backups_use_chunks_that_are_not_much_more_than_the_file(tmp_p
     (entry,) = chain.repository.entries(reader, chain.links[-1].snapshot)
     chunks = {bytes(chunk) for chunk in load_extents(entry, reader.read)["chunk"]}
     fetched = sum(len(chunk) for chunk in reader.read_many(sorted(chunks)))
-    assert fetched < 1.6 * entry.size
+    assert fetched < 1.45 * entry.size
     assert sum(costs) < 2 * 100 * 30 * PAGE
     assert max(costs) < 6 * 128 * PAGE  # half of the regions at most
     assert check_repository(chain.repository, CheckOptions(), Silence()).is_clean

@@ -15,10 +15,12 @@ from holdfast.errors import HoldfastError
 from holdfast.postgres.datadir import FileKind, classify
 from holdfast.postgres.initdb import add_settings
 from holdfast.postgres.local import LocalCluster
+from holdfast.wal.archive import WalArchive
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.integration.backup_restore.stack import StackDirectory
     from tests.servers.postgres import ClusterFactory
 
 
@@ -55,6 +57,16 @@ def make_standby(factory: ClusterFactory, primary: LocalCluster, name: str = "st
     primary.start()
     add_settings(directory / "postgresql.conf", {"primary_conninfo": primary.conninfo()})
     return factory.adopt(LocalCluster(primary.binaries, directory, account=account()))
+
+
+def archive_plain_wal(cluster: LocalCluster, stack: StackDirectory, plain: Path) -> None:
+    """Wait until the server has copied all its WAL to ``plain``, and put it into the repository."""
+    last = ask(cluster, "SELECT pg_walfile_name(pg_switch_wal())")
+    wait_until((plain / last).exists)
+    repository = stack.open()
+    archive = WalArchive(repository.storage, repository.keys, repository.snapshots()[-1].facts["system_identifier"])
+    for path in sorted(plain.iterdir()):
+        archive.push(path.name, path.read_bytes())
 
 
 def start_restored(factory: ClusterFactory, source: LocalCluster, target: Path) -> LocalCluster:

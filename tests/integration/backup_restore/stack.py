@@ -25,7 +25,7 @@ from holdfast.repository.identity import render_identity
 from holdfast.repository.keys import SlotKind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from holdfast.progress import Reporter
     from holdfast.repository.check.report import CheckReport
@@ -120,8 +120,20 @@ class StackDirectory:
 
     def start(self, *arguments: object, **environment: str) -> subprocess.Popen[str]:
         """Start the command line as a child, in JSON mode."""
+        return self._start(self.command("--json", *arguments), environment)
+
+    def run_with_mounts(self, script: str, operands: Sequence[object], *arguments: object) -> Run:
+        """Run the command line in JSON mode by a shell, in a mount namespace of its own.
+
+        ``operands`` are ``$0`` and on for ``script``; the command line is what follows them.
+        """
+        namespace = ["unshare", "-m", *([] if os.geteuid() == 0 else ["-Ur"])]
+        shell = ["sh", "-c", script, *map(str, operands)]
+        return finish(self._start([*namespace, *shell, *self.command("--json", *arguments)], {}))
+
+    def _start(self, command: list[str], environment: Mapping[str, str]) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            self.command("--json", *arguments),
+            command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

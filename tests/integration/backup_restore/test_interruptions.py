@@ -2,7 +2,6 @@
 
 import os
 import signal
-import subprocess
 
 import pytest
 from tests.integration.backup_restore.clusters import ask, require_free, sql
@@ -137,15 +136,7 @@ def test_repository_that_is_full(stack, cluster):
     )
     stack.place.rename(f"{stack.place}.first")
     stack.place.mkdir()
-    unshare = ["unshare", "-m", *([] if os.geteuid() == 0 else ["-Ur"]), "sh", "-c", script, str(stack.place)]
-    child = subprocess.Popen(
-        [*unshare, *stack.command("--json", "backup", "db")],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=stack.environment,
-    )
-    run = finish(child)
+    run = stack.run_with_mounts(script, [stack.place], "backup", "db")
     assert (run.code, run.error["error"]) == (1, "NoSpaceError"), str(run)
     assert "free some space" in run.error["hint"]
     stack.place.rmdir()
@@ -156,15 +147,7 @@ def test_repository_that_is_full(stack, cluster):
 def test_full_or_read_only_repository_is_told_before_anything_is_read(cluster, make_stack):
     stack = make_stack(cluster)
     script = 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && exec "$@"'
-    unshare = ["unshare", "-m", *([] if os.geteuid() == 0 else ["-Ur"]), "sh", "-c", script, str(stack.place)]
-    child = subprocess.Popen(
-        [*unshare, *stack.command("--json", "backup", "db")],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=stack.environment,
-    )
-    run = finish(child)
+    run = stack.run_with_mounts(script, [stack.place], "backup", "db")
     assert (run.code, run.error["error"]) == (1, "PermissionRefusedError"), str(run)
     assert "read-only" in run.error["hint"]
     require_free(cluster)

@@ -54,6 +54,28 @@ def furnish(cluster, elsewhere):
     os.chown(odd, account().uid, account().gid)
 
 
+def require_furnished(restored, ledger, snapshot):
+    """Every row of a furnished cluster must be there, and all that was committed before the end of its backup."""
+    due = ledger.commits(until=Lsn.parse(snapshot.facts["stop_lsn"]))
+    assert sum(len(commit.ids) for commit in due) >= 500
+    found = compare(restored.conninfo(), due)
+    assert found.is_exact, (found.missing[:9], found.wrong[:9])
+    databases = ask(restored, "SELECT array_agg(datname ORDER BY oid) FROM pg_database WHERE NOT datistemplate")
+    assert databases == ["postgres", "Geschäft №1", "newborn"]
+    for table, dbname, rows in [
+        ("far", "postgres", 5000),
+        ("near", "postgres", 5000),
+        ("nothing", "postgres", 0),
+        ("fleeting", "postgres", 0),
+        ("fleeting_far", "postgres", 0),
+        ("late", "postgres", 1),
+        ("täglich", "Geschäft №1", 1000),
+        ("cradle", "newborn", 100),
+    ]:
+        assert ask(restored, f"SELECT count(*) FROM {table}", dbname) == rows, table
+    sql(restored, "INSERT INTO fleeting (t) VALUES ('again')", "INSERT INTO fleeting_far VALUES ('again')")
+
+
 def test_round_trip_under_load(binaries, make_cluster, make_stack, shared_directory):
     cluster = make_cluster(binaries)
     furnish(cluster, make_place(shared_directory, "größe"))
@@ -79,24 +101,7 @@ def test_round_trip_under_load(binaries, make_cluster, make_stack, shared_direct
     assert (target / os.fsdecode(ODD_NAME)).read_bytes() == b"not a name in UTF-8"
     restored = start_restored(make_cluster, cluster, target)
 
-    due = ledger.commits(until=Lsn.parse(snapshot.facts["stop_lsn"]))
-    assert sum(len(commit.ids) for commit in due) >= 500
-    found = compare(restored.conninfo(), due)
-    assert found.is_exact, (found.missing[:9], found.wrong[:9])
-    databases = ask(restored, "SELECT array_agg(datname ORDER BY oid) FROM pg_database WHERE NOT datistemplate")
-    assert databases == ["postgres", "Geschäft №1", "newborn"]
-    for table, dbname, rows in [
-        ("far", "postgres", 5000),
-        ("near", "postgres", 5000),
-        ("nothing", "postgres", 0),
-        ("fleeting", "postgres", 0),
-        ("fleeting_far", "postgres", 0),
-        ("late", "postgres", 1),
-        ("täglich", "Geschäft №1", 1000),
-        ("cradle", "newborn", 100),
-    ]:
-        assert ask(restored, f"SELECT count(*) FROM {table}", dbname) == rows, table
-    sql(restored, "INSERT INTO fleeting (t) VALUES ('again')", "INSERT INTO fleeting_far VALUES ('again')")
+    require_furnished(restored, ledger, snapshot)
     assert ask(restored, "SELECT md5(lo_get(4711)) = md5(decode(repeat('c0ffee', 100000), 'hex'))")
     assert ask(restored, "SELECT pg_tablespace_location(oid) FROM pg_tablespace WHERE spcname = 'größer'") == str(place)
     assert ask(restored, "SELECT bool_and(t = repeat(md5(id::text), 9)) FROM (TABLE far UNION ALL TABLE near) AS x")

@@ -2,11 +2,9 @@
 
 import fcntl
 import os
-import subprocess
 
 import pytest
 from tests.integration.backup_restore.clusters import start_restored
-from tests.integration.backup_restore.stack import finish
 from tests.integration.delta.copies import largest
 from tests.servers.postgres import postgres_binaries
 
@@ -103,15 +101,8 @@ def test_no_space_is_told_before_anything_is_changed(stack, copy):
         'mount -t tmpfs -o size=36m none "$0" && cp -a "$1" "$0/copy"; find "$0/copy" -printf "%p %T@\\n" >"$0.1"; '
         'shift; "$@"; code=$?; find "$0/copy" -printf "%p %T@\\n" >"$0.2"; exit $code'
     )
-    unshare = ["unshare", "-m", *([] if os.geteuid() == 0 else ["-Ur"]), "sh", "-c", script, mount, copy]
-    child = subprocess.Popen(
-        [*unshare, *stack.command("--json", "restore", "db", "--target", mount / "copy", "--delta")],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=stack.environment,
-    )
-    run = finish(child)
+    arguments = ["restore", "db", "--target", mount / "copy", "--delta"]
+    run = stack.run_with_mounts(script, [mount, copy], *arguments)
     assert (run.code, run.error["error"]) == (1, "NoSpaceError"), str(run)
     assert "the copy grows by" in run.error["message"]
     assert mount.with_name("mount.1").read_text() == mount.with_name("mount.2").read_text() != ""

@@ -1,11 +1,9 @@
 """A delta restore to a target: an older copy is brought to the snapshot, and recovered from there."""
 
-from tests.integration.backup_restore.clusters import ask, make_place, sql, start_restored
-from tests.integration.backup_restore.stack import StackDirectory, wait_until
+from tests.integration.backup_restore.clusters import archive_plain_wal, ask, make_place, sql, start_restored
+from tests.integration.backup_restore.stack import StackDirectory
 from tests.integration.delta.copies import delta
 from tests.servers.postgres import postgres_binaries
-
-from holdfast.wal.archive import WalArchive
 
 
 def test_a_copy_is_recovered_to_a_restore_point(make_cluster, shared_directory, tmp_path):
@@ -19,12 +17,7 @@ def test_a_copy_is_recovered_to_a_restore_point(make_cluster, shared_directory, 
     copy = shared_directory / "copy"
     stack.succeed("restore", "db", "--target", copy)
     sql(cluster, "INSERT INTO t SELECT 0", "SELECT pg_create_restore_point('here')", "DROP TABLE t")
-    last = ask(cluster, "SELECT pg_walfile_name(pg_switch_wal())")
-    wait_until((plain / last).exists)
-    repository = stack.open()
-    archive = WalArchive(repository.storage, repository.keys, repository.snapshots()[-1].facts["system_identifier"])
-    for path in sorted(plain.iterdir()):
-        archive.push(path.name, path.read_bytes())
+    archive_plain_wal(cluster, stack, plain)
 
     for _ in range(2):  # the second time over a cluster that was promoted, and has a timeline of its own
         done = delta(stack, copy, "--to", "name:here")

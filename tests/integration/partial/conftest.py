@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.integration.backup_restore.clusters import ask, make_place, sql
-from tests.integration.backup_restore.stack import StackDirectory, wait_until
+from tests.integration.backup_restore.clusters import archive_plain_wal, ask, make_place, sql
+from tests.integration.backup_restore.stack import StackDirectory
 from tests.servers.postgres import ClusterFactory, account, make_shared_directory, postgres_binaries
-
-from holdfast.wal.archive import WalArchive
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -90,7 +88,7 @@ def lost(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Loss, Stack
         before = ask(cluster, ORDERS, "shop")
         sql(cluster, f"SELECT pg_create_restore_point('{BEFORE_THE_LOSS.removeprefix('name:')}')")
         sql(cluster, "DROP TABLE sales.orders", dbname="shop")
-        _archive(cluster, stack, plain)
+        archive_plain_wal(cluster, stack, plain)
         yield Loss(cluster, at_snapshot, before), stack
     finally:
         factory.close()
@@ -116,13 +114,3 @@ def temporary(shared_directory: Path) -> Path:
     directory.mkdir()
     account().take_over(directory)
     return directory
-
-
-def _archive(cluster: LocalCluster, stack: StackDirectory, plain: Path) -> None:
-    """Have the server archive all its WAL, and put it into the repository."""
-    last = ask(cluster, "SELECT pg_walfile_name(pg_switch_wal())")
-    wait_until((plain / last).exists)
-    repository = stack.open()
-    archive = WalArchive(repository.storage, repository.keys, repository.snapshots()[-1].facts["system_identifier"])
-    for path in sorted(plain.iterdir()):
-        archive.push(path.name, path.read_bytes())

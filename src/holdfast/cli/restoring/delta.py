@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from holdfast.cli import text
+from holdfast.cli.restoring.to_directory import whole_message
 
 if TYPE_CHECKING:
     from holdfast.cli.restoring.asked import AskedRestore
@@ -50,20 +51,13 @@ def restore_delta(asked: AskedRestore) -> None:
 
 
 def _plan_message(prepared: PreparedDelta, difference: Difference) -> dict[str, object]:
-    plan = prepared.delta.whole
     return {
-        "snapshot": plan.snapshot.id,
-        "service": plan.snapshot.service,
-        "target": str(plan.layout.target),
-        "directories": [str(root) for root in plan.layout.roots],
-        "files": len(plan.files),
-        "size_bytes": plan.size_bytes,
+        **whole_message(prepared.delta.whole),
         "differing_files": difference.files,
         "differing_bytes": difference.differing_bytes,
         "fetched_bytes": difference.fetched_bytes,
         "surplus": [str(path) for path in difference.surplus],
         "server_version": prepared.facts.version,
-        "notes": list(plan.layout.notes),
     }
 
 

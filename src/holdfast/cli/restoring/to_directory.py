@@ -10,6 +10,7 @@ from holdfast.cli.restoring.broken_off import TO_RESUME, saying_how_to_go_on
 if TYPE_CHECKING:
     from holdfast.cli.restoring.asked import AskedRestore
     from holdfast.operations.restore import PreparedRestore
+    from holdfast.restore.plan import RestorePlan
 
 
 def restore_to_directory(asked: AskedRestore) -> None:
@@ -39,9 +40,8 @@ def restore_to_directory(asked: AskedRestore) -> None:
     run.output.emit("restored", message, lambda: _done_words(prepared, seconds))
 
 
-def plan_message(prepared: PreparedRestore) -> dict[str, object]:
-    """Return the fields of the message ``restore_plan``."""
-    plan = prepared.plan
+def whole_message(plan: RestorePlan) -> dict[str, object]:
+    """Return the fields that say what a directory holds after a restore to it, however it is done."""
     return {
         "snapshot": plan.snapshot.id,
         "service": plan.snapshot.service,
@@ -49,6 +49,15 @@ def plan_message(prepared: PreparedRestore) -> dict[str, object]:
         "directories": [str(root) for root in plan.layout.roots],
         "files": len(plan.files),
         "size_bytes": plan.size_bytes,
+        "notes": list(plan.layout.notes),
+    }
+
+
+def plan_message(prepared: PreparedRestore) -> dict[str, object]:
+    """Return the fields of the message ``restore_plan``."""
+    plan = prepared.plan
+    return {
+        **whole_message(plan),
         "fetched_bytes": plan.fetched_bytes,
         "packs": plan.packs,
         "file_systems": [
@@ -57,7 +66,6 @@ def plan_message(prepared: PreparedRestore) -> dict[str, object]:
         ],
         "server_version": prepared.facts.version,
         "binaries": str(prepared.binaries.directory) if prepared.binaries else None,
-        "notes": list(plan.layout.notes),
     }
 
 

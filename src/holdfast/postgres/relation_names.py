@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from holdfast.postgres.connection import complete_conninfo, connect, parse_conninfo, translated
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -35,6 +33,8 @@ def relation_names(conninfo: str, database: str, files: Sequence[FileNumber]) ->
     A connection of its own is opened for it, to ``database`` or, when that is empty, to the one of ``conninfo``. It
     gives up after two seconds.
     """
+    from holdfast.postgres.connection import complete_conninfo, connect, parse_conninfo, translated  # psycopg is dear
+
     where = {"dbname": database} if database else {}
     patient = complete_conninfo(parse_conninfo(conninfo), connect_timeout="2", **where)
     with connect(patient) as connection, translated("asking for names of relations"):

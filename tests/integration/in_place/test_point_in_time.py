@@ -66,6 +66,13 @@ def test_under_load_every_commit_up_to_the_target_is_there(make):
     assert done["outage_s"] < 5
 
 
+def wait_until_stored(service):
+    """Wait until the receiver has told the server that everything written so far is in the repository."""
+    position = service.ask("SELECT pg_current_wal_flush_lsn()::text")
+    stored = f"SELECT restart_lsn >= '{position}' FROM pg_replication_slots WHERE slot_name = 'holdfast_db'"
+    wait_until(lambda: service.ask(stored))
+
+
 def test_a_receiver_follows_to_the_new_timeline_though_it_comes_late(make):
     service = make()
     service.stack.service = {**service.stack.service, "wal": {"spool": str(service.place / "received")}}
@@ -78,6 +85,7 @@ def test_a_receiver_follows_to_the_new_timeline_though_it_comes_late(make):
         target = service.ask("SELECT clock_timestamp()::text")
         clock.sleep(0.05)
         service.sql("INSERT INTO item VALUES (1001)", "DROP TABLE item")
+        wait_until_stored(service)
         kill(receiver, signal.SIGTERM)
 
         service.stack.succeed("restore", "db", "--to", target, "--yes")
@@ -88,9 +96,7 @@ def test_a_receiver_follows_to_the_new_timeline_though_it_comes_late(make):
         receiver = service.stack.start("wal", "receive", "db")
         wait_until(lambda: service.ask("SELECT count(*) FROM pg_stat_replication") == 1)
         service.sql("INSERT INTO item VALUES (2001)")
-        position = service.ask("SELECT pg_current_wal_flush_lsn()::text")
-        stored = f"SELECT restart_lsn >= '{position}' FROM pg_replication_slots WHERE slot_name = 'holdfast_db'"
-        wait_until(lambda: service.ask(stored))
+        wait_until_stored(service)
         status = service.stack.succeed("wal", "status", "db").message("wal_status")
         assert [window["timeline"] for window in status["windows"]] == [1, 2]
         assert status["gaps"] == []

@@ -90,7 +90,8 @@ def test_pages_that_changed_are_all_that_is_stored_by_whichever_method(cluster, 
         changed = snapshot["facts"]["changed_page_count"]
         print(changed, snapshot["stats"]["stored_bytes"])
         assert 75 <= changed < 300
-        assert snapshot["stats"]["stored_bytes"] < changed * 8192 * 1.1 + 300_000
+        # a page moves with each that changed, at most: what is left of chunks that are hardly needed any more
+        assert snapshot["stats"]["stored_bytes"] < changed * 8192 * 2 + 300_000
         assert "public.noise" in [each["relation"] for each in snapshot["facts"]["changed_pages"]]
 
 

@@ -265,6 +265,7 @@ def small_disk(tmp_path):
     try:
         service.sql("CREATE TABLE item AS SELECT i AS id FROM generate_series(1, 1000) AS i")
         service.stack.backup()
+        service.sql("CREATE TABLE other ()")  # begins the segment of WAL that there will be no room for
         (place / "ballast").write_bytes(bytes(shutil.disk_usage(place).free - (10 << 20)))
         yield service
     finally:

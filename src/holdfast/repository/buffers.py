@@ -1,5 +1,5 @@
 """Large buffers, in huge pages: a backup goes through them in strides of a database page, and would look up another
-entry of the page tables at each (a twentieth of its CPU time).
+entry of the page tables at each (a twentieth of its CPU time). A restore touches them first in a third of the time.
 """
 
 from __future__ import annotations

@@ -10,16 +10,17 @@ A chunk that other groups share is fetched with the first; its pieces elsewhere 
 
 from __future__ import annotations
 
-import mmap
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from holdfast.repository.buffers import large_buffer
 from holdfast.repository.paged_file import STRETCH_BYTES
 
 if TYPE_CHECKING:
+    import mmap
     from collections.abc import Iterator, Sequence
 
 REGION_BYTES = 1 << 20
@@ -161,7 +162,7 @@ class Assembly:
         if left:
             with self._state:
                 self._state.wait_for(lambda: self._is_closed or len(self._open) < GROUPS_AT_ONCE)
-                self._open[group] = _Room(self._free.pop() if self._free else _new_memory(), left)
+                self._open[group] = _Room(self._free.pop() if self._free else large_buffer(_ROOM_BYTES), left)
 
     def put(self, group: int, places: np.ndarray, wants: np.ndarray, plain: memoryview) -> mmap.mmap | None:
         """Copy what is wanted of a chunk to its places in a group's memory; return that memory once all is there."""
@@ -185,10 +186,3 @@ class Assembly:
         with self._state:
             self._is_closed = True
             self._state.notify_all()
-
-
-def _new_memory() -> mmap.mmap:
-    """Return page-aligned memory for a group; what is never touched of it is never there."""
-    memory = mmap.mmap(-1, _ROOM_BYTES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    memory.madvise(mmap.MADV_HUGEPAGE)  # touched for the first time in a third of the time
-    return memory

@@ -138,7 +138,9 @@ class Measured:
     def compress(self, content_class: ContentClass, plain: Buffer, file: bytes = b"") -> bytes | None:
         """Return the compressed chunk where it shrinks; now and then measure what would have been better."""
         with self._lock:
-            group = self._groups.setdefault((content_class, file), _new_group(content_class))
+            group = self._groups.get((content_class, file))
+            if group is None:
+                group = self._groups[content_class, file] = _new_group(content_class)
             is_probe = group.seen % _PROBE_EVERY == 0
             group.seen += 1
             method = group.method

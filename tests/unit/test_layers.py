@@ -23,7 +23,7 @@ LAYERS = (
     ("wal",),
     ("repository", "postgres"),
     ("storage",),
-    ("progress", "model", "clock", "crashpoint"),
+    ("progress", "model", "clock", "crashpoint", "thread"),
     ("errors", "__init__"),
 )
 # Sideways, and allowed: a drill is a restore that is thrown away.

@@ -10,6 +10,8 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from holdfast.thread import Thread
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
@@ -37,29 +39,21 @@ class Crew(Generic[Job]):
 
     def work_off(self, jobs: Iterator[Job], pulse: Callable[[], None] = no_pulse) -> None:
         """Do all jobs, once; return when they are done, or raise what ended the work early."""
-        ends = [threading.Event() for _ in self._names]
-        threads = [
-            threading.Thread(target=self._work, args=(jobs, end), name=name, daemon=True)
-            for name, end in zip(self._names, ends, strict=True)
-        ]
+        threads = [Thread(lambda: self._work(jobs), name) for name in self._names]
         try:
             for thread in threads:
                 thread.start()
-            # Not by join(): before Python 3.13, a join that a signal breaks off takes the thread for ended (gh-90882),
-            # and what it works with would be closed under its hands.
-            for end in ends:
-                while not end.wait(_PULSE_EVERY_S):
+            for thread in threads:
+                while not thread.wait(_PULSE_EVERY_S):
                     pulse()
         finally:
             self._is_stopping = True
-            for thread, end in zip(threads, ends, strict=True):
-                if thread.ident is not None:
-                    end.wait()
-                    thread.join()
+            for thread in threads:
+                thread.wait()
         if self._failure is not None:
             raise self._failure
 
-    def _work(self, jobs: Iterator[Job], end: threading.Event) -> None:
+    def _work(self, jobs: Iterator[Job]) -> None:
         try:
             with self._make_worker() as do:
                 while (job := self._next(jobs)) is not None:
@@ -67,8 +61,6 @@ class Crew(Generic[Job]):
         except BaseException as error:  # noqa: BLE001 - carried to the caller's thread, and raised there
             with self._lock:
                 self._failure = self._failure or error
-        finally:
-            end.set()
 
     def _next(self, jobs: Iterator[Job]) -> Job | None:
         with self._lock:

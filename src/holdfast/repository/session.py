@@ -21,6 +21,7 @@ from holdfast.crashpoint import CrashPoint
 from holdfast.errors import BusyError, DamageError, NotFoundError, StorageError
 from holdfast.model import new_object_id
 from holdfast.repository.sealed import ObjectType, open_object, seal_object
+from holdfast.thread import Thread
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,7 +66,7 @@ class Session:
     def __init__(self, storage: Storage, keys: Keys, record: SessionRecord) -> None:
         self._storage, self._keys, self._record = storage, keys, record
         self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._beat, name="session", daemon=True)
+        self._thread = Thread(self._beat, "session")
 
     @classmethod
     def open(cls, storage: Storage, keys: Keys, stack: str, service: str) -> tuple[Session, list[SessionRecord]]:
@@ -91,7 +92,7 @@ class Session:
     def close(self) -> None:
         """Stop beating and withdraw the session."""
         self._closing.set()
-        self._thread.join()
+        self._thread.wait()
         withdraw(self._storage, self._record)
         crashpoint.reach(CrashPoint.SESSION_CLOSED)
 

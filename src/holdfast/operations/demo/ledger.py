@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Self
 from holdfast import clock
 from holdfast.errors import ServerError
 from holdfast.postgres.connection import connect, translated
+from holdfast.thread import Thread
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -54,7 +55,7 @@ class Ledger:
         self._sent: list[Row] = []
         self._committed = 0
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._write, name="ledger", daemon=True)
+        self._thread = Thread(self._write, "ledger")
 
     def __enter__(self) -> Self:
         """Make the table and begin to write."""
@@ -68,8 +69,7 @@ class Ledger:
     ) -> None:
         """End the thread."""
         self._stopping.set()
-        if self._thread.ident is not None:
-            self._thread.join()
+        self._thread.wait()
 
     @property
     def committed(self) -> int:

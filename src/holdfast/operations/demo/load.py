@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 from holdfast.errors import ServerError
 from holdfast.operations.demo.interruption import interruptions_held_back
 from holdfast.postgres.connection import connect, translated
+from holdfast.thread import Thread
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -167,7 +168,7 @@ class SqlLoad:
         """Only remember."""
         self._conninfo, self._scale = conninfo, scale
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._write, name="load", daemon=True)
+        self._thread = Thread(self._write, "load")
 
     def fill(self) -> None:
         """Generate the rows in the server."""
@@ -185,8 +186,7 @@ class SqlLoad:
     ) -> None:
         """End it."""
         self._stopping.set()
-        if self._thread.ident is not None:
-            self._thread.join()
+        self._thread.wait()
 
     def _write(self) -> None:
         try:

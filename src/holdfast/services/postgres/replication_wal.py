@@ -18,6 +18,7 @@ from holdfast import clock
 from holdfast.errors import ServerError, ServerUnreachableError
 from holdfast.postgres.lsn import NO_LSN, Lsn
 from holdfast.postgres.replication_messages import StandbyStatus, WalData, instant
+from holdfast.thread import Thread
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -38,7 +39,7 @@ class ArrivingWal:
     def __init__(self, stream: WalStream, segments: StoredSegments, *, slot_moves: bool) -> None:
         """``slot_moves``: the server may drop what is stored here, as it cannot take us for a synchronous standby."""
         self._stream, self._segments, self._slot_moves = stream, segments, slot_moves
-        self._thread = threading.Thread(target=self._run, name="wal", daemon=True)
+        self._thread = Thread(self._run, "wal")
         self._lock = threading.Lock()  # one thread at a time may use the connection
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._end: Lsn | None = None
@@ -57,7 +58,7 @@ class ArrivingWal:
     ) -> None:
         self._is_stopping = True
         self._rouse()
-        self._thread.join()
+        self._thread.wait()
         os.close(self._wake)
 
     def keep_alive(self) -> None:
@@ -77,10 +78,8 @@ class ArrivingWal:
         """
         self._end = end
         self._rouse()
-        while self._thread.is_alive():
-            self._thread.join(_REPORT_EVERY_S)
-            if self._thread.is_alive():
-                self.keep_alive()
+        while not self._thread.wait(_REPORT_EVERY_S):
+            self.keep_alive()
         if self._failure is not None:
             raise self._failure
         self._stream.end()

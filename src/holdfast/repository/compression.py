@@ -4,8 +4,8 @@ Every ``_PROBE_EVERY``th chunk is compressed by each candidate. A dearer one is 
 ``_WORTH_BYTES_S`` for each second of CPU that it costs more; none is, where the content does not shrink. Tables and
 indexes differ so much in this that one level for all of them is wrong for most.
 
-The rows of a relation repeat in pieces of 4 to 8 bytes, which level 1 passes over, as it looks for 7 at least. Told to
-look for 4 or 5, it takes a twentieth longer and stored an index in two thirds; level 3 took a third longer for more.
+Told to look for matches of 4 or 5 bytes, level 1 takes a twentieth longer and stored an index in two thirds; level 3
+took a third longer for more.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
-import zstandard
-
 from holdfast import clock
 from holdfast.errors import UsageError
+from holdfast.repository.zstd import new_compressor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    import zstandard
 
     from holdfast.storage.base import Buffer
 
@@ -39,11 +40,6 @@ class Method:
 
     level: int
     min_match: int = 0
-
-    def compressor(self) -> zstandard.ZstdCompressor:
-        """Return a new context."""
-        parameters = zstandard.ZstdCompressionParameters(compression_level=self.level, min_match=self.min_match)
-        return zstandard.ZstdCompressor(compression_params=parameters)
 
 
 _CANDIDATES = (Method(-1), Method(1), Method(1, min_match=5), Method(1, min_match=4))
@@ -80,7 +76,7 @@ class _Compressors(threading.local):
 
     def compress(self, method: Method, plain: Buffer) -> bytes:
         if method not in self._made:
-            self._made[method] = method.compressor()
+            self._made[method] = new_compressor(method.level, method.min_match)
         return self._made[method].compress(plain)
 
     def measure(self, method: Method, plain: Buffer) -> tuple[bytes, float]:

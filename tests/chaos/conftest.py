@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from typing import TYPE_CHECKING
 
 import pytest
 from tests.integration.backup_restore.clusters import sql
 from tests.integration.backup_restore.stack import StackDirectory
-from tests.servers.postgres import ClusterFactory, make_shared_directory, postgres_binaries
+from tests.servers.postgres import postgres_binaries, temporary_clusters
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,8 +19,7 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="session")
 def small_cluster() -> Iterator[LocalCluster]:
     """A cluster of some 40 MiB, a part of which does not compress."""
-    factory = ClusterFactory(make_shared_directory())
-    try:
+    with temporary_clusters() as factory:
         cluster = factory(postgres_binaries(15), settings={"autovacuum": "off"})
         sql(
             cluster,
@@ -31,9 +29,6 @@ def small_cluster() -> Iterator[LocalCluster]:
             "CHECKPOINT",
         )
         yield cluster
-    finally:
-        factory.close()
-        shutil.rmtree(factory.directory)
 
 
 @pytest.fixture

@@ -7,8 +7,9 @@ import functools
 import shutil
 import subprocess
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tests.servers import embedded
 
@@ -16,6 +17,9 @@ from holdfast.postgres.account import Account, server_account
 from holdfast.postgres.binaries import Binaries, binaries_in, find_binaries
 from holdfast.postgres.initdb import ClusterOptions, create_cluster
 from holdfast.postgres.local import LocalCluster
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 MAJORS = (15, 17, 18)
 
@@ -67,6 +71,17 @@ class ClusterFactory:
         """Stop every cluster; their files go with the directory."""
         for cluster in self._clusters:
             cluster.close()
+
+
+@contextmanager
+def temporary_clusters() -> Iterator[ClusterFactory]:
+    """Give a factory in a directory of its own; both end with the context."""
+    factory = ClusterFactory(make_shared_directory())
+    try:
+        yield factory
+    finally:
+        factory.close()
+        shutil.rmtree(factory.directory)
 
 
 def _reachable(directory: Path) -> Path:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from typing import TYPE_CHECKING
 
 import pytest
 from tests.integration.backup_restore.clusters import sql
 from tests.integration.backup_restore.stack import StackDirectory
-from tests.servers.postgres import ClusterFactory, make_shared_directory, postgres_binaries
+from tests.servers.postgres import postgres_binaries, temporary_clusters
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -34,8 +33,7 @@ def make_stack(tmp_path: Path) -> Callable[..., StackDirectory]:
 @pytest.fixture(scope="module")
 def quiet_cluster() -> Iterator[LocalCluster]:
     """A running cluster with some rows, for tests that change nothing in it."""
-    factory = ClusterFactory(make_shared_directory())
-    try:
+    with temporary_clusters() as factory:
         cluster = factory(postgres_binaries(15), settings={"autovacuum": "off"})
         sql(
             cluster,
@@ -44,9 +42,6 @@ def quiet_cluster() -> Iterator[LocalCluster]:
             "CHECKPOINT",
         )
         yield cluster
-    finally:
-        factory.close()
-        shutil.rmtree(factory.directory)
 
 
 @pytest.fixture

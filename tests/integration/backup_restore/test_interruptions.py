@@ -6,7 +6,7 @@ import signal
 import pytest
 from tests.integration.backup_restore.clusters import ask, require_free, sql
 from tests.integration.backup_restore.stack import At, finish, kill, wait_until
-from tests.servers.postgres import ClusterFactory, make_shared_directory, postgres_binaries
+from tests.servers.postgres import postgres_binaries, temporary_clusters
 
 from holdfast.errors import ServerError, VerificationError
 
@@ -14,10 +14,8 @@ from holdfast.errors import ServerError, VerificationError
 @pytest.fixture(scope="module")
 def cluster():
     """A cluster that does not compress: its backup takes several packs."""
-    import shutil
 
-    factory = ClusterFactory(make_shared_directory())
-    try:
+    with temporary_clusters() as factory:
         cluster = factory(postgres_binaries(15), settings={"autovacuum": "off", "max_wal_size": "1GB"})
         sql(
             cluster,
@@ -28,9 +26,6 @@ def cluster():
             "CHECKPOINT",
         )
         yield cluster
-    finally:
-        factory.close()
-        shutil.rmtree(factory.directory)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pytest
 from tests.integration.backup_restore.clusters import make_place, sql
 from tests.integration.backup_restore.stack import StackDirectory
 from tests.integration.cli.calling import Run, Shop
-from tests.servers.postgres import ClusterFactory, make_shared_directory, postgres_binaries
+from tests.servers.postgres import postgres_binaries, temporary_clusters
 
 from holdfast.cli.main import main
 
@@ -25,24 +25,18 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="session")
 def shop() -> Iterator[Shop]:
     """A cluster with a tablespace, backed up, changed, and backed up again. No test changes it or the repository."""
-    factory = ClusterFactory(make_shared_directory())
-    directory = make_shared_directory()
-    try:
+    with temporary_clusters() as factory:
         cluster = factory(postgres_binaries(15), settings={"autovacuum": "off"})
         place = make_place(factory.directory, "space")
         sql(cluster, f"CREATE TABLESPACE fast LOCATION '{place}'")
         sql(cluster, "CREATE TABLE item TABLESPACE fast AS SELECT i, md5(i::text) FROM generate_series(1, 5000) AS i")
         sql(cluster, "CHECKPOINT")
-        stack = StackDirectory(directory, {"db": cluster.conninfo()})
+        stack = StackDirectory(make_place(factory.directory, "stack"), {"db": cluster.conninfo()})
         stack.succeed("init")
         first = stack.backup("db", "--tag", "before")
         sql(cluster, "CREATE TABLE later AS SELECT i FROM generate_series(1, 1000) AS i", "CHECKPOINT")
         second = stack.backup("db", "--tag", "after")
         yield Shop(cluster, stack, first, second)
-    finally:
-        factory.close()
-        shutil.rmtree(factory.directory)
-        shutil.rmtree(directory)
 
 
 @pytest.fixture

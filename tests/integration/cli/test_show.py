@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
-
 import pytest
 from tests.integration.backup_restore.clusters import ask as ask_server
 from tests.integration.backup_restore.clusters import sql
 from tests.integration.backup_restore.stack import StackDirectory
-from tests.servers.postgres import ClusterFactory, make_shared_directory, postgres_binaries
+from tests.servers.postgres import postgres_binaries, temporary_clusters
 
 from holdfast.postgres.lsn import Lsn
 
@@ -43,8 +41,7 @@ def test_the_latest_of_a_service_without_snapshots_is_refused(shop, call):
 @pytest.fixture
 def damaged_stack(call, tmp_path):
     """A stack whose only cluster has one corrupt page, and the block and path of it."""
-    factory = ClusterFactory(make_shared_directory())
-    try:
+    with temporary_clusters() as factory:
         cluster = factory(postgres_binaries(15), settings={"autovacuum": "off"})
         sql(cluster, "CREATE TABLE item AS SELECT i, md5(i::text) FROM generate_series(1, 5000) AS i", "CHECKPOINT")
         path = ask_server(cluster, "SELECT pg_relation_filepath('item')")
@@ -56,9 +53,6 @@ def damaged_stack(call, tmp_path):
         stack = StackDirectory(tmp_path / "stack", {"db": cluster.conninfo()})
         stack.succeed("init")
         yield stack, path
-    finally:
-        factory.close()
-        shutil.rmtree(factory.directory)
 
 
 def test_each_corrupt_page_is_named(damaged_stack, call):

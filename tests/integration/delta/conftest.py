@@ -11,7 +11,7 @@ import pytest
 from tests.integration.backup_restore.clusters import make_place, sql
 from tests.integration.backup_restore.stack import StackDirectory
 from tests.integration.delta.copies import content
-from tests.servers.postgres import ClusterFactory, account, make_shared_directory, postgres_binaries
+from tests.servers.postgres import account, make_shared_directory, postgres_binaries, temporary_clusters
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,8 +25,7 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="module")
 def source() -> Iterator[LocalCluster]:
     """A running cluster with a table in a tablespace, one that does not compress, and a hole in a file."""
-    factory = ClusterFactory(make_shared_directory())
-    try:
+    with temporary_clusters() as factory:
         cluster = factory(postgres_binaries(15), settings={"autovacuum": "off"})
         place = make_place(factory.directory, "place")
         sql(
@@ -43,9 +42,6 @@ def source() -> Iterator[LocalCluster]:
             file.seek(3 << 20)
             file.write(b"end")
         yield cluster
-    finally:
-        factory.close()
-        shutil.rmtree(factory.directory)
 
 
 @pytest.fixture(scope="module")

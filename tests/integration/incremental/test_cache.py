@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import random
-import shutil
 from typing import TYPE_CHECKING
 
 import pytest
 from tests.integration.backup_restore.clusters import ask, sql
 from tests.integration.incremental.frozen import FrozenChain
-from tests.integration.incremental.workload import FILLED, World, adopt_copy, forget
-from tests.servers.postgres import ClusterFactory, make_shared_directory, postgres_binaries
+from tests.integration.incremental.workload import World, adopt_copy, forget, make_template
+from tests.servers.postgres import postgres_binaries, temporary_clusters
 
 from holdfast.errors import NoSpaceError
 from holdfast.postgres.server import Server
@@ -31,15 +30,8 @@ UPDATE = "UPDATE a SET n = -n WHERE id % 700 = 1"
 @pytest.fixture(scope="module")
 def template() -> Iterator[Path]:
     """A stopped cluster with some tables."""
-    factory = ClusterFactory(make_shared_directory())
-    try:
-        cluster = factory(postgres_binaries(15), "template", settings=SETTINGS, wal_segment_size_bytes=1 << 20)
-        sql(cluster, *FILLED)
-        cluster.stop()
-        yield cluster.data_directory
-    finally:
-        factory.close()
-        shutil.rmtree(factory.directory)
+    with temporary_clusters() as factory:
+        yield make_template(factory, 15, SETTINGS, has_checksums=True)
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import shutil
 import subprocess
 from contextlib import contextmanager
 from datetime import timedelta
@@ -17,8 +16,8 @@ from tests.integration.backup_restore.clusters import ask, sql
 from tests.integration.backup_restore.stack import StackDirectory
 from tests.integration.cli.calling import validator
 from tests.integration.incremental.frozen import FrozenChain
-from tests.integration.incremental.workload import FILLED, World, adopt_copy, forget
-from tests.servers.postgres import ClusterFactory, account, make_shared_directory, postgres_binaries
+from tests.integration.incremental.workload import World, adopt_copy, forget, make_template
+from tests.servers.postgres import ClusterFactory, account, postgres_binaries, temporary_clusters
 
 from holdfast import clock
 from holdfast.errors import ServerError
@@ -53,21 +52,8 @@ SETTINGS = {
 @pytest.fixture(scope="module")
 def templates() -> Iterator[dict[int, Path]]:
     """Stopped clusters with some tables, page checksums and WAL summaries, by major version."""
-    factory = ClusterFactory(make_shared_directory())
-    made = {}
-    try:
-        for major in MAJORS:
-            binaries = postgres_binaries(major)
-            cluster = factory(
-                binaries, f"template-{major}", settings=SETTINGS, wal_segment_size_bytes=1 << 20, has_checksums=True
-            )
-            sql(cluster, *FILLED)
-            cluster.stop()
-            made[major] = cluster.data_directory
-        yield made
-    finally:
-        factory.close()
-        shutil.rmtree(factory.directory)
+    with temporary_clusters() as factory:
+        yield {major: make_template(factory, major, SETTINGS, has_checksums=True) for major in MAJORS}
 
 
 class LiveChain(FrozenChain):

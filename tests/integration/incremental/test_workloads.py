@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import random
-import shutil
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.integration.backup_restore.clusters import sql
 from tests.integration.incremental.frozen import FrozenChain
-from tests.integration.incremental.workload import FILLED, World, adopt_copy, forget
-from tests.servers.postgres import ClusterFactory, make_shared_directory, postgres_binaries
+from tests.integration.incremental.workload import World, adopt_copy, forget, make_template
+from tests.servers.postgres import postgres_binaries, temporary_clusters
 from tests.unit.repository.test_page_memory import damage
 
 from holdfast import clock
@@ -30,25 +28,8 @@ LONG = [(major, seed) for major in (15, 17, 18) for seed in range(100, 200)]
 @pytest.fixture(scope="module")
 def templates() -> Iterator[dict[int, Path]]:
     """Stopped clusters with some tables, by major version; and where copies of them may be made."""
-    factory = ClusterFactory(make_shared_directory())
-    made = {}
-    try:
-        for major in (15, 17, 18):
-            binaries = postgres_binaries(major)
-            cluster = factory(
-                binaries,
-                f"template-{major}",
-                settings=SETTINGS,
-                wal_segment_size_bytes=1 << 20,
-                has_checksums=major > 15,
-            )
-            sql(cluster, *FILLED)
-            cluster.stop()
-            made[major] = cluster.data_directory
-        yield made
-    finally:
-        factory.close()
-        shutil.rmtree(factory.directory)
+    with temporary_clusters() as factory:
+        yield {major: make_template(factory, major, SETTINGS, has_checksums=major > 15) for major in (15, 17, 18)}
 
 
 def set_clock_back(chance: random.Random, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psycopg
+from tests.integration.backup_restore.clusters import sql
 from tests.integration.recovery.world import copy_cluster
-from tests.servers.postgres import account
+from tests.servers.postgres import account, postgres_binaries
 from tests.unit.repository.page_chain import MISHAPS
 
 from holdfast.postgres.local import LocalCluster, StopMode
@@ -21,10 +22,12 @@ from holdfast.postgres.server import Server
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tests.servers.postgres import ClusterFactory
+
     from holdfast.postgres.binaries import Binaries
     from holdfast.postgres.facts import ServerFacts
 
-FILLED = (
+_FILLED = (
     "CREATE TABLE a (id int PRIMARY KEY, n int, t text)",
     "INSERT INTO a SELECT i, i, repeat(md5(i::text), 3) FROM generate_series(1, 20000) AS i",
     "CREATE TABLE b (id int, t text) WITH (fillfactor = 70)",
@@ -34,6 +37,20 @@ FILLED = (
     "VACUUM",
     "CHECKPOINT",
 )
+
+
+def make_template(factory: ClusterFactory, major: int, settings: dict[str, str], *, has_checksums: bool) -> Path:
+    """Return the data directory of a new cluster with some tables, stopped: worlds are copies of it."""
+    cluster = factory(
+        postgres_binaries(major),
+        f"template-{major}",
+        settings=settings,
+        wal_segment_size_bytes=1 << 20,
+        has_checksums=has_checksums,
+    )
+    sql(cluster, *_FILLED)
+    cluster.stop()
+    return cluster.data_directory
 
 
 @dataclass

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
 from tests.integration.backup_restore.clusters import archive_plain_wal, ask, make_place, sql
 from tests.integration.backup_restore.stack import StackDirectory
-from tests.servers.postgres import ClusterFactory, account, make_shared_directory, postgres_binaries
+from tests.servers.postgres import account, postgres_binaries, temporary_clusters
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,11 +64,10 @@ def lost(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Loss, Stack
 
     Without page checksums: with them, more of the WAL is images of pages, and less would have to be coped with.
     """
-    factory = ClusterFactory(make_shared_directory())
-    plain = make_place(factory.directory, "plain")
-    command = f"test ! -f {plain}/%f && cp %p {plain}/%f.new && mv {plain}/%f.new {plain}/%f"
-    settings = {"autovacuum": "off", "archive_mode": "on", "archive_command": command}
-    try:
+    with temporary_clusters() as factory:
+        plain = make_place(factory.directory, "plain")
+        command = f"test ! -f {plain}/%f && cp %p {plain}/%f.new && mv {plain}/%f.new {plain}/%f"
+        settings = {"autovacuum": "off", "archive_mode": "on", "archive_command": command}
         cluster = factory(postgres_binaries(15), settings=settings, has_checksums=False)
         stack = StackDirectory(tmp_path_factory.mktemp("partial"), {"db": cluster.conninfo()})
         place = make_place(factory.directory, "place")
@@ -90,9 +88,6 @@ def lost(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Loss, Stack
         sql(cluster, "DROP TABLE sales.orders", dbname="shop")
         archive_plain_wal(cluster, stack, plain)
         yield Loss(cluster, at_snapshot, before), stack
-    finally:
-        factory.close()
-        shutil.rmtree(factory.directory)
 
 
 @pytest.fixture

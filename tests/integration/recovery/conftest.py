@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.integration.backup_restore.stack import StackDirectory
 from tests.integration.recovery.world import World, copy_cluster
-from tests.servers.postgres import ClusterFactory, make_shared_directory, postgres_binaries
+from tests.servers.postgres import postgres_binaries, temporary_clusters
 
 from holdfast.config.load import load_stack
 from holdfast.operations.recovering import PreparedRecovery, RecoveryRequest, prepare_recovery, restore_files
@@ -61,11 +61,10 @@ class Past:
 @pytest.fixture(scope="session")
 def past(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Past]:
     """Four timelines, three snapshots, restore points, a branch that nobody followed, two servers killed."""
-    factory = ClusterFactory(make_shared_directory())
-    plain = factory.directory / "plain"
-    plain.mkdir()
-    shutil.chown(plain, "postgres")
-    try:
+    with temporary_clusters() as factory:
+        plain = factory.directory / "plain"
+        plain.mkdir()
+        shutil.chown(plain, "postgres")
         world = World(factory, postgres_binaries(15), plain, SEED)
         stack = StackDirectory(tmp_path_factory.mktemp("past"), {"db": world.server.conninfo()})
         stack.succeed("init")
@@ -73,9 +72,6 @@ def past(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Past]:
         with stack.cache_of_children():
             yield Past(world, stack, factory.directory, world.push(stack))
         world.server.stop(StopMode.IMMEDIATE)  # in order it would take long: there is WAL left to be archived
-    finally:
-        factory.close()
-        shutil.rmtree(factory.directory)
 
 
 def live_through(world: World, stack: StackDirectory) -> None:

@@ -1,13 +1,12 @@
 """The same cluster by either method: the second backup stores almost nothing, whichever comes first."""
 
 import os
-import shutil
 from functools import lru_cache
 from pathlib import Path
 
 import pytest
 from tests.integration.backup_restore.clusters import make_place, sql
-from tests.servers.postgres import ClusterFactory, account, make_shared_directory, postgres_binaries
+from tests.servers.postgres import account, postgres_binaries, temporary_clusters
 
 from holdfast.repository.manifest import EntryKind, load_extents
 
@@ -17,12 +16,8 @@ ALMOST_NOTHING = 0.002
 @pytest.fixture(scope="module")
 def cluster():
     """100 MB of files of every size and class, most of which do not compress, at rest."""
-    factory = ClusterFactory(make_shared_directory())
-    try:
+    with temporary_clusters() as factory:
         yield furnished(factory)
-    finally:
-        factory.close()
-        shutil.rmtree(factory.directory)
 
 
 def furnished(factory):

@@ -1,13 +1,12 @@
 """Backups that are cut short: nothing is committed, the server is free, the next run reuses what was stored."""
 
-import shutil
 import signal
 
 import pytest
 from tests.chaos.test_crash_points import BACKUP, COMMITTED
 from tests.integration.backup_restore.clusters import require_free, sql
 from tests.integration.backup_restore.stack import At, finish, kill, wait_until
-from tests.servers.postgres import ClusterFactory, make_shared_directory, postgres_binaries
+from tests.servers.postgres import postgres_binaries, temporary_clusters
 
 from holdfast.crashpoint import CrashPoint
 from holdfast.errors import ServerUnreachableError
@@ -18,12 +17,8 @@ STARTED = [CrashPoint.BACKUP_STARTED, CrashPoint.SPAN_READ, CrashPoint.BACKUP_ST
 @pytest.fixture(scope="module")
 def cluster():
     """A small cluster that nothing here changes."""
-    factory = ClusterFactory(make_shared_directory())
-    try:
+    with temporary_clusters() as factory:
         yield factory(postgres_binaries(15), settings={"autovacuum": "off"})
-    finally:
-        factory.close()
-        shutil.rmtree(factory.directory)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.integration.backup_restore.stack import StackDirectory
 from tests.integration.wal_fetch.worlds import World, build_world
-from tests.servers.postgres import ClusterFactory, make_shared_directory, postgres_binaries
+from tests.servers.postgres import postgres_binaries, temporary_clusters
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,12 +18,8 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="module")
 def whole_world() -> Iterator[World]:
     """A world of PostgreSQL 15, to be left as it is."""
-    factory = ClusterFactory(make_shared_directory())
-    try:
+    with temporary_clusters() as factory:
         yield build_world(factory, postgres_binaries(15))
-    finally:
-        factory.close()
-        shutil.rmtree(factory.directory)
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 from jsonschema import Draft202012Validator
-from tests.integration.backup_restore.clusters import ask, sql
+from tests.integration.backup_restore.clusters import ask, make_place, sql
 from tests.integration.backup_restore.stack import StackDirectory
-from tests.servers.postgres import ClusterFactory, make_shared_directory, postgres_binaries
+from tests.servers.postgres import ClusterFactory, postgres_binaries, temporary_clusters
 
 from holdfast.wal.archive import WalArchive
 from holdfast.wal.names import piece_name
@@ -93,14 +93,8 @@ class Accident:
 
 @pytest.fixture(scope="module")
 def accident() -> Iterator[Accident]:
-    factory = ClusterFactory(make_shared_directory())
-    directory = make_shared_directory()
-    try:
-        yield Accident(factory, directory)
-    finally:
-        factory.close()
-        shutil.rmtree(factory.directory)
-        shutil.rmtree(directory)
+    with temporary_clusters() as factory:
+        yield Accident(factory, make_place(factory.directory, "stack"))
 
 
 def test_the_transaction_that_deleted_everything(accident):

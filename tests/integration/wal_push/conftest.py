@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 from typing import TYPE_CHECKING
 
 import pytest
 from tests.integration.wal_push.archiving import Archiving
-from tests.servers.postgres import ClusterFactory, make_shared_directory, postgres_binaries
+from tests.servers.postgres import postgres_binaries, temporary_clusters
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -34,12 +33,8 @@ def make_archiving(shared_directory: Path, make_cluster) -> Callable[..., Archiv
 @pytest.fixture(scope="module")
 def kept() -> Iterator[Archiving]:
     """One archiving cluster for all tests of a module that leave it as it was: archiving, nothing in the way."""
-    factory = ClusterFactory(make_shared_directory())
-    try:
+    with temporary_clusters() as factory:
         cluster = factory(postgres_binaries(15), wal_segment_size_bytes=1 << 20, settings={**SETTINGS, **SMALL})
         archiving = Archiving(cluster, factory.directory)
         archiving.set_up()
         yield archiving
-    finally:
-        factory.close()
-        shutil.rmtree(factory.directory)

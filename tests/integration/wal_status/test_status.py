@@ -80,6 +80,24 @@ def test_fault_06_an_archive_command_that_does_nothing_is_noticed_at_once_and_af
     assert gap["seen"].startswith(f"{after.modified:%Y-%m-%dT%H:%M:%S}")
 
 
+def test_segments_that_arrive_before_an_earlier_one_that_still_waits_raise_no_alarm(origin, stack):
+    """As with several in work at a time, after the repository was away."""
+    stack.backup()
+    write_segments(origin, 1)
+    push(stack, outbox(origin))
+    set_archive_command(origin, "false")
+    names = []
+    for number in (2, 3, 4):
+        sql(origin, f"INSERT INTO entry VALUES ({number})")
+        names.append(ask(origin, "SELECT pg_walfile_name(pg_switch_wal())"))
+    push(stack, [origin.data_directory / "pg_wal" / names[-1]])
+    message = look(stack, code=3)
+    assert [gap["splits"] for gap in message["gaps"]] == [True]
+    assert kinds(message) == ["failing"]
+    push(stack, [origin.data_directory / "pg_wal" / name for name in names[:-1]])
+    assert look(stack, code=3)["gaps"] == []
+
+
 def test_backups_of_before_archiving_was_set_up_raise_no_alarm(origin, stack):
     sql(origin, "ALTER SYSTEM SET archive_mode = off")
     origin.restart()

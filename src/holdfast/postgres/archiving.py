@@ -33,7 +33,8 @@ SELECT last_archived_wal, last_archived_time, failed_count, last_failed_wal, las
 # Open to superusers and pg_monitor (manual, section 9.28.9 "Generic File Access Functions").
 _MAY_SEE_QUEUE = "SELECT has_function_privilege('pg_catalog.pg_ls_archive_statusdir()', 'EXECUTE')"
 _QUEUE = r"""
-SELECT count(*), min(modification) FROM pg_ls_archive_statusdir() WHERE name ~ '^[0-9A-F]{24}(\.partial)?\.ready$'
+SELECT coalesce(array_agg(left(name, -6)), '{}'), min(modification)
+  FROM pg_ls_archive_statusdir() WHERE name ~ '^[0-9A-F]{24}(\.partial)?\.ready$'
 """
 
 # wal_status: manual, section 54.19 "pg_replication_slots".
@@ -75,7 +76,7 @@ class ArchiverFacts:
 
 @dataclass(frozen=True, slots=True)
 class ArchivingFacts:
-    """A server's archiving at one moment. ``lsn`` is where its WAL ends; ``waiting`` counts segments, where it may say.
+    """A server's archiving at one moment. ``lsn`` is where its WAL ends; ``waiting`` names segments, where it may say.
 
     ``slot`` is None where none was asked for, or the one asked for is not there.
     """
@@ -89,7 +90,7 @@ class ArchivingFacts:
     data_directory: str
     server_time: datetime
     archiver: ArchiverFacts
-    waiting: int | None
+    waiting: frozenset[str] | None
     waiting_since: datetime | None
     slot: SlotFacts | None
 
@@ -116,11 +117,11 @@ def ask_archiving(conninfo: str, slot_name: str | None) -> ArchivingFacts:
         )
 
 
-def _queue(connection: Connection) -> tuple[int | None, datetime | None]:
+def _queue(connection: Connection) -> tuple[frozenset[str] | None, datetime | None]:
     if not one_row(connection, _MAY_SEE_QUEUE)[0]:
         return None, None
-    count, since = one_row(connection, _QUEUE)
-    return count, since
+    names, since = one_row(connection, _QUEUE)
+    return frozenset(names), since
 
 
 def _slot(connection: Connection, name: str, lsn: str) -> SlotFacts | None:

@@ -90,7 +90,8 @@ def test_segments_that_arrive_before_an_earlier_one_that_still_waits_raise_no_al
     for number in (2, 3, 4):
         sql(origin, f"INSERT INTO entry VALUES ({number})")
         names.append(ask(origin, "SELECT pg_walfile_name(pg_switch_wal())"))
-    push(stack, [origin.data_directory / "pg_wal" / names[-1]])
+    last = origin.data_directory / "pg_wal" / names[-1]
+    open_archive(stack, identifier(stack)).push(last.name, last.read_bytes())
     message = look(stack, code=3)
     assert [gap["splits"] for gap in message["gaps"]] == [True]
     assert kinds(message) == ["failing"]

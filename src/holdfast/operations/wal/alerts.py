@@ -5,6 +5,7 @@ An alert says that something cannot be recovered, or soon will not be; all else 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -12,12 +13,14 @@ from typing import TYPE_CHECKING
 
 from holdfast import clock
 from holdfast.errors import VerificationError
-from holdfast.postgres.segment import is_segment_name, parse_segment_name
+from holdfast.postgres.lsn import Lsn
+from holdfast.postgres.segment import Segment, is_segment_name, parse_segment_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from holdfast.operations.wal.status import WalStatus
+    from holdfast.postgres.archiving import ArchivingFacts
     from holdfast.wal.coverage import Coverage
     from holdfast.wal.gaps import Gap
 
@@ -62,7 +65,7 @@ def find_alerts(status: WalStatus) -> Iterator[Alert]:
         yield Alert(AlertKind.SNAPSHOT, f"a snapshot does not open: {damage.message}", "run 'holdfast check'")
     if status.coverage is not None:
         yield from _of_conflicts(status, status.coverage)
-        yield from _of_archive(status.coverage)
+        yield from _of_archive(status, status.coverage)
         yield from _falsely_archived(status, status.coverage)
         yield from _lost(status, status.coverage)
     yield from _of_slot(status)
@@ -87,8 +90,8 @@ def _of_conflicts(status: WalStatus, coverage: Coverage) -> Iterator[Alert]:
         yield Alert(AlertKind.CONFLICT, words, remedy)
 
 
-def _of_archive(coverage: Coverage) -> Iterator[Alert]:
-    yield from _of_gaps(coverage, [gap for gap in coverage.gaps if gap.splits])
+def _of_archive(status: WalStatus, coverage: Coverage) -> Iterator[Alert]:
+    yield from _of_gaps(coverage, [gap for gap in coverage.gaps if gap.splits and not _is_on_its_way(status, gap)])
     for file in coverage.listing.gap_records:
         if _is_needed(coverage, file.segment_name) and not _is_in_gap(coverage, file.segment_name):
             words = f"{file.segment_name} was given up, as the queue was full"
@@ -111,6 +114,29 @@ def _of_gaps(coverage: Coverage, gaps: Sequence[Gap]) -> Iterator[Alert]:
     if len(gaps) > _MOST_GAPS:
         words = f"{len(gaps) - _MOST_GAPS} more gaps before these"
         yield Alert(AlertKind.GAP, words, "'holdfast wal status --json' lists them all")
+
+
+def _is_on_its_way(status: WalStatus, gap: Gap) -> bool:
+    """Whether all of a gap waited to be archived, or was still being written or received, just before the survey.
+
+    Segments leave several at a time: a later one may be in the archive first. What waits in vain is an alert itself.
+    """
+    waiting = status.waiting.names if status.waiting else frozenset()
+    written = _first_unfinished(status.server, gap)
+    return all(
+        number >= written or Segment(gap.timeline, number, gap.first.size_bytes).name in waiting
+        for number in range(gap.first.number, gap.last.number + 1)
+    )
+
+
+def _first_unfinished(server: ArchivingFacts | None, gap: Gap) -> float:
+    """Return the number of the segment that a primary wrote, or its receiver stored, when it was asked."""
+    if server is None or server.is_standby or server.timeline != gap.timeline:
+        return math.inf
+    position = server.lsn
+    if server.slot is not None and server.slot.is_active and server.slot.restart_lsn:
+        position = min(position, Lsn.parse(server.slot.restart_lsn))
+    return position // gap.first.size_bytes
 
 
 def _falsely_archived(status: WalStatus, coverage: Coverage) -> Iterator[Alert]:

@@ -46,8 +46,13 @@ if TYPE_CHECKING:
 class Waiting:
     """Segments that the server wants archived, and since when the oldest of them waits."""
 
-    segments: int
+    names: frozenset[str]
     since: datetime | None
+
+    @property
+    def segments(self) -> int:
+        """How many there are."""
+        return len(self.names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +98,11 @@ def wal_status(stack: Stack, service: str, repository: Repository) -> WalStatus:
     survey_of_snapshots = repository.survey_snapshots().of(stack.stack, service)
     snapshots = survey_of_snapshots.snapshots
     identifier, segment_size = _cluster(server, settings, snapshots)
+    data_directory = _data_directory(stack, service, server, settings)
+    waiting = _waiting(server, data_directory)  # before the survey: what waited then and is there now is no gap
     coverage = None
     if identifier is not None:
-        histories = _local_histories(_data_directory(stack, service, server, settings))
-        coverage = _survey(repository, identifier, segment_size, snapshots, histories)
-    waiting = _waiting(server, _data_directory(stack, service, server, settings))
+        coverage = _survey(repository, identifier, segment_size, snapshots, _local_histories(data_directory))
     return WalStatus(
         service=service,
         snapshots=snapshots,
@@ -187,7 +192,7 @@ def _waiting(server: ArchivingFacts | None, data_directory: str | None) -> Waiti
         times = [os.stat(os.path.join(status_directory(data_directory), f"{name}.ready")).st_mtime for name in names]
     except (ServerError, OSError):  # it lies elsewhere, may not be seen from here, or changes right now
         return None
-    return Waiting(len(names), datetime.fromtimestamp(min(times), UTC) if times else None)
+    return Waiting(frozenset(names), datetime.fromtimestamp(min(times), UTC) if times else None)
 
 
 def _lag(

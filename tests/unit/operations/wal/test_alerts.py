@@ -21,19 +21,19 @@ from holdfast.wal.names import gap_name
 from holdfast.wal.queue import Failure, PushState, Queue
 from holdfast.wal.receive_state import LostWal, ReceiveState
 
-SLOT = SlotFacts("holdfast_db", is_active=True, restart_lsn="0/1", wal_status="reserved", retained_bytes=1)
+SLOT = SlotFacts("holdfast_db", is_active=True, restart_lsn="0/6400000", wal_status="reserved", retained_bytes=1)
 ARCHIVER = ArchiverFacts(None, None, 0, None, None)
 SERVER = ArchivingFacts(
     system_identifier="7",
     is_standby=False,
     timeline=Timeline(1),
-    lsn=Lsn(1),
+    lsn=Lsn(100 << 20),
     segment_size=1 << 20,
     archive_mode="on",
     data_directory="/data",
     server_time=BEGAN,
     archiver=ARCHIVER,
-    waiting=0,
+    waiting=frozenset(),
     waiting_since=None,
     slot=SLOT,
 )
@@ -76,6 +76,30 @@ def test_a_gap_counts_when_a_snapshot_needs_it(archive):
     archive.add_segments(1, 7)
     assert kinds(status_of(archive, archive.point(1, 2, 2.5))) == [AlertKind.GAP]
     assert kinds(status_of(archive, archive.point(1, 7, 7.5))) == []
+
+
+def test_what_waits_at_the_server_is_no_gap_while_later_segments_arrive_before_it(archive):
+    archive.add_segments(1, 8)
+    point = archive.point(1, 2, 2.5)
+    names = {archive.name(1, number) for number in (5, 6, 7)}
+    assert kinds(status_of(archive, point, waiting=Waiting(frozenset(names), clock.now()))) == []
+    names.remove(archive.name(1, 6))
+    assert kinds(status_of(archive, point, waiting=Waiting(frozenset(names), clock.now()))) == [AlertKind.GAP]
+
+
+def test_what_was_being_written_or_received_when_the_server_was_asked_is_no_gap(archive):
+    archive.add_segments(1, 6)
+    point, size = archive.point(1, 2, 2.5), archive.segment_size
+    writes_it = replace(SERVER, lsn=Lsn(5 * size + 1), slot=None)
+    assert kinds(status_of(archive, point, server=writes_it)) == []
+    receives_it = replace(SERVER, slot=replace(SLOT, restart_lsn=str(Lsn(5 * size + 1))))
+    assert kinds(status_of(archive, point, server=receives_it)) == []
+    has_written_it = replace(SERVER, lsn=Lsn(6 * size), slot=None)
+    assert kinds(status_of(archive, point, server=has_written_it)) == [AlertKind.GAP]
+    lags = replace(writes_it, is_standby=True)
+    assert kinds(status_of(archive, point, server=lags)) == [AlertKind.GAP]
+    elsewhere = replace(writes_it, timeline=Timeline(2))
+    assert kinds(status_of(archive, point, server=elsewhere)) == [AlertKind.GAP]
 
 
 def test_a_gap_asks_for_a_backup_unless_one_was_taken_since(archive):
@@ -178,7 +202,7 @@ def test_a_slot_that_nobody_reads_fills_the_disk(archive):
 
 @pytest.mark.parametrize(("minutes", "is_bad"), [(0, False), (4, False), (6, True)])
 def test_what_waits_long_is_told_though_nothing_failed(archive, minutes, is_bad):
-    waiting = Waiting(18, clock.now() - timedelta(minutes=minutes))
+    waiting = Waiting(frozenset({"000000010000000000000012"}), clock.now() - timedelta(minutes=minutes))
     assert kinds(status_of(archive, waiting=waiting)) == [AlertKind.WAITING] * is_bad
 
 

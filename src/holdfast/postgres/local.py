@@ -170,6 +170,7 @@ class LocalCluster:
 
     def _command(self, private: Path) -> list[str]:
         settings = {
+            "data_directory": str(self.data_directory),  # a postgresql.conf that names its origin's would win over -D
             "listen_addresses": "",
             "unix_socket_directories": str(private),
             "unix_socket_permissions": "0700",

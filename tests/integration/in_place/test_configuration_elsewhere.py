@@ -7,3 +7,19 @@ def test_a_server_that_pg_ctl_cannot_start_again_is_not_stopped(service):
     (service.data / "postgresql.conf").rename(service.place / "postgresql.conf")
     assert "postgresql.conf lies elsewhere" in refused(service, 2, "--yes")
     assert "postgresql.conf lies elsewhere" in refused(service, 2, "--dry-run")
+
+
+def test_a_configuration_that_names_its_data_directory_does_not_start_what_is_in_service(service):
+    with (service.data / "postgresql.conf").open("a") as file:
+        file.write(f"data_directory = '{service.data}'\n")
+    service.stack.backup()
+    service.sql("CREATE TABLE since AS SELECT 1 AS id")
+    service.stop()  # else its lock would keep it from a second start
+    control = (service.data / "global" / "pg_control").read_bytes()
+
+    service.stack.succeed("restore", "db", "--yes")
+    assert service.ask("SELECT to_regclass('since') IS NULL")
+    (kept,) = service.checkpoints
+    assert (kept / "global" / "pg_control").read_bytes() == control
+    service.stack.succeed("restore", "db", "--undo", "--yes")
+    assert service.ask("SELECT id FROM since") == 1

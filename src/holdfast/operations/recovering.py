@@ -8,7 +8,7 @@ staged restore).
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from holdfast import clock, crashpoint
@@ -153,7 +153,7 @@ def prepare_recovery(
     wanted = request.restore
     repository = open_stack_repository(stack, wanted.repository, wanted.service)
     snapshots = _candidates(repository, stack.stack, wanted)
-    archive, coverage = _survey(repository, snapshots)
+    archive, coverage = _survey(stack, wanted.service, repository, snapshots)
     expected = _choose(archive, coverage, request.target, reporter or Silence())
     chosen = next(each for each in snapshots if each.id == expected.choice.point.id)
     planned = prepare(stack, wanted, repository, chosen)
@@ -254,7 +254,10 @@ def _candidates(repository: Repository, stack: str, wanted: RestoreRequest) -> l
     return [each for each in survey.snapshots if each.is_complete and each.facts.get("system_identifier") == identifier]
 
 
-def _survey(repository: Repository, snapshots: Sequence[Snapshot]) -> tuple[WalArchive, Coverage]:
+def _survey(
+    stack: Stack, service: str, repository: Repository, snapshots: Sequence[Snapshot]
+) -> tuple[WalArchive, Coverage]:
+    from holdfast.operations.left_timelines import timelines_left
     from holdfast.services.postgres.facts import from_facts
     from holdfast.services.postgres.points import snapshot_point
     from holdfast.wal.archive import WalArchive
@@ -263,7 +266,9 @@ def _survey(repository: Repository, snapshots: Sequence[Snapshot]) -> tuple[WalA
     facts = from_facts(snapshots[-1].facts, snapshots[-1].object_name)
     archive = WalArchive(repository.storage, repository.keys, facts.system_identifier)
     points = [snapshot_point(snapshot) for snapshot in snapshots]
-    return archive, survey(archive, points, facts.wal_segment_size)
+    coverage = survey(archive, points, facts.wal_segment_size)
+    left = timelines_left(stack, service, repository, facts.system_identifier, coverage.lineage)
+    return archive, replace(coverage, left=left)
 
 
 def _choose(archive: WalArchive, coverage: Coverage, target: RecoveryTarget, reporter: Reporter) -> Expected:

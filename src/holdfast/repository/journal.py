@@ -24,7 +24,8 @@ class JournalEntry(msgspec.Struct, frozen=True, kw_only=True):
 
     ``ended`` is empty and ``result`` "begun" until it has an end, which is "done", "put back" or "failed"; ``reason``
     says why where it was not done. ``who`` is the account, with the one behind sudo; ``was`` and ``became`` say what
-    was in service before and after.
+    was in service before and after, and ``identity_was`` and ``identity_became`` which cluster on which timeline that
+    is ("7321/2"), as far as it is known.
     """
 
     id: str
@@ -38,6 +39,8 @@ class JournalEntry(msgspec.Struct, frozen=True, kw_only=True):
     directory: str
     was: str
     became: str
+    identity_was: str = ""
+    identity_became: str = ""
     snapshot: str = ""
     target: str = ""
     checkpoint: str = ""

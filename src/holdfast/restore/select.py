@@ -65,7 +65,7 @@ def target_timelines(coverage: Coverage, target: RecoveryTarget, points: Iterabl
         return own
     known = coverage.lineage.histories
     if target.timeline is TimelineRule.LATEST:
-        return [max(known)] if known else own
+        return [coverage.latest] if coverage.latest is not None else own
     assert isinstance(target.timeline, Timeline)
     if target.timeline not in known:
         numbers = ", ".join(str(each) for each in sorted(known)) or "none"

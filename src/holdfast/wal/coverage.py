@@ -42,12 +42,16 @@ class Surveyed(Protocol):
 
 @dataclass(frozen=True)  # without slots: cached properties need a dictionary
 class Coverage:
-    """One survey. ``points`` are the snapshots that can be restored; ``unread`` says which histories did not open."""
+    """One survey. ``points`` are the snapshots that can be restored; ``unread`` says which histories did not open.
+
+    ``left`` are timelines that are no longer followed: an undo went back to an earlier one, which goes on.
+    """
 
     listing: Listing
     lineage: Lineage
     points: tuple[SnapshotPoint, ...]
     unread: Mapping[Timeline, HoldfastError]
+    left: frozenset[Timeline] = frozenset()
 
     @property
     def segment_size(self) -> int:
@@ -67,8 +71,15 @@ class Coverage:
 
     @cached_property
     def windows(self) -> tuple[Window, ...]:
-        """Every window of recoverability, by the timeline that recovery ends on, and position."""
-        return tuple(windows.find_windows(self.lineage, self.holdings, self.points, self.segment_size))
+        """Every window of recoverability, by the timeline that recovery ends on, and position; left ones first."""
+        found = windows.find_windows(self.lineage, self.holdings, self.points, self.segment_size)
+        return tuple(sorted(found, key=lambda window: window.timeline not in self.left))
+
+    @property
+    def latest(self) -> Timeline | None:
+        """The newest timeline that was not left; None when no timeline is known."""
+        known = self.lineage.histories.keys()
+        return max(known - self.left or known, default=None)
 
     @property
     def missing_histories(self) -> tuple[Timeline, ...]:

@@ -102,3 +102,22 @@ def test_a_receiver_follows_to_the_new_timeline_though_it_comes_late(make):
         assert status["gaps"] == []
     finally:
         kill(receiver, signal.SIGTERM)
+
+
+def test_after_an_undo_the_latest_is_what_is_in_service_and_not_the_highest_timeline(make):
+    service = make()
+    archive(service)
+    service.sql("CREATE TABLE item AS SELECT 1 AS id")
+    service.stack.backup()
+    service.stack.succeed("restore", "db", "--to", "latest", "--yes")
+    service.sql("DELETE FROM item")
+    left = service.ask("SELECT pg_walfile_name(pg_switch_wal())")
+    wait_until(lambda: left in archived(service))
+    service.stack.succeed("restore", "db", "--undo", "--yes")
+    service.sql("INSERT INTO item VALUES (2)", "SELECT pg_create_restore_point('kept')")
+
+    plan = service.stack.succeed("restore", "db", "--to", "latest", "--dry-run").message("in_place_plan")
+    assert plan["timelines"] == [1]
+    assert service.stack.succeed("wal", "find", "--service", "db", "--name", "kept").message("restore_point")
+    service.stack.succeed("restore", "db", "--to", "latest", "--yes")
+    assert (service.ask("SELECT count(*) FROM item"), service.timeline) == (2, 3)

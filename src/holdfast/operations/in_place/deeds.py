@@ -57,9 +57,9 @@ class Deed:
         append(self._state, entry)
         self._carry()
 
-    def became(self, description: str) -> None:
+    def became(self, description: str, identity: str) -> None:
         """Say what came, or is to come, into service."""
-        self._entry = msgspec.structs.replace(self._entry, became=description)
+        self._entry = msgspec.structs.replace(self._entry, became=description, identity_became=identity)
 
     def outage(self, seconds: float | None) -> None:
         """Say how long the service was out."""

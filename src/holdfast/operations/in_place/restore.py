@@ -54,6 +54,7 @@ def restore_in_place(prepared: PreparedInPlace, reporter: Reporter) -> InPlaceDo
         new_entry(prepared.id, prepared.stack.stack, prepared.request.service, ACTION, str(prepared.live.directory)),
         was=prepared.live.description,
         became=prepared.became,
+        identity_was=prepared.live.identity,
         snapshot=prepared.restore.plan.snapshot.id,
         target=str(prepared.request.target or ""),
         checkpoint=prepared.id if prepared.parked else "",
@@ -63,7 +64,7 @@ def restore_in_place(prepared: PreparedInPlace, reporter: Reporter) -> InPlaceDo
         with Deed(prepared.state, entry, reporter, lambda: prepared.restore.repository) as deed:
             staged, reached, archives_again = _stage(prepared, reporter)
             intent = _intend(prepared, staged)
-            deed.became(describe_directory(prepared.staging))
+            deed.became(describe_directory(prepared.staging), intent.incoming_identity)
             prepared.switch.flush()
             place.forget_acknowledgements(prepared.stack, prepared.request.service)
             outcome = swap(prepared.state, intent, prepared.switch, reporter)

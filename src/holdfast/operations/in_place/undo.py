@@ -79,6 +79,8 @@ def undo(prepared: PreparedUndo, reporter: Reporter) -> SwapOutcome:
         new_entry(prepared.id, prepared.stack.stack, prepared.service, ACTION, str(prepared.live.directory)),
         was=prepared.live.description,
         became=f"checkpoint {prepared.checkpoint.short_id}: {prepared.checkpoint.description}",
+        identity_was=prepared.live.identity,
+        identity_became=look_at(Path(prepared.checkpoint.parked.directory)).identity,
         checkpoint=prepared.id if prepared.parked else "",
     )
     with prepared.state.locked():

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from holdfast.errors import HoldfastError
 from holdfast.operations.in_place import place
 from holdfast.operations.in_place.deeds import Deed, repository_of
@@ -85,7 +87,8 @@ def _entry(unfinished: UnfinishedSwap) -> JournalEntry:
     """Return what the journal says of the swap's beginning."""
     intent = unfinished.intent
     known = next((entry for entry in read_journal(unfinished.state) if entry.id == intent.id), None)
-    return known or new_entry(intent.id, unfinished.stack.stack, unfinished.service, intent.action, intent.home)
+    entry = known or new_entry(intent.id, unfinished.stack.stack, unfinished.service, intent.action, intent.home)
+    return msgspec.structs.replace(entry, identity_became=entry.identity_became or intent.incoming_identity)
 
 
 def _forget_staging(state: StateDirectory, intent: SwapIntent) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from holdfast.config.choose import choose_service
 from holdfast.errors import TargetNotReachableError
+from holdfast.operations.left_timelines import timelines_left
 from holdfast.operations.snapshots import find_snapshot
 from holdfast.operations.wiring import open_stack_repository
 from holdfast.postgres.lsn import Lsn
@@ -47,7 +48,8 @@ def open_finder(stack: Stack, request: WalFindRequest, reporter: Reporter) -> Wa
     facts = from_facts(snapshot.facts, snapshot.id)
     archive = WalArchive(repository.storage, repository.keys, facts.system_identifier)
     lineage = survey(archive, (), facts.wal_segment_size).lineage
-    history = _history(lineage, request.timeline, facts)
+    left = timelines_left(stack, request.service, repository, facts.system_identifier, lineage)
+    history = _history(lineage, left, request.timeline, facts)
     finder = WalFinder(ArchiveSource(archive, history, facts.wal_segment_size), reporter)
     if not finder.segments:
         raise TargetNotReachableError(
@@ -57,7 +59,9 @@ def open_finder(stack: Stack, request: WalFindRequest, reporter: Reporter) -> Wa
     return finder
 
 
-def _history(lineage: Lineage, asked: Timeline | TimelineRule, facts: PostgresFacts) -> TimelineHistory:
+def _history(
+    lineage: Lineage, left: frozenset[Timeline], asked: Timeline | TimelineRule, facts: PostgresFacts
+) -> TimelineHistory:
     """Return the past that recovery of a snapshot would follow (``recovery_target_timeline``)."""
     own = Timeline(facts.timeline)
     if asked is TimelineRule.CURRENT:
@@ -70,5 +74,5 @@ def _history(lineage: Lineage, asked: Timeline | TimelineRule, facts: PostgresFa
             )
         return lineage.history(asked)
     stop = Lsn.parse(facts.stop_lsn)
-    heirs = [each for each, history in lineage.histories.items() if history.has_point(own, stop)]
-    return lineage.history(max(heirs, default=own))
+    heirs = {each for each, history in lineage.histories.items() if history.has_point(own, stop)}
+    return lineage.history(max(heirs - left or heirs, default=own))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from holdfast import clock
 from holdfast.config.choose import choose_repository, choose_service
 from holdfast.errors import ConfigError, DamageError, HoldfastError, ServerError
+from holdfast.operations.left_timelines import timelines_left
 from holdfast.operations.wal.compilation import settings_path, spool_directory
 from holdfast.operations.wal.receive import slot_name
 from holdfast.operations.wiring import connection_string, open_stack_repository
@@ -103,6 +104,7 @@ def wal_status(stack: Stack, service: str, repository: Repository) -> WalStatus:
     coverage = None
     if identifier is not None:
         coverage = _survey(repository, identifier, segment_size, snapshots, _local_histories(data_directory))
+        coverage = replace(coverage, left=timelines_left(stack, service, repository, identifier, coverage.lineage))
     return WalStatus(
         service=service,
         snapshots=snapshots,

@@ -192,11 +192,27 @@ def test_a_prefix_is_whole_parts_of_a_name(storage: Storage, prefix: str, expect
     assert [info.name for info in storage.list(prefix)] == expected
 
 
+@pytest.mark.parametrize(
+    ("prefix", "after"),
+    [
+        *(("", after) for after in ["", "a", "a-", "a/b", "a/c", "a/c.", "a/c/d", "packs/data", "packs/x", "z"]),
+        *(("a", after) for after in ["a/b", "a/c", "a/c0", "Z", "b"]),
+        ("packs", "packs/data"),
+    ],
+)
+def test_a_listing_may_begin_after_any_name(storage: Storage, prefix: str, after: str):
+    for name in _NAMES:
+        storage.put(name, b"x")
+    expected = [info.name for info in storage.list(prefix) if info.name > after]
+    assert [info.name for info in storage.list(prefix, after=after)] == expected
+
+
 def test_a_listing_of_several_pages_is_complete_and_in_order(storage: Storage):
     names = [f"index/{number:05}" for number in range(2100)]
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda name: storage.put(name, b"."), names))
     assert [info.name for info in storage.list("index")] == names
+    assert [info.name for info in storage.list("index", after=names[1049])] == names[1050:]
 
 
 def test_a_listing_may_be_left_early(storage: Storage):

@@ -60,9 +60,10 @@ class Storage(Protocol):
         """
         ...
 
-    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+    def list(self, prefix: str = "", *, after: str = "") -> Iterator[ObjectInfo]:
         """Yield every object whose name starts with ``prefix`` + "/" (all, for ""), in the byte order of their names.
 
+        Of these only what comes after ``after``, a name that need not exist; what comes before it is not looked at.
         Pages are fetched as they are consumed. An error ends the listing by raising: a listing that ends without
         an error is complete. A prefix that holds nothing yields nothing.
         """

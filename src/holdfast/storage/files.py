@@ -84,14 +84,14 @@ class FilesStorage:
             finally:
                 os.close(descriptor)
 
-    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+    def list(self, prefix: str = "", *, after: str = "") -> Iterator[ObjectInfo]:
         """Yield objects in the order of their names; see ``Storage.list``."""
         parts = require_name(prefix).split("/") if prefix else []
         beginning = f"{prefix}/" if prefix else ""
         with translated(f"list {prefix or self.url}"):
             top = self._open_top(parts)
             if top is not None:
-                yield from walk(top, beginning)
+                yield from walk(top, beginning, after)
 
     def delete(self, name: str) -> None:
         """Remove an object durably; see ``Storage.delete``."""

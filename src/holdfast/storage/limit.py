@@ -61,9 +61,9 @@ class LimitedStorage:
         self._down.take(len(data))
         return data
 
-    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+    def list(self, prefix: str = "", *, after: str = "") -> Iterator[ObjectInfo]:
         """Yield objects; see ``Storage.list``."""
-        return self._inner.list(prefix)
+        return self._inner.list(prefix, after=after)
 
     def delete(self, name: str) -> None:
         """Remove an object; see ``Storage.delete``."""

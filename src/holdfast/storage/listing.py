@@ -17,28 +17,36 @@ if TYPE_CHECKING:
 _DESCEND = READ_DIRECTORY | os.O_NOFOLLOW
 
 
-def walk(directory: int, beginning: str) -> Iterator[ObjectInfo]:
+def walk(directory: int, beginning: str, after: str) -> Iterator[ObjectInfo]:
     """Yield every object beneath a directory, whose names start with ``beginning``; closes the descriptor.
+
+    Of these only such that come after ``after``: the others are not even looked at.
 
     Only the names of one directory a level are held at once. What no object can be called (temporary files,
     ``lost+found``) is passed over. A symbolic link raises OSError: if it were passed over, what is behind it would
     seem not to exist.
     """
     try:
-        for key in _sorted_keys(directory):
+        for key in _sorted_keys(directory, beginning, after):
             if key.endswith("/"):
-                yield from walk(_descend(key[:-1], directory, beginning), beginning + key)
+                yield from walk(_descend(key[:-1], directory, beginning), beginning + key, after)
             else:
                 yield from _info(key, directory, beginning)
     finally:
         os.close(directory)
 
 
-def _sorted_keys(directory: int) -> list[str]:
+def _sorted_keys(directory: int, beginning: str, after: str) -> list[str]:
     """Return names in the order of the full names beneath them: "a-b" comes before "a/c", though "a" before "a-b"."""
     with os.scandir(directory) as entries:
-        known = [entry for entry in entries if is_name(entry.name)]
-        return sorted(f"{entry.name}/" if entry.is_dir(follow_symlinks=False) else entry.name for entry in known)
+        known = (entry for entry in entries if _may_follow(f"{beginning}{entry.name}", after) and is_name(entry.name))
+        keys = [f"{entry.name}/" if entry.is_dir(follow_symlinks=False) else entry.name for entry in known]
+    return sorted(key for key in keys if f"{beginning}{key}" > after or key.endswith("/"))
+
+
+def _may_follow(path: str, after: str) -> bool:
+    """Whether what is called so, or lies beneath it, may come after ``after``."""
+    return path > after or after.startswith(path)
 
 
 def _descend(name: str, directory: int, beginning: str) -> int:

@@ -44,11 +44,11 @@ class MemoryStorage:
         start, count = resolve_range(name, len(data), offset, length)
         return memoryview(data)[start : start + count]
 
-    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+    def list(self, prefix: str = "", *, after: str = "") -> Iterator[ObjectInfo]:
         """Yield the objects that were there when the listing began; see ``Storage.list``."""
         beginning = f"{require_name(prefix)}/" if prefix else ""
         with self._lock:
-            found = [self._info(name) for name in self._objects if name.startswith(beginning)]
+            found = [self._info(name) for name in self._objects if name.startswith(beginning) and name > after]
         yield from sorted(found, key=lambda info: info.name)
 
     def delete(self, name: str) -> None:

@@ -65,7 +65,7 @@ class ObjectsStorage:
             return self._get_whole(name)
         return self._get_range(name, offset, length)
 
-    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+    def list(self, prefix: str = "", *, after: str = "") -> Iterator[ObjectInfo]:
         """Yield objects in the order of their names; see ``Storage.list``.
 
         obstore takes any "200 OK" for a page, also a proxy's web page or an error in the body, and finds no objects in
@@ -73,7 +73,7 @@ class ObjectsStorage:
         """
         if prefix:
             require_name(prefix)
-        before_last: str | None = None
+        before_last: str | None = after or None
         last: str | None = None
         for asked in itertools.count(1):
             wanted, fresh = last, 0

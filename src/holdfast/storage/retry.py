@@ -81,13 +81,13 @@ class RetryingStorage:
         """Return bytes of an object; see ``Storage.get``."""
         return self._repeat(lambda: self._inner.get(name, offset=offset, length=length))
 
-    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+    def list(self, prefix: str = "", *, after: str = "") -> Iterator[ObjectInfo]:
         """Yield objects; after a failure it begins again and passes over what was yielded; see ``Storage.list``."""
         last = ""
         patience = _Patience(self._deadline_s)
         while True:
             try:
-                for info in self._inner.list(prefix):
+                for info in self._inner.list(prefix, after=after):
                     if info.name > last:
                         yield info
                         last = info.name

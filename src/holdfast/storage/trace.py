@@ -91,10 +91,10 @@ class TracedStorage:
         self._tally.add(Verb.GET, VerbCount(moved_bytes=len(data)))
         return data
 
-    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+    def list(self, prefix: str = "", *, after: str = "") -> Iterator[ObjectInfo]:
         """Yield objects; the time of who consumes them is not counted; see ``Storage.list``."""
         with self._counted(Verb.LIST):
-            listing = self._inner.list(prefix)
+            listing = self._inner.list(prefix, after=after)
         while True:
             with self._timed(Verb.LIST):
                 info = next(listing, None)

@@ -99,8 +99,15 @@ class WalArchive:
 
     def list(self, timeline: Timeline | None = None) -> Iterator[ArchivedFile]:
         """Yield the files of one timeline, or of all, by name; what is no WAL file is passed over."""
-        prefix = self._prefix if timeline is None else f"{self._prefix}/{timeline.hex}"
-        for info in self._storage.list(prefix):
+        return self._list(self._prefix if timeline is None else f"{self._prefix}/{timeline.hex}", "")
+
+    def list_after(self, name: str) -> Iterator[ArchivedFile]:
+        """Yield the files of a name's timeline that come after it; those before it cost nothing."""
+        place = self._place(name)
+        return self._list(place.rpartition("/")[0], place)
+
+    def _list(self, prefix: str, after: str) -> Iterator[ArchivedFile]:
+        for info in self._storage.list(prefix, after=after):
             name = info.name.rpartition("/")[2]
             try:
                 kind = kind_of(name)

@@ -20,7 +20,7 @@ from holdfast.errors import (
     UsageError,
     VerificationError,
 )
-from holdfast.postgres.segment import partial_name
+from holdfast.postgres.segment import Segment, partial_name
 from holdfast.postgres.timeline import parse_history
 from holdfast.wal.beginning import find_beginning
 from holdfast.wal.names import WalFileKind, kind_of, object_name, timeline_of
@@ -30,7 +30,6 @@ from holdfast.wal.validate import CheckedContent
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from holdfast.postgres.segment import Segment
     from holdfast.repository.walframes import Content
     from holdfast.storage.base import Buffer
     from holdfast.wal.archive import WalArchive
@@ -41,8 +40,10 @@ if TYPE_CHECKING:
 
 _ASKED_FOR = frozenset({WalFileKind.SEGMENT, WalFileKind.HISTORY, WalFileKind.PARTIAL, WalFileKind.BACKUP})
 _WAL = frozenset({WalFileKind.SEGMENT, WalFileKind.PARTIAL})
+_SHIPPED = frozenset({WalFileKind.SEGMENT, WalFileKind.PIECE})
 _THERE = frozenset({Verdict.READY, Verdict.PART})
 _LOOKS = 5
+_LISTED_BEFORE = 16
 _LONG_HEADER_BYTES = 40
 """``SizeOfXLogLongPHD``: a segment of which there is less tells nothing."""
 
@@ -93,7 +94,7 @@ class WalSource:
         try:
             content = self.whole(name)
         except NotFoundError:
-            return self._missing_segment(name) if kind is WalFileKind.SEGMENT else self._absent(self._listed(name))
+            return self._missing_segment(name) if kind is WalFileKind.SEGMENT else self._absent()
         if kind in _WAL:
             return Fetched(Verdict.READY, content, self._route.segment_size)
         text = b"".join(content)
@@ -136,12 +137,15 @@ class WalSource:
             left_bytes = max(0, left_bytes - len(frame))
 
     def _missing_segment(self, name: str) -> Fetched:
-        segment, listed = self._route.segment(name), self._listed(name)
+        segment = self._route.segment(name)
+        listed = self._around(segment)
         if (part := self._beginning(segment, listed)) is not None:
             return part
-        later = next((file.name for file in listed if file.kind is WalFileKind.SEGMENT and file.name > name), None)
+        if self._has_become_whole(name):
+            raise NotFoundError(f"the pieces of {name} are gone")
+        later = next((file.name for file in listed if _is_later(file, segment)), None)
         if later is None:
-            return self._absent(listed)
+            return Fetched(Verdict.ABSENT) if listed else self._absent()
         reason = (
             f"the archive has {later}, but not {name}: recovery would end in a gap; recover to before {segment.start}"
         )
@@ -155,15 +159,34 @@ class WalSource:
         length_bytes = min(beginning.length_bytes, self._route.own_bytes(segment))
         return Fetched(Verdict.PART, self._inspect(content), length_bytes)
 
-    def _listed(self, name: str) -> tuple[ArchivedFile, ...]:
-        return tuple(self._archive.list(timeline_of(name)))
+    def _around(self, segment: Segment) -> tuple[ArchivedFile, ...]:
+        """List from some segments before one, which show that there is an archive, to what is there of a later one."""
+        before = Segment(segment.timeline, max(segment.number - _LISTED_BEFORE, 0), segment.size_bytes)
+        listed: list[ArchivedFile] = []
+        for file in self._archive.list_after(before.name):
+            listed.append(file)
+            if _is_later(file, segment):
+                break
+        return tuple(listed)
 
-    def _absent(self, listed: tuple[ArchivedFile, ...]) -> Fetched:
+    def _has_become_whole(self, name: str) -> bool:
+        """Whether a segment is there, which was not a moment ago: its pieces have gone before they were listed."""
+        try:
+            self._archive.stamp(name)
+        except NotFoundError:
+            return False
+        return True
+
+    def _absent(self) -> Fetched:
         """Say that it is not there, where at least something is: an archive that lost everything is no archive."""
-        if not listed and next(self._archive.list(), None) is None:
+        if next(self._archive.list(), None) is None:
             identifier = self._archive.system_identifier
             raise StorageError(
                 f"the repository holds no WAL of the cluster with the system identifier {identifier}",
                 hint="is it the right repository, and the right service? 'holdfast wal status' shows what there is",
             )
         return Fetched(Verdict.ABSENT)
+
+
+def _is_later(file: ArchivedFile, segment: Segment) -> bool:
+    return file.kind in _SHIPPED and file.segment_name > segment.name

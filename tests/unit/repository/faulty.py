@@ -45,9 +45,9 @@ class BrokenListing(MemoryStorage):
 
     broken_prefix = ""
 
-    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+    def list(self, prefix: str = "", *, after: str = "") -> Iterator[ObjectInfo]:
         """Yield one object, then raise."""
-        for info in super().list(prefix):
+        for info in super().list(prefix, after=after):
             yield info
             if self.broken_prefix and prefix.startswith(self.broken_prefix):
                 raise TransientStorageError(f"list {prefix}: the connection was lost")

@@ -68,8 +68,8 @@ class Failing(MemoryStorage):
         super().delete(name)
         self.fail(True)
 
-    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
-        for number, info in enumerate(super().list(prefix)):
+    def list(self, prefix: str = "", *, after: str = "") -> Iterator[ObjectInfo]:
+        for number, info in enumerate(super().list(prefix, after=after)):
             if number == 3:
                 self.fail(False)
             yield info

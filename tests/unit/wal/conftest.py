@@ -29,7 +29,9 @@ class Breakable(MemoryStorage):
         super().__init__()
         self.is_away = False
         self.asked: list[str] = []
+        self.listed = 0
         self.slow: tuple[str, threading.Event] | None = None
+        self.at_next_listing: Callable[[], None] | None = None
 
     def get(self, name, **where):
         """Get, or fail as a storage does that cannot be reached."""
@@ -39,10 +41,15 @@ class Breakable(MemoryStorage):
             self.slow[1].wait(20)
         return super().get(name, **where)
 
-    def list(self, prefix=""):
+    def list(self, prefix="", **where):
         """List, or fail."""
         self._require_here(prefix)
-        return super().list(prefix)
+        act, self.at_next_listing = self.at_next_listing, None
+        if act:
+            act()
+        for info in super().list(prefix, **where):
+            self.listed += 1
+            yield info
 
     def _require_here(self, what: str) -> None:
         if self.is_away:

@@ -10,6 +10,8 @@ from tests.unit.wal.recovering import (
     DONE,
     NOT_THERE,
     SIZE,
+    STOP,
+    SYSTEM,
     make_segment,
     push,
     segment_name,
@@ -17,7 +19,7 @@ from tests.unit.wal.recovering import (
 )
 
 from holdfast.postgres.timeline import Timeline, parse_history
-from holdfast.wal.names import piece_name
+from holdfast.wal.names import object_name, piece_name
 from holdfast.wal.prefetch import PrefetchLimits
 from holdfast.wal.restore_command import SPOOL_NAME
 
@@ -122,6 +124,31 @@ def test_pieces_are_handed_over_padded_and_never_kept(archive, server, supplied)
         archive.push(name, whole)
         assert server.ask(supply.restore_command, name).code == DONE
         assert server.restored.read_bytes() == whole
+
+
+def test_pieces_that_the_whole_segment_replaces_meanwhile_do_not_look_absent(archive, server, supplied, storage):
+    push(archive, 1)
+    name = segment_name(2)
+    archive.push(piece_name(name, 0, 20000), make_segment(name, fill=2)[:20000])
+
+    def become_whole() -> None:
+        push(archive, 2)
+        archive.delete_piece(piece_name(name, 0, 20000))
+
+    with supplied() as supply:
+        storage.at_next_listing = become_whole
+        assert server.ask(supply.restore_command, name).code == DONE
+        assert server.restored.read_bytes() == make_segment(name, fill=2)
+
+
+@pytest.mark.parametrize(("absent", "code"), [(401, NOT_THERE), (200, STOP)])
+def test_of_a_large_archive_only_what_lies_around_is_listed(archive, server, supplied, storage, absent, code):
+    """A standby asks for the segment after the last one every few seconds."""
+    for number in {*range(1, 401)} - {absent}:
+        storage.put(object_name(SYSTEM, segment_name(number)), b"sealed")
+    with supplied() as supply:
+        assert server.ask(supply.restore_command, segment_name(absent)).code == code
+    assert storage.listed < 20
 
 
 @pytest.mark.parametrize(("partial_bytes", "piece_bytes"), [(30000, 20000), (20000, 30000)])

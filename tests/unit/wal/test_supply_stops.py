@@ -23,7 +23,7 @@ from tests.unit.wal.recovering import (
 from holdfast.errors import BusyError, DamageError, KeyRefusedError, StorageError, TargetNotReachableError
 from holdfast.repository.keys import Keys
 from holdfast.wal.archive import WalArchive
-from holdfast.wal.names import object_name
+from holdfast.wal.names import object_name, piece_name
 from holdfast.wal.prefetch import PrefetchLimits
 from holdfast.wal.restore_command import SPOOL_NAME
 
@@ -39,6 +39,14 @@ def test_a_missing_segment_before_others_stops_recovery(archive, server, supplie
         (server.pg_wal / segment_name(3)).unlink()
         (server.directory / "standby.signal").touch()  # it may stream it, or the archive may get it yet
         assert server.ask(supply.restore_command, segment_name(3)).code == NOT_THERE
+
+
+def test_a_missing_segment_before_pieces_of_a_later_one_stops_recovery(archive, server, supplied):
+    push(archive, 1, 2)
+    archive.push(piece_name(segment_name(4), 0, 20000), make_segment(segment_name(4))[:20000])
+    with supplied() as supply:
+        answer = server.ask(supply.restore_command, segment_name(3))
+        assert (answer.code, "gap" in answer.stderr) == (STOP, True)
 
 
 def test_an_archive_that_holds_nothing_stops_recovery(server, supplied):

@@ -16,6 +16,7 @@ from benchmarks.command_line import measure_command_line
 from benchmarks.delta import measure_delta
 from benchmarks.incremental import measure_incremental
 from benchmarks.local_files import measure_local
+from benchmarks.many_files import measure_many_files
 from benchmarks.object_store import measure_object_store
 from benchmarks.peers import versions
 from benchmarks.replication import measure_replication
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 PARTS: dict[str, list[Callable[[Path, LocalCluster, int], None]]] = {
     "local": [measure_local],
+    "many": [measure_many_files],
     "incremental": [measure_incremental],
     "summaries": [measure_summaries],
     "replication": [measure_replication],

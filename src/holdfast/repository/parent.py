@@ -53,7 +53,8 @@ class Parent:
             return None
         if entry.mtime_ns >= self._trusted_before_ns or entry.ctime_ns >= self._trusted_before_ns:
             return None
-        return msgspec.structs.replace(entry, extents=known.extents, extent_chunks=known.extent_chunks)
+        present = msgspec.structs.replace(entry, extents=known.extents, extent_chunks=known.extent_chunks)
+        return known if known == present else present  # one object for both lists: of many files, they are what is big
 
     def entry(self, path: bytes) -> Entry | None:
         """Return a file as the parent has it, None where it has none whose content is still there."""

@@ -23,6 +23,7 @@ _KINDS = {
     stat.S_IFIFO: EntryKind.FIFO,
     stat.S_IFSOCK: EntryKind.SOCKET,
 }
+_NONE: dict[bytes, bytes] = {}
 _NO_XATTRS = {errno.ENOTSUP, errno.ENODATA, errno.ENOENT, errno.EACCES, errno.EPERM}
 
 
@@ -53,16 +54,16 @@ def scan_tree(root: bytes, rules: ScanRules, unreadable: list[Unreadable]) -> It
     pending = [b""]
     while pending:
         directory = pending.pop()
-        for path, status in _list(root, directory, rules, unreadable):
+        for path, absolute, status in _list(root, directory, rules, unreadable):
             try:
-                entry = make_entry(path, os.path.join(root, path), status)
+                entry = make_entry(path, absolute, status)
             except FileNotFoundError:
                 continue
             if entry is None:
                 continue
-            if entry.kind is EntryKind.DIRECTORY or _is_entered(root, path, entry, rules):
+            if entry.kind is EntryKind.DIRECTORY or _is_entered(entry, absolute, rules):
                 pending.append(path)
-            yield _as_hard_link(entry, status, first_names), os.path.join(root, path)
+            yield _as_hard_link(entry, status, first_names), absolute
 
 
 def make_entry(path: bytes, absolute: bytes, status: os.stat_result) -> Entry | None:
@@ -70,14 +71,15 @@ def make_entry(path: bytes, absolute: bytes, status: os.stat_result) -> Entry | 
     kind = _KINDS.get(stat.S_IFMT(status.st_mode))
     if kind is None:
         return None
+    mode, uid, gid = _shared(stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid)
     return Entry(
         path=path,
         kind=kind,
-        mode=stat.S_IMODE(status.st_mode),
-        uid=status.st_uid,
-        gid=status.st_gid,
-        user=_user_name(status.st_uid),
-        group=_group_name(status.st_gid),
+        mode=mode,
+        uid=uid,
+        gid=gid,
+        user=_user_name(uid),
+        group=_group_name(gid),
         mtime_ns=status.st_mtime_ns,
         ctime_ns=status.st_ctime_ns,
         inode=status.st_ino,
@@ -89,28 +91,37 @@ def make_entry(path: bytes, absolute: bytes, status: os.stat_result) -> Entry | 
 
 def _list(
     root: bytes, directory: bytes, rules: ScanRules, unreadable: list[Unreadable]
-) -> Iterator[tuple[bytes, os.stat_result]]:
+) -> Iterator[tuple[bytes, bytes, os.stat_result]]:
+    place = os.path.join(root, directory)
     try:
-        with os.scandir(os.path.join(root, directory)) as listing:
-            found = {item.name: item for item in listing}
+        names = os.listdir(place)  # what scandir gives keeps a status each, for all its time
     except (FileNotFoundError, NotADirectoryError):
         return  # dropped since its parent was listed
     except OSError as error:
         unreadable.append(Unreadable(directory, os.strerror(error.errno or 0)))
         return
     prefix = directory + b"/" if directory else b""
-    for name in found.keys() - rules.left_out(directory, list(found)):
+    left_out = rules.left_out(directory, names)
+    for name in names:
+        if name in left_out:
+            continue
+        path, absolute = prefix + name, os.path.join(place, name)
         try:
-            is_replaced = found[name].is_symlink() and rules.is_replaced_by_target(prefix + name)
-            yield prefix + name, found[name].stat(follow_symlinks=is_replaced)
+            yield path, absolute, _status(path, absolute, rules)
         except FileNotFoundError:
             continue
         except OSError as error:
-            unreadable.append(Unreadable(prefix + name, os.strerror(error.errno or 0)))
+            unreadable.append(Unreadable(path, os.strerror(error.errno or 0)))
 
 
-def _is_entered(root: bytes, path: bytes, entry: Entry, rules: ScanRules) -> bool:
-    return entry.kind is EntryKind.SYMLINK and rules.is_entered(path) and os.path.isdir(os.path.join(root, path))
+def _status(path: bytes, absolute: bytes, rules: ScanRules) -> os.stat_result:
+    status = os.lstat(absolute)
+    is_replaced = stat.S_ISLNK(status.st_mode) and rules.is_replaced_by_target(path)
+    return os.stat(absolute) if is_replaced else status
+
+
+def _is_entered(entry: Entry, absolute: bytes, rules: ScanRules) -> bool:
+    return entry.kind is EntryKind.SYMLINK and rules.is_entered(entry.path) and os.path.isdir(absolute)
 
 
 def _as_hard_link(entry: Entry, status: os.stat_result, first_names: dict[tuple[int, int], bytes]) -> Entry:
@@ -128,11 +139,19 @@ def _xattrs(absolute: bytes) -> dict[bytes, bytes]:
     """Return extended attributes (POSIX ACLs are among them); none where the file system has none to give."""
     try:
         names = os.listxattr(absolute, follow_symlinks=False)
+        if not names:
+            return _NONE
         return {os.fsencode(name): os.getxattr(absolute, name, follow_symlinks=False) for name in names}
     except OSError as error:
         if error.errno in _NO_XATTRS:
-            return {}
+            return _NONE
         raise
+
+
+@lru_cache(maxsize=1024)
+def _shared(*numbers: int) -> tuple[int, ...]:
+    """Return numbers that are alike in most entries as the same objects each time: a tree may have a million files."""
+    return numbers
 
 
 @lru_cache(maxsize=1024)

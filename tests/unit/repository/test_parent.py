@@ -58,6 +58,18 @@ def test_what_is_unchanged_is_taken_with_its_content(tree: Path) -> None:
         assert reused is not None
         assert bool(reused.extent_chunks) == (path == b"large")
         assert bool(reused.extents) == (path == b"small")
+        assert reused is parent.entry(path)  # of a million files, one list in memory and not two
+
+
+@pytest.mark.parametrize("change", [{"mode": 0o640}, {"uid": 12345}, {"user": "x"}, {"xattrs": {b"user.a": b"b"}}])
+def test_what_is_unchanged_but_for_its_owner_is_as_it_is_now(tree: Path, change: dict[str, object]) -> None:
+    repository = make_repository(MemoryStorage())
+    back_up(repository, tree)
+    parent = parent_of(repository)
+    entry = msgspec.structs.replace(entries(tree)[b"small"], **change)
+    known = parent.entry(b"small")
+    assert known is not None
+    assert parent.reuse(entry) == msgspec.structs.replace(known, **change)
 
 
 @pytest.mark.parametrize("change", [{"size": 1}, {"mtime_ns": 1}, {"ctime_ns": 1}, {"inode": 1}, {"path": b"other"}])

@@ -3,6 +3,7 @@
 import os
 import socket
 import subprocess
+import tracemalloc
 from contextlib import contextmanager
 
 import pytest
@@ -153,3 +154,17 @@ def test_what_vanishes_during_the_scan_is_passed_over(tmp_path, monkeypatch, van
     found = set(scan(tmp_path))
     assert everything - found <= {vanishing.encode(), b"directory/below"}
     assert vanishing == "directory" or b"directory/below" in found
+
+
+def test_a_scan_of_many_files_holds_little_more_than_their_names(tmp_path):
+    """A directory of a cluster may hold a million files. A status of each, kept to the end, takes 800 bytes a file."""
+    count = 3000
+    for number in range(count):
+        (tmp_path / str(number)).touch()
+    tracemalloc.start()
+    try:
+        assert sum(1 for _ in scan_tree(os.fsencode(tmp_path), Rules(), [])) == count
+        peak_bytes = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak_bytes < 200 * count

@@ -16,6 +16,7 @@ import msgspec
 from holdfast import __version__, clock
 from holdfast.repository.journal import JournalEntry
 from holdfast.restore.durable import sync_directory
+from holdfast.restore.state import written
 
 if TYPE_CHECKING:
     from holdfast.restore.state import StateDirectory
@@ -52,19 +53,20 @@ def ended(entry: JournalEntry, result: str, *, reason: str = "", outage_s: float
 
 
 def append(state: StateDirectory, entry: JournalEntry) -> None:
-    """Add a line, durably."""
+    """Add a line, durably; StorageError when that is refused."""
     state.make(state.path)
     path = state.path / _JOURNAL
     is_new = not path.exists()
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-    with open(descriptor, "ab") as file:
-        size_bytes = os.fstat(descriptor).st_size
-        was_cut_off = size_bytes > 0 and os.pread(descriptor, 1, size_bytes - 1) != b"\n"
-        file.write((b"\n" if was_cut_off else b"") + msgspec.json.encode(entry) + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
-    if is_new:
-        sync_directory(path.parent)
+    with written(path):
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        with open(descriptor, "ab") as file:
+            size_bytes = os.fstat(descriptor).st_size
+            was_cut_off = size_bytes > 0 and os.pread(descriptor, 1, size_bytes - 1) != b"\n"
+            file.write((b"\n" if was_cut_off else b"") + msgspec.json.encode(entry) + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        if is_new:
+            sync_directory(path.parent)
 
 
 def read_journal(state: StateDirectory) -> list[JournalEntry]:

@@ -6,6 +6,7 @@ at a time holds the lock.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
-from holdfast.errors import BusyError, HoldfastError, PermissionRefusedError
+from holdfast.errors import BusyError, HoldfastError, NoSpaceError, PermissionRefusedError, StorageError
 from holdfast.restore.durable import sync_directory
 
 if TYPE_CHECKING:
@@ -69,17 +70,18 @@ class StateDirectory:
             ) from error
 
     def write(self, name: str, record: msgspec.Struct) -> None:
-        """Write a record durably, in place of an earlier one."""
+        """Write a record durably, in place of an earlier one; StorageError when that is refused."""
         path = self.path / name
         self.make(path.parent)
         temporary = path.with_name(path.name + _TEMPORARY_SUFFIX)
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, _PRIVATE_FILE)
-        with open(descriptor, "wb") as file:
-            file.write(msgspec.json.format(msgspec.json.encode(record)) + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        sync_directory(path.parent)
+        with written(path):
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, _PRIVATE_FILE)
+            with open(descriptor, "wb") as file:
+                file.write(msgspec.json.format(msgspec.json.encode(record)) + b"\n")
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+            sync_directory(path.parent)
 
     def remove(self, name: str) -> None:
         """Remove a record durably; one that is not there is no error."""
@@ -98,3 +100,20 @@ class StateDirectory:
             raise PermissionRefusedError(
                 f"no permission to look into {error.filename}", hint="run as its owner or as root"
             ) from error
+
+
+@contextmanager
+def written(path: Path) -> Iterator[None]:
+    """Turn the operating system's refusal to write a record at ``path`` into StorageError, or a kind of it."""
+    try:
+        yield
+    except OSError as error:
+        kind = StorageError
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            kind = NoSpaceError
+        elif error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
+            kind = PermissionRefusedError
+        raise kind(
+            f"cannot write {path}: {(error.strerror or 'unknown error').lower()}",
+            hint="remove the cause, then run the same command again",
+        ) from error

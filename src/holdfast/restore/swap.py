@@ -16,7 +16,7 @@ import msgspec
 from holdfast import clock, crashpoint
 from holdfast.crashpoint import CrashPoint
 from holdfast.errors import HoldfastError, InterruptedRunError
-from holdfast.restore.checkpoint import Checkpoint, forget_checkpoint, record_checkpoint
+from holdfast.restore.checkpoint import Checkpoint, forget_checkpoint, read_checkpoints, record_checkpoint
 from holdfast.restore.exchange import Parked, Step, count_done, exchange, exchange_back
 
 if TYPE_CHECKING:
@@ -119,7 +119,10 @@ def swap(state: StateDirectory, intent: SwapIntent, switch: Switch, reporter: Re
 def put_back(state: StateDirectory, intent: SwapIntent, switch: Switch, reporter: Reporter) -> None:
     """Undo a swap, wherever it is: what was in service comes back, and what was to come is parked again."""
     intent = msgspec.structs.replace(intent, is_turned_back=True)
-    state.write(_INTENT, intent)
+    try:
+        state.write(_INTENT, intent)
+    except HoldfastError as error:  # a full disk, perhaps: the service must come back all the same
+        reporter.warning(f"that the swap is turned back could not be written down: {error.message}")
     crashpoint.reach(CrashPoint.SWAP_TURNED_BACK)
     reporter.phase("putting back what was in service")
     if count_done(intent.steps):
@@ -127,13 +130,14 @@ def put_back(state: StateDirectory, intent: SwapIntent, switch: Switch, reporter
         with _told_where_all_is(intent):
             exchange_back(intent.steps)
     crashpoint.reach(CrashPoint.SWAP_PUT_BACK)
-    if intent.consumed is not None:
+    if intent.consumed is not None and intent.consumed not in read_checkpoints(state):
         record_checkpoint(state, intent.consumed)
     if intent.checkpoint is not None:
         forget_checkpoint(state, intent.checkpoint.id)
         _remove_emptied(intent.checkpoint.parked)
     if intent.was_running:
-        switch.start()
+        with _told_that_all_is_back(intent):
+            switch.start()
     state.remove(_INTENT)
 
 
@@ -187,6 +191,19 @@ def _understood(error: HoldfastError | OSError | KeyboardInterrupt) -> HoldfastE
                 f"{error.filename}: {reason}", hint="run as the owner of the data directory or as root"
             )
     return InterruptedRunError("interrupted", hint="run the same command again")
+
+
+@contextmanager
+def _told_that_all_is_back(intent: SwapIntent) -> Iterator[None]:
+    """Turn a failure to start what was put back into an error that says how far that came."""
+    try:
+        yield
+    except HoldfastError as error:
+        raise HoldfastError(
+            f"what was there before is back in {intent.home}, but not started: {error.message}",
+            hint="nothing is lost: remove the cause, then run 'holdfast restore SERVICE --undo' to start it",
+            details=(*error.details, *([error.hint] if error.hint else [])),
+        ) from error
 
 
 @contextmanager

@@ -158,12 +158,12 @@ def make_service(place: Path, stack_directory: Path, major: int = 15, **restore:
     return service
 
 
-def archive(service: Service) -> None:
-    """Let the server archive its WAL into the repository, as an operator would set it up."""
+def archive(service: Service, command: str | None = None) -> None:
+    """Let the server archive its WAL into the repository, as an operator would set it up; or by another command."""
     for path in (service.place / "repository", *(service.place / "repository").rglob("*")):
         owner().take_over(path)
-    command = service.stack.succeed("wal", "setup", "db").message("wal_set_up")["settings"]["archive_command"]
-    add_settings(service.data / "postgresql.conf", {"archive_mode": "on", "archive_command": command})
+    ours = service.stack.succeed("wal", "setup", "db").message("wal_set_up")["settings"]["archive_command"]
+    add_settings(service.data / "postgresql.conf", {"archive_mode": "on", "archive_command": command or ours})
     service.stop()
     service.start()
 

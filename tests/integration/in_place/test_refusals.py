@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from tests.integration.backup_restore.stack import finish, kill, wait_until
-from tests.integration.in_place.services import make_service, owner
+from tests.integration.in_place.services import archive, make_service, owner
 from tests.integration.in_place.test_kills import SELDOM_WELL
 from tests.servers.postgres import make_shared_directory
 
@@ -29,6 +29,11 @@ def filled(service):
     service.stack.backup()
     service.sql("INSERT INTO item SELECT i FROM generate_series(1001, 2000) AS i")
     return service
+
+
+def run_as(service):
+    """The words before a command of the server's account."""
+    return f"setpriv --reuid={service.data.stat().st_uid} --clear-groups" if os.geteuid() == 0 else ""
 
 
 def server_pid(service):
@@ -137,16 +142,14 @@ def test_a_server_that_does_not_start_is_put_back(make):
     service.stop()
     service.start()
     command = service.binaries.program("pg_ctl")
-    user = service.data.stat().st_uid
-    run_as = ["setpriv", f"--reuid={user}", "--clear-groups"] if os.geteuid() == 0 else []
-    stop = [*run_as, str(command), "-D", str(service.data), "-m", "fast", "stop"]
+    stop = [*run_as(service).split(), str(command), "-D", str(service.data), "-m", "fast", "stop"]
     start = f'grep -q fine {service.data}/postgresql.conf && exec "$@" || {{ echo will not; exit 7; }}'
     server = [
         "sh",
         "-c",
         start,
         "sh",
-        *run_as,
+        *run_as(service).split(),
         str(command),
         "-D",
         str(service.data),
@@ -170,9 +173,7 @@ def test_a_server_that_does_not_start_is_put_back(make):
 def test_an_interrupt_in_the_middle_puts_everything_back(make):
     service = filled(make())
     pg_ctl = service.place / "start"
-    user = service.data.stat().st_uid
-    run_as = f"setpriv --reuid={user} --clear-groups " if os.geteuid() == 0 else ""
-    program = f"{run_as}{service.binaries.program('pg_ctl')} -D {service.data}"
+    program = f"{run_as(service)} {service.binaries.program('pg_ctl')} -D {service.data}"
     # what is restored takes long to start; the interrupt comes meanwhile
     pg_ctl.write_text(
         f"#!/bin/sh\ntest -e {service.data}/holdfast-restore.json && touch {service.place}/starting && sleep 60\n"
@@ -207,6 +208,46 @@ def test_a_stop_command_that_does_nothing_changes_nothing(make):
     assert "did not stop" in run.error["message"]
     assert server_pid(service) == pid
     assert service.ask("SELECT count(*) FROM item") == 2000
+
+
+def test_a_server_that_takes_too_long_to_stop_comes_back(make):
+    service = filled(make(stop_timeout="1s", start_timeout="20s"))
+    archive(service, command=f"test -e {service.place}/held && sleep 4; true")
+    (service.place / "held").touch()
+    run = service.stack.run("restore", "db", "--yes")
+    assert run.code == 1, str(run)
+    assert "did not stop within 1 s" in run.error["message"]
+    assert "archive_command" in run.error["hint"]
+    assert service.ask("SELECT count(*) FROM item") == 2000
+    assert not (service.state / "swap.json").exists()
+
+
+@pytest.fixture
+def state_disk(tmp_path):
+    """A directory for the state of a service, on a file system of 1 MiB; needs root, as mounting does."""
+    place = tmp_path / "state-disk"
+    place.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "holdfast-test", place], check=True)
+    yield place
+    subprocess.run(["umount", "-l", place], check=True)
+
+
+def test_what_fails_is_put_back_though_the_disk_of_the_state_is_full(make, state_disk):
+    state = state_disk / "state"
+    fill = f"cat /dev/zero > {state}/ballast 2> /dev/null"
+    service = filled(make(state=str(state)))
+    stop = f"{run_as(service)} {service.binaries.program('pg_ctl')} -D {service.data} -m fast stop; {fill}; true"
+    start = f"{run_as(service)} {service.binaries.program('pg_ctl')} -D {service.data} -l {service.place}/log start"
+    restored = f"test -e {service.data}/holdfast-restore.json && exit 7; {start}"
+    server = {"stop": ["sh", "-c", stop], "start": ["sh", "-c", restored]}
+    service.stack.service["restore"] = {**service.stack.service["restore"], "server": server}
+    service.stack.write()
+    run = service.stack.run("restore", "db", "--yes")
+    assert run.code == 1, str(run)
+    assert "the swap failed" in run.error["message"]
+    assert "no space left" in " ".join(each["text"] for each in run.messages if each["message_type"] == "warning")
+    assert service.ask("SELECT count(*) FROM item") == 2000
+    assert not (state / "swap.json").exists()
 
 
 def test_another_server_answers(make):

@@ -54,7 +54,10 @@ class Deed:
             entry = ended(self._entry, "failed", reason=reason)
         else:
             entry = ended(self._entry, self._result, outage_s=self._outage_s)
-        append(self._state, entry)
+        try:
+            append(self._state, entry)
+        except HoldfastError as failure:  # a full disk, perhaps: what was done is done, and how it ended must be told
+            self._reporter.warning(f"the journal lacks the end of this: {failure.message}")
         self._carry()
 
     def became(self, description: str, identity: str) -> None:

@@ -89,23 +89,27 @@ class PostgresSwitch:
     def stop(self) -> None:
         """Stop the server. Also run where none runs: systemd may be about to start it again."""
         options = self._options
+        began = clock.monotonic()
         answer = self._run(options.commands.stop, options.stop_timeout_s) if options.data_directory.exists() else None
-        if not self._waits_until(lambda: not self.is_running(), options.stop_timeout_s):
+        left_s = options.stop_timeout_s - (clock.monotonic() - began)
+        if not self._waits_until(lambda: not self.is_running(), left_s):
             raise HoldfastError(
                 f"the server did not stop within {options.stop_timeout_s:g} s",
-                hint="end what still connects, raise restore.stop_timeout, or correct the command that stops it",
+                hint="its log may tell why: a shutdown waits for its checkpoint, for archive_command and for standbys; "
+                "raise restore.stop_timeout, or correct the command that stops it",
                 details=(*(answer.shown if answer else ()), *self._why_running()),
             )
 
     def start(self) -> None:
-        """Start the server, and wait until it takes connections."""
+        """Start the server, and wait until it takes connections; one that is still stopping must end first."""
         options = self._options
-        if self.is_running() and is_taking_connections(options.conninfo):
+        self._require_settled()
+        if self.is_running():
             return
         answer = self._run(options.commands.start, options.start_timeout_s)
         if answer.code != 0:
             raise HoldfastError(
-                f"the command that starts the server ended with {answer.code}: {' '.join(options.commands.start)}",
+                f"the command that starts the server {answer.ending}: {' '.join(options.commands.start)}",
                 hint="the lines above are its own; the server's log may tell more",
                 details=answer.shown,
             )
@@ -120,6 +124,17 @@ class PostgresSwitch:
         """Raise unless the cluster of this identity answers and the operator's statements are content."""
         require_identity(self._options.conninfo, identity)
         run_checks(self._options.conninfo, self._options.checks)
+
+    def _require_settled(self) -> None:
+        """Wait until the server takes connections or is gone: an order to stop cannot be taken back."""
+        options = self._options
+        timeout_s = max(options.stop_timeout_s, options.start_timeout_s)
+        if not self._waits_until(lambda: not self.is_running() or is_taking_connections(options.conninfo), timeout_s):
+            raise HoldfastError(
+                "the server is neither up nor down: it takes no connections, and has not ended",
+                hint="its log may tell why: a shutdown waits for its checkpoint, for archive_command and for standbys",
+                details=self._why_running(),
+            )
 
     def _why_running(self) -> tuple[str, ...]:
         try:
@@ -153,20 +168,28 @@ class PostgresSwitch:
                     start_new_session=True,  # Ctrl-C is for us to handle: the server must not get it
                     **(runs_as or _ourselves()).child_identity(),
                 )
-            except (OSError, subprocess.TimeoutExpired) as error:
-                reason = error.strerror if isinstance(error, OSError) else f"no end within {timeout_s:g} s"
+                code = child.returncode
+            except subprocess.TimeoutExpired:
+                code = None
+            except OSError as error:
                 raise HoldfastError(
-                    f"cannot run {' '.join(command)}: {(reason or 'unknown error').lower()}",
+                    f"cannot run {' '.join(command)}: {(error.strerror or 'unknown error').lower()}",
                     hint="correct restore.server of this service",
                 ) from error
             output.seek(0)
-            return _Answer(child.returncode, output.read().decode("utf-8", "replace"))
+            return _Answer(code, output.read().decode("utf-8", "replace"))
 
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    code: int
+    """What a command said; ``code`` is None where it was killed, as it did not end in time."""
+
+    code: int | None
     output: str
+
+    @property
+    def ending(self) -> str:
+        return "did not end in time" if self.code is None else f"ended with {self.code}"
 
     @property
     def shown(self) -> tuple[str, ...]:

@@ -1,4 +1,7 @@
-"""What the receiver tells of itself to ``wal status``: one small file in the spool, replaced as a whole."""
+"""What the receiver tells of itself to ``wal status``: one small file in the spool, replaced as a whole.
+
+It is told, not relied on: a spool that is full or gone is said, and does not keep WAL from being received.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,8 @@ from holdfast.errors import StorageError
 if TYPE_CHECKING:
     from concurrent.futures import Future
     from pathlib import Path
+
+    from holdfast.progress import Reporter
 
 STATE_NAME = "receive.json"
 _WRITTEN_EVERY_S = 1.0
@@ -67,8 +72,8 @@ class ReceiveState(msgspec.Struct, kw_only=True):
 class StateFile:
     """The state and its file. What was lost is carried over from run to run: only a new base backup mends it."""
 
-    def __init__(self, spool: Path, service: str, slot: str) -> None:
-        """Take over what the last run left. StorageError when the spool cannot be written."""
+    def __init__(self, spool: Path, service: str, slot: str, reporter: Reporter) -> None:
+        """Take over what the last run left. StorageError when the spool cannot be written, now at the beginning."""
         self._path = os.path.join(spool, STATE_NAME)
         before = read_state(spool)
         self.state = ReceiveState(service=service, slot=slot, pid=os.getpid())
@@ -79,7 +84,9 @@ class StateFile:
         self._due_at = float("-inf")
         self._writing = ThreadPoolExecutor(1, "wal-state")
         self._written: Future[None] | None = None
-        self.write()
+        self._reporter = reporter
+        self._trouble: str | None = None
+        self._put(self._content())
 
     def fail(self, message: str) -> None:
         """Note what went wrong."""
@@ -97,18 +104,28 @@ class StateFile:
         """Write the state unless it was written within the last second, and do not wait for the disk to take it.
 
         On a file system that is busy with a checkpoint a small file may take seconds: the server must hear from us.
-        StorageError when the write before this one failed.
         """
         if clock.monotonic() < self._due_at or not (self._written is None or self._written.done()):
             return
         if self._written is not None:
-            self._written.result()
+            self._take_note(self._written)
         self._written = self._writing.submit(self._put, self._content())
 
     def write(self) -> None:
-        """Write the state; StorageError when the spool cannot be written."""
+        """Write the state, and wait for it."""
         self._written = None
-        self._writing.submit(self._put, self._content()).result()
+        self._take_note(self._writing.submit(self._put, self._content()))
+
+    def _take_note(self, written: Future[None]) -> None:
+        """Hear how a write ended; say once why the state cannot be written."""
+        trouble = None
+        try:
+            written.result()
+        except StorageError as error:
+            trouble = error.message
+            if trouble != self._trouble:
+                self._reporter.warning(f"{trouble}; WAL is received all the same, and 'wal status' does not see it")
+        self._trouble = trouble
 
     def _content(self) -> bytes:
         self._due_at = clock.monotonic() + _WRITTEN_EVERY_S

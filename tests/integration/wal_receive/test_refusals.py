@@ -1,12 +1,13 @@
 """What stands in the receiver's way is said in one line, with what to do; nothing is made or lost meanwhile."""
 
+import shutil
 from pathlib import Path
 
 import psycopg
 import pytest
 from tests.integration.backup_restore.clusters import ask, sql
 from tests.integration.backup_restore.stack import kill, wait_until
-from tests.integration.wal_receive.receiving import SLOT
+from tests.integration.wal_receive.receiving import SLOT, wait_until_stored
 from tests.servers.postgres import postgres_binaries
 
 
@@ -126,6 +127,20 @@ def test_a_spool_that_cannot_be_made_is_said(cluster, make_receiving, tmp_path):
     receiving.stack.write()
     code, error = refused(receiving, "--create-slot")
     assert (code, "cannot make" in error["message"], "spool" in error["hint"]) == (1, True, True)
+
+
+def test_a_spool_that_is_gone_meanwhile_is_said_and_keeps_nothing_from_being_received(cluster, make_receiving):
+    receiving = make_receiving(cluster)
+    child = receiving.start_streaming("--create-slot")
+    shutil.rmtree(receiving.spool)
+    for number in range(3):  # over more seconds than the state takes to be written again
+        sql(cluster, f"CREATE TABLE item_{number} AS SELECT 1 AS n", "SELECT pg_sleep(1)")
+    wait_until_stored(receiving, cluster)
+    receiving.spool.mkdir()
+    wait_until(lambda: receiving.streams(child))
+    run = receiving.stop(child)
+    assert run.code == 0, str(run)
+    assert ["received all the same" in message["text"] for message in run.messages if "warn" in str(message)] == [True]
 
 
 def test_fault_37_a_restored_cluster_is_not_received_until_it_is_adopted(cluster, make_receiving):

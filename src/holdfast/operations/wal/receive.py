@@ -50,7 +50,7 @@ def receive(stack: Stack, request: ReceiveRequest, stop: StopSignal, reporter: R
         return WalArchive(repository.storage, repository.keys, system_identifier, level=level, scratch=str(spool))
 
     slot = slot_name(stack, request.service)
-    state = StateFile(spool, request.service, slot)
+    state = StateFile(spool, request.service, slot, reporter)
     options = ReceiveOptions(
         conninfo=connection_string(config),
         slot=SlotWish(slot, request.makes_slot),

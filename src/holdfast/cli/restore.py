@@ -55,7 +55,13 @@ def restore(
     resume: bool = typer.Option(False, "--resume", help="Go on with a restore that was broken off in the target."),
     undo: bool = typer.Option(False, "--undo", help="Put back what was there before the last restore in place."),
     drop_checkpoint: bool = typer.Option(
-        False, "--drop-checkpoint", help="Delete what was there before the last restore in place."
+        False, "--drop-checkpoint", help="Delete what was there before restores in place."
+    ),
+    checkpoint: str | None = typer.Option(
+        None,
+        "--checkpoint",
+        metavar="ID",
+        help="The one that --undo (without it: the newest) or --drop-checkpoint (all) means, by its first digits.",
     ),
     yes: bool = typer.Option(False, "--yes", help="Do not ask for the service's name before changing it in place."),
     dry_run: bool = typer.Option(False, "--dry-run", help="Show the plan and stop."),
@@ -76,6 +82,7 @@ def restore(
         delta=delta,
         undo=undo,
         drop_checkpoint=drop_checkpoint,
+        checkpoint=checkpoint,
         yes=yes,
         database=database,
         table=tuple(table),

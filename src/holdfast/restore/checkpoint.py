@@ -67,14 +67,22 @@ def read_checkpoints(state: StateDirectory) -> list[Checkpoint]:
     return sorted((each for each in found if each), key=lambda each: (each.made, each.id))
 
 
-def newest_checkpoint(state: StateDirectory) -> Checkpoint:
-    """Return the checkpoint that an undo means; UsageError when there is none."""
+def choose_checkpoint(state: StateDirectory, asked: str | None) -> Checkpoint:
+    """Return the checkpoint whose id begins with ``asked``, None: the newest; UsageError when there is not just one."""
     checkpoints = read_checkpoints(state)
     if not checkpoints:
         raise UsageError(
             "there is no checkpoint of this service", hint="a restore in place makes one: holdfast restore SERVICE"
         )
-    return checkpoints[-1]
+    if asked is None:
+        return checkpoints[-1]
+    found = [each for each in checkpoints if asked and each.id.startswith(asked)]
+    if len(found) != 1:
+        raise UsageError(
+            f"there {'are several checkpoints' if found else 'is no checkpoint'} {asked!r} of this service",
+            hint=f"there are: {', '.join(each.short_id for each in checkpoints)}",
+        )
+    return found[0]
 
 
 def record_checkpoint(state: StateDirectory, checkpoint: Checkpoint) -> None:

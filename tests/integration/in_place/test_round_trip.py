@@ -21,3 +21,24 @@ def test_restored_and_undone_and_undone_again(service):
     service.stack.succeed("restore", "db", "--drop-checkpoint", "--yes")
     assert not service.checkpoints
     assert service.stack.run("restore", "db", "--undo", "--yes").code == 2
+
+
+def test_after_two_restores_either_checkpoint_comes_back_or_goes(service):
+    service.stack.succeed("restore", "db", "--yes")
+    service.sql("INSERT INTO item VALUES (9999)")
+    service.stack.succeed("restore", "db", "--yes")
+    status = service.stack.run("status").message("service_status")
+    first, second = (each["id"] for each in status["checkpoints"])
+    assert (
+        service.stack.run("restore", "db", "--undo", "--checkpoint", "zz", "--yes").error["hint"].endswith(second[:8])
+    )
+
+    service.stack.succeed("restore", "db", "--undo", "--checkpoint", first[:8], "--yes")
+    assert service.ask("SELECT count(*) FROM item") == 2000
+    service.stack.succeed("restore", "db", "--undo", "--checkpoint", second[:8], "--yes")
+    assert service.ask("SELECT count(*) FROM item") == 1001
+    newest = service.stack.run("status").message("service_status")["checkpoints"][-1]["id"]
+    service.stack.succeed("restore", "db", "--drop-checkpoint", "--checkpoint", newest, "--yes")
+    assert len(service.checkpoints) == 1
+    service.stack.succeed("restore", "db", "--undo", "--yes")
+    assert service.ask("SELECT count(*) FROM item") == 1000

@@ -43,6 +43,7 @@ class AskedRestore:
     delta: bool = False
     undo: bool = False
     drop_checkpoint: bool = False
+    checkpoint: str | None = None
     yes: bool = False
     database: str | None = None
     table: tuple[str, ...] = ()
@@ -105,6 +106,6 @@ _TAKEN: dict[Way, set[str]] = {
     Way.DELTA: _RECOVERY | {"target", "action", "tablespace", "delta"},
     Way.PARTIAL: _RECOVERY | {"database", "table", "into", "output"},
     Way.IN_PLACE: _RECOVERY | {"yes", "tablespace"},
-    Way.UNDO: {"undo", "yes", "dry_run"},
-    Way.DROP_CHECKPOINT: {"drop_checkpoint", "yes", "dry_run"},
+    Way.UNDO: {"undo", "checkpoint", "yes", "dry_run"},
+    Way.DROP_CHECKPOINT: {"drop_checkpoint", "checkpoint", "yes", "dry_run"},
 }

@@ -58,7 +58,7 @@ def restore_in_place(asked: AskedRestore) -> None:
 
 
 def undo(asked: AskedRestore) -> None:
-    """Put the newest checkpoint back; or turn back a swap that was cut off."""
+    """Put a checkpoint back; or turn back a swap that was cut off."""
     from holdfast.operations.in_place.undo import prepare_undo
     from holdfast.operations.in_place.undo import undo as operation
     from holdfast.operations.in_place.unfinished import find_unfinished
@@ -68,7 +68,7 @@ def undo(asked: AskedRestore) -> None:
     if unfinished is not None:
         _turn_back(asked, unfinished)
         return
-    prepared = prepare_undo(stack, asked.service)
+    prepared = prepare_undo(stack, asked.service, asked.checkpoint)
     words = undo_words(prepared)
     message = undo_message(prepared)
     if asked.dry_run:
@@ -94,13 +94,13 @@ def drop_checkpoint(asked: AskedRestore) -> None:
     from holdfast.operations.in_place.drop import drop, prepare_drop
 
     run = asked.run
-    prepared = prepare_drop(_stack(asked), asked.service)
+    prepared = prepare_drop(_stack(asked), asked.service, asked.checkpoint)
     message = {"service": asked.service, "checkpoints": [checkpoint_message(each) for each in prepared.checkpoints]}
     if asked.dry_run:
         run.output.emit("drop_plan", message, lambda: drop_words(prepared))
         return
     run.output.say(drop_words(prepared))
-    _confirm(asked, "its checkpoints will be deleted for good")
+    _confirm(asked, "what is listed will be deleted for good")
     with run.reporter() as reporter:
         drop(prepared, reporter)
     number = text.count(len(prepared.checkpoints), "checkpoint")

@@ -134,7 +134,7 @@ def undo_words(prepared: PreparedUndo) -> str:
 
 def drop_words(prepared: PreparedDrop) -> str:
     """Return what is to be deleted, as people read it."""
-    lines = [f"the checkpoints of {prepared.service}:"]
+    lines = [f"to delete, of {prepared.service}:"]
     for each in prepared.checkpoints:
         lines.append(f"  {each.short_id}, made {_when(each.made)}, until {each.until}: {each.description}")
         lines += [f"    {place}" for place in each.parked.places]

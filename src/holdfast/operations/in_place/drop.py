@@ -34,13 +34,18 @@ class PreparedDrop:
     checkpoints: tuple[Checkpoint, ...]
 
 
-def prepare_drop(stack: Stack, service: str) -> PreparedDrop:
-    """Find the checkpoints; UsageError when there are none, HoldfastError while a swap is unfinished."""
+def prepare_drop(stack: Stack, service: str, asked: str | None = None) -> PreparedDrop:
+    """Find a checkpoint by its first digits, or all of them; nothing is deleted.
+
+    UsageError when there is none, HoldfastError while a swap is unfinished.
+    """
     state = place.service_state(stack, service)
     _require_finished(state)
     checkpoints = tuple(checkpoint.read_checkpoints(state))
     if not checkpoints:
         raise UsageError("there is no checkpoint of this service", hint="nothing is left to do")
+    if asked is not None:
+        checkpoints = (checkpoint.choose_checkpoint(state, asked),)
     return PreparedDrop(stack, service, state, checkpoints)
 
 

@@ -1,4 +1,4 @@
-"""Take a restore in place back: the checkpoint comes into service again, and what it replaces becomes the next one."""
+"""Take a restore in place back: a checkpoint comes into service again, and what it replaces becomes the next one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from holdfast.operations.in_place import parts, place
 from holdfast.operations.in_place.deeds import Deed, repository_of
 from holdfast.operations.in_place.wal_home import is_wal, outgoing_wal
 from holdfast.restore import staging
-from holdfast.restore.checkpoint import newest_checkpoint, require_usable
+from holdfast.restore.checkpoint import choose_checkpoint, require_usable
 from holdfast.restore.exchange import plan_exchange
 from holdfast.restore.journal import new_entry
 from holdfast.restore.swap import SwapIntent, swap
@@ -48,10 +48,13 @@ class PreparedUndo:
     parked: Parked | None
 
 
-def prepare_undo(stack: Stack, service: str) -> PreparedUndo:
-    """Plan to put the newest checkpoint back; nothing is written. UsageError when there is none."""
+def prepare_undo(stack: Stack, service: str, asked: str | None = None) -> PreparedUndo:
+    """Plan to put a checkpoint back, by its first digits, else the newest; nothing is written.
+
+    UsageError when there is no such checkpoint.
+    """
     state = place.service_state(stack, service)
-    checkpoint = newest_checkpoint(state)
+    checkpoint = choose_checkpoint(state, asked)
     require_usable(checkpoint)
     undo_id = new_object_id()
     live, kept = look_at(Path(checkpoint.home)), Path(checkpoint.parked.directory)
@@ -84,7 +87,7 @@ def undo(prepared: PreparedUndo, reporter: Reporter) -> SwapOutcome:
         checkpoint=prepared.id if prepared.parked else "",
     )
     with prepared.state.locked():
-        if newest_checkpoint(prepared.state) != prepared.checkpoint:
+        if choose_checkpoint(prepared.state, prepared.checkpoint.id) != prepared.checkpoint:
             raise HoldfastError("another run changed the checkpoints meanwhile", hint="run the same command again")
         with Deed(prepared.state, entry, reporter, repository_of(prepared.stack, prepared.service)) as deed:
             intent = _intend(prepared)

@@ -19,12 +19,14 @@ from tests.unit.repository.walfiles import sealed
 from tests.vectors.content import OTHERS, PASSPHRASE, RECOVERY, SNAPSHOTS, WAL, WRITER_SECRET, XATTRS
 
 from holdfast.progress import Silence
-from holdfast.repository import chunker, manifest, packer, tasks
+from holdfast.repository import chunker, file_extents, intake, packer, page_gather, paged_file, tasks
 from holdfast.repository.cache import ObjectCache
 from holdfast.repository.compression import ContentClass
 from holdfast.repository.identity import parse_identity
 from holdfast.repository.init import init_repository, init_unencrypted
 from holdfast.repository.keys import SlotKind
+from holdfast.repository.page_memory import CachedMemory
+from holdfast.repository.parent import NO_PARENT, load_parent
 from holdfast.repository.pipeline import Pipeline
 from holdfast.repository.repository import open_repository
 from holdfast.repository.sources import FileSource, NoInspection
@@ -36,13 +38,16 @@ if TYPE_CHECKING:
     from holdfast.repository.repository import Repository
 
 
+_PAGE_BYTES = 8192
+
+
 def make_pieces_small() -> None:
     """Patch the sizes."""
-    for module in (chunker, tasks):
-        module.CHUNK_BYTES = 8192
-        module.BUNDLE_FILE_BYTES = 4096
+    for module in (chunker, intake, page_gather, paged_file):
+        module.CHUNK_BYTES = _PAGE_BYTES
+    tasks.BUNDLE_FILE_BYTES = 4096
     packer.PACK_BYTES = 32 << 10
-    manifest.INLINE_EXTENTS = 2
+    file_extents.INLINE_EXTENTS = 2
 
 
 def write_content(root: Path, files: dict[bytes, bytes]) -> list[FileSource]:
@@ -62,13 +67,20 @@ def write_content(root: Path, files: dict[bytes, bytes]) -> list[FileSource]:
 
 
 def fill(repository: Repository) -> None:
-    """Take both snapshots."""
-    for tag, files in SNAPSHOTS.items():
-        writer, _ = repository.writer("shop", "db", WriterOptions(threads=1))
-        with writer, tempfile.TemporaryDirectory() as root:
-            capture = Pipeline(writer, NoInspection(), Silence()).capture(write_content(Path(root), files))
-            capture.entries.extend(OTHERS)
-            commit(repository, writer, capture, tags=(tag,))
+    """Take both snapshots, the second one on top of the first: so lists of extents lie over one another."""
+    parent = NO_PARENT
+    with tempfile.TemporaryDirectory() as cache:
+        for tag, files in SNAPSHOTS.items():
+            writer, _ = repository.writer("shop", "db", WriterOptions(threads=1))
+            memory = CachedMemory(Path(cache) / "pages", parent, _PAGE_BYTES)
+            with writer, tempfile.TemporaryDirectory() as root:
+                pipeline = Pipeline(writer, NoInspection(), Silence(), memory)
+                capture = pipeline.capture(write_content(Path(root), files))
+                capture.entries.extend(OTHERS)
+                snapshot = commit(repository, writer, capture, tags=(tag,))
+            memory.commit(snapshot.id)
+            reader = repository.reader()
+            parent = load_parent(snapshot, repository.entries(reader, snapshot), reader)
 
 
 def fill_archive(repository: Repository) -> None:

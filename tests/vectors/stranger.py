@@ -81,6 +81,26 @@ def unzstd(data: bytes) -> bytes:
     return zstandard.ZstdDecompressor().decompress(data)
 
 
+def extents_of_list(data: bytes) -> Iterator[tuple[int, int, int, bytes]]:
+    """The extents of a list."""
+    at, count, chunk_count, unit, *widths = struct.unpack_from("<QIIBBBBB", data)
+    chunks = [data[21 + 32 * n : 53 + 32 * n] for n in range(chunk_count)]
+    start, columns = 21 + 32 * chunk_count, list[list[int]]()
+    for width in widths:
+        columns.append(
+            [sum(data[start + plane * count + n] << 8 * plane for plane in range(width)) for n in range(count)]
+        )
+        start += width * count
+    assert start == len(data)
+    ends = [0] * chunk_count
+    for gap, length, number, step in zip(*columns, strict=True):
+        at += gap << unit
+        inside = ends[number] + (-(step + 1) // 2 if step % 2 else step // 2)
+        yield at, length << unit, inside << unit, chunks[number]
+        ends[number] = inside + length
+        at += length << unit
+
+
 class Repository:
     """A repository in a directory, opened with a passphrase or an identity's 32 bytes, or with neither."""
 
@@ -110,9 +130,11 @@ class Repository:
 
     def content(self, entry: list[Any]) -> bytes:
         """A file's bytes."""
-        extents = entry[13] + b"".join(self.chunk(chunk) for chunk in entry[14])
+        extents = list(struct.iter_unpack("<QII32s", entry[13]))
+        for chunk in entry[14]:
+            extents.extend(extents_of_list(self.chunk(chunk)))
         data = bytearray(entry[10])
-        for offset, length, inside, chunk in struct.iter_unpack("<QII32s", extents):
+        for offset, length, inside, chunk in extents:
             data[offset : offset + length] = self.chunk(chunk)[inside : inside + length]
         return bytes(data)
 

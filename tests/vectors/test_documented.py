@@ -14,6 +14,7 @@ from blake3 import blake3
 from holdfast.model import ObjectId
 from holdfast.repository.config import SUITE_ENCRYPTED, RepositoryConfig
 from holdfast.repository.crypto import AesGcmCipher, PlainCipher, derive, seal
+from holdfast.repository.extent_list import encode_list
 from holdfast.repository.identity import render_identity
 from holdfast.repository.index import IndexedPack, Records, chunk_words, encode_index
 from holdfast.repository.keys import Argon2Parameters, Keyring, Keys, SlotKind, _public_bytes, _slot_context
@@ -46,6 +47,12 @@ def entry() -> Entry:
     return Entry(
         b"base/1", EntryKind.FILE, 0o600, 26, 26, "postgres", "postgres", 1, 2, 3, 12288, b"", {b"user.a": b"b"}, extent
     )
+
+
+def listed() -> bytes:
+    """Return a list of two extents."""
+    rows = [(65536, 8192, 16384, np.void(CHUNK)), (81920, 8192, 0, np.void(CHUNK))]
+    return encode_list(np.array(rows, dtype=EXTENT_DTYPE))
 
 
 def index() -> bytes:
@@ -81,6 +88,7 @@ VECTORS: dict[str, Callable[[], bytes]] = {
     "config of R, created 2026-11-21T08:00:00+00:00": config,
     "index of pack P (1400 bytes, BLAKE3 32 bytes 88), chunk 32 bytes 66 at 1248, stored 23, plain 7": index,
     "leaf of one entry": lambda: msgspec.msgpack.encode([entry()]),
+    "list of extents: 8192 bytes at 65536 from 16384 of chunk 32 bytes 66, 8192 at 81920 from 0 of it": listed,
     'Argon2id of "passphrase", salt 16 bytes 99, 2 iterations, 64 KiB, 1 lane': lambda: Argon2Parameters(
         b"\x99" * 16, 2, 64, 1
     ).key(b"passphrase"),

@@ -76,6 +76,11 @@ def test_every_construct_of_the_format_occurs() -> None:
     entries = list(repository.entries(repository.reader(), repository.snapshots()[0]))
     assert any(entry.extent_chunks for entry in entries)
     assert any(entry.extents for entry in entries)
+    (changed,) = [
+        entry for entry in repository.entries(repository.reader(), repository.snapshots()[1])
+        if entry.path == b"base/1/1259"
+    ]  # fmt: skip
+    assert len(changed.extent_chunks) == 2, "no list lies over another one"
     sparse = read_back(repository, repository.snapshots()[0])[b"base/1/sparse"]
     assert sparse.covered < len(sparse.data)
     assert sum(repository.storage.stat(name).size_bytes for name in names) < 300_000

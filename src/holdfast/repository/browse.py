@@ -10,7 +10,8 @@ from bisect import bisect_left, bisect_right
 from typing import TYPE_CHECKING
 
 from holdfast.errors import DamageError
-from holdfast.repository.manifest import load_entries, load_extents, load_leaves
+from holdfast.repository.file_extents import load_extents
+from holdfast.repository.manifest import load_entries, load_leaves
 from holdfast.repository.names import ROOT
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from holdfast.errors import DamageError
 from holdfast.repository.browse import SnapshotTree
 from holdfast.repository.extents import differing_bytes
-from holdfast.repository.manifest import Entry, EntryKind, load_entries, load_extents
+from holdfast.repository.file_extents import load_extents
+from holdfast.repository.manifest import Entry, EntryKind, load_entries
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -116,10 +117,10 @@ class _Contents:
     def are_equal(self, one: Entry, other: Entry) -> bool:
         if (one.extents, one.extent_chunks) == (other.extents, other.extent_chunks):
             return True
-        if one.extent_chunks or other.extent_chunks:
-            return False
         left, right = load_extents(one, self._read), load_extents(other, self._read)
-        return len(left) == len(right) == 1 and self._bytes(one, left) == self._bytes(other, right)
+        if len(left) == len(right) == 1:
+            return self._bytes(one, left) == self._bytes(other, right)
+        return left.tobytes() == right.tobytes()  # the same may be listed in two ways
 
     def changed_bytes(self, one: Entry | None, other: Entry | None) -> int | None:
         """Return how many bytes of a file may have changed, None where there are not two files to compare."""

@@ -6,6 +6,7 @@ along; so a file of which some pages changed keeps pointing into its parent's ch
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,7 +29,7 @@ def clip_extents(extents: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> n
     counts = np.maximum(np.searchsorted(begins, ends, side="left") - first, 0)
     run = np.repeat(np.arange(len(starts)), counts)
     which = np.arange(len(run)) + np.repeat(first - np.cumsum(counts) + counts, counts)
-    part: np.ndarray = extents[which]
+    part: np.ndarray = extents.take(which)  # of rows, eight times as fast as an index
     begin = np.maximum(begins[which], starts[run])
     end = np.minimum(begins[which] + part["length"], ends[run])
     part["chunk_offset"] += (begin - begins[which]).astype(np.uint32)
@@ -60,8 +61,8 @@ def page_extents(
 
 def join_extents(parts: Sequence[np.ndarray]) -> np.ndarray:
     """Return tables of extents that do not overlap as one, in order, with neighbours that go on in a chunk as one."""
-    table = np.concatenate([NO_EXTENTS, *parts])
-    table = table[np.argsort(table["file_offset"], kind="stable")]
+    table = np.concatenate(parts or [NO_EXTENTS])
+    table = table.take(np.argsort(table["file_offset"], kind="stable"))
     if len(table) < 2:
         return table
     before, after = table[:-1], table[1:]
@@ -73,9 +74,46 @@ def join_extents(parts: Sequence[np.ndarray]) -> np.ndarray:
     if not goes_on.any():
         return table
     first = np.flatnonzero(np.concatenate(([True], ~goes_on)))
-    joined = table[first]
+    joined = table.take(first)
     joined["length"] = np.add.reduceat(table["length"].astype(np.int64), first)
     return joined
+
+
+def lay_over(tables: Sequence[np.ndarray]) -> np.ndarray:
+    """Return tables of extents, each sorted and not empty, as one: where they overlap, what a later one says holds.
+
+    Those that follow one another in the file are taken as one layer. What a chunk is called does not matter here.
+    """
+    layers: list[list[np.ndarray]] = []
+    end = 0
+    for table in tables:
+        if not layers or int(table["file_offset"][0]) < end:
+            layers.append([])
+        layers[-1].append(table)
+        end = int(table["file_offset"][-1]) + int(table["length"][-1])
+    return reduce(_laid, map(np.concatenate, layers)) if layers else NO_EXTENTS
+
+
+def _laid(below: np.ndarray, above: np.ndarray) -> np.ndarray:
+    starts = above["file_offset"].astype(np.int64)
+    ends = starts + above["length"]
+    first, last = np.append(0, ends), np.append(starts, np.iinfo(np.int64).max)
+    is_free = first < last
+    return join_extents([clip_extents(below, first[is_free], last[is_free]), above])
+
+
+def are_within(extents: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Return which extents (bool) name nothing but a part of what one of ``others`` (sorted, not empty) names."""
+    starts, begins = others["file_offset"].astype(np.int64), extents["file_offset"].astype(np.int64)
+    row = np.maximum(np.searchsorted(starts, begins, side="right") - 1, 0)
+    other, skipped = others.take(row), begins - starts[row]
+    is_within: np.ndarray = (
+        (extents["chunk"] == other["chunk"])
+        & (extents["chunk_offset"] == other["chunk_offset"] + skipped)
+        & (skipped >= 0)
+        & (skipped + extents["length"] <= other["length"])
+    )
+    return is_within
 
 
 def hardly_used(extents: np.ndarray, share: float) -> np.ndarray:

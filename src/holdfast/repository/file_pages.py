@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from holdfast.repository.extents import NO_EXTENTS, hardly_used, pages_within
+from holdfast.repository.extents import hardly_used, pages_within
+from holdfast.repository.file_extents import NOTHING_STORED
 from holdfast.repository.page_hash import NO_HASHES, UNKNOWN, PageHasher
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from holdfast.repository.file_extents import StoredExtents
     from holdfast.repository.page_hash import Hashes
     from holdfast.repository.page_hint import PageHint
 
@@ -59,8 +61,8 @@ class FilePages(Protocol):
         ...
 
     @property
-    def extents(self) -> np.ndarray:
-        """Where the parent has the file's content (EXTENT_DTYPE); empty when nothing is known."""
+    def stored(self) -> StoredExtents:
+        """Where the parent has the file's content; nowhere when nothing is known."""
         ...
 
     @property
@@ -93,7 +95,7 @@ class UnknownPages:
     hashes = NO_HASHES
     changed = 0
     missed = NO_PAGES
-    extents = NO_EXTENTS
+    stored = NOTHING_STORED
     healing = np.zeros(0, dtype=bool)
 
     def wanted(self, run: slice) -> NDArray[np.bool_] | None:  # noqa: ARG002 - the interface
@@ -114,16 +116,16 @@ class UnknownPages:
 class HashedPages:
     """A file whose pages are hashed as they are read (FilePages)."""
 
-    def __init__(self, hasher: PageHasher, size: int, known: Hashes, extents: np.ndarray) -> None:
-        """``known``: the parent's hashes from the first page on, of as many pages as it has, and ``extents``."""
+    def __init__(self, hasher: PageHasher, size: int, known: Hashes, stored: StoredExtents) -> None:
+        """``known``: the parent's hashes from the first page on, of as many pages as it has, and where they are."""
         self._hasher = hasher
-        self.page_bytes, self.extents = hasher.page_bytes, extents
+        self.page_bytes, self.stored = hasher.page_bytes, stored
         self.is_unknown = not known.any()
         self._changed: list[int] = []
         # What is never read is a hole, or lies behind the end: a snapshot has zeros there
         self.hashes = np.full(-(-size // self.page_bytes), hasher.zero, dtype=np.uint64)
         self._known = known if len(known) >= len(self.hashes) else _lengthened(known, len(self.hashes))
-        worn = extents[hardly_used(extents, _HARDLY_USED)]
+        worn = stored.table[hardly_used(stored.table, _HARDLY_USED)]
         self.healing = pages_within(worn, self.page_bytes, len(self._known)) if len(worn) else UnknownPages.healing
 
     @property
@@ -161,10 +163,10 @@ class HintedPages(HashedPages):
     """A file of which only the pages that a hint names are read, and those of which nothing is known."""
 
     def __init__(
-        self, hasher: PageHasher, size: int, known: Hashes, extents: np.ndarray, *, named: NDArray[np.bool_]
+        self, hasher: PageHasher, size: int, known: Hashes, stored: StoredExtents, *, named: NDArray[np.bool_]
     ) -> None:
         """``named``: which of the first pages that ``known`` has may have changed; those after them are read."""
-        super().__init__(hasher, size, known, extents)
+        super().__init__(hasher, size, known, stored)
         self._wanted = np.ones(len(self._known), dtype=bool)
         self._wanted[: len(named)] = named | (known[: len(named)] == UNKNOWN)
 
@@ -181,12 +183,12 @@ class ReviewedPages(HintedPages):
         hasher: PageHasher,
         size: int,
         known: Hashes,
-        extents: np.ndarray,
+        stored: StoredExtents,
         *,
         named: NDArray[np.bool_],
         hint: PageHint,
     ) -> None:
-        super().__init__(hasher, size, known, extents, named=named)
+        super().__init__(hasher, size, known, stored, named=named)
         self._hint = hint
         self._found: list[int] = []
 

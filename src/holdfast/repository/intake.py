@@ -10,12 +10,14 @@ import msgspec
 import numpy as np
 
 from holdfast.repository.chunker import CHUNK_BYTES
+from holdfast.repository.file_extents import NOTHING_STORED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from holdfast.model import ChunkId
     from holdfast.repository.compression import ContentClass
+    from holdfast.repository.file_extents import StoredExtents
     from holdfast.repository.manifest import Entry
     from holdfast.repository.page_memory import PageMemory
     from holdfast.repository.sources import FileSource, Piece
@@ -66,8 +68,8 @@ class Intake(Protocol):
         """Count bytes of large files that need not be read."""
         ...
 
-    def finish_file(self, entry: Entry, extents: np.ndarray) -> None:
-        """Add a file whose content is stored."""
+    def finish_file(self, entry: Entry, extents: np.ndarray, before: StoredExtents = NOTHING_STORED) -> None:
+        """Add a file whose content is stored; ``before``: how the parent has it, whose lists may serve again."""
         ...
 
 

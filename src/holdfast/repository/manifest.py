@@ -2,8 +2,7 @@
 
 Leaves hold entries sorted by path (MessagePack arrays, one after the other); a leaf ends where the hash of a path
 says so, so an unchanged region of a large tree yields the same leaves again and costs nothing. The root lists the
-leaves with the first path of each. Content is named by extents: up to ``INLINE_EXTENTS`` lie in the entry, longer
-lists are metadata chunks of their own, cut where the file is, so an unchanged part of a large file costs one reference.
+leaves with the first path of each. Content is named by extents, in the entry or in lists (``file_extents.py``).
 """
 
 from __future__ import annotations
@@ -23,9 +22,6 @@ if TYPE_CHECKING:
     from holdfast.model import ChunkId
 
 EXTENT_DTYPE = np.dtype([("file_offset", "<u8"), ("length", "<u4"), ("chunk_offset", "<u4"), ("chunk", "V32")])
-INLINE_EXTENTS = 4
-_LIST_BYTES = 128 << 20
-"""A stored list covers this much of a file: where nothing changed there, the very same list serves again."""
 _LEAF_BOUNDARY = 256
 _LEAF_LIMIT = 2048
 
@@ -75,32 +71,6 @@ class Leaf(msgspec.Struct, array_like=True, frozen=True):
 
 _leaf_decoder = msgspec.msgpack.Decoder(tuple[Entry, ...])
 _root_decoder = msgspec.msgpack.Decoder(tuple[Leaf, ...])
-
-
-def store_extents(extents: np.ndarray, put: Callable[[bytes], ChunkId]) -> tuple[bytes, tuple[bytes, ...]]:
-    """Return (inline bytes, chunk ids) for a file's extents; a long table is put as metadata chunks."""
-    if len(extents) <= INLINE_EXTENTS:
-        return extents.tobytes(), ()
-    region = extents["file_offset"] // _LIST_BYTES
-    parts = np.split(extents, np.flatnonzero(region[1:] != region[:-1]) + 1)
-    return b"", tuple(put(part.tobytes()) for part in parts)
-
-
-def load_extents(entry: Entry, read: Callable[[bytes], bytes]) -> np.ndarray:
-    """Return an entry's extents (EXTENT_DTYPE, by file offset); ``read`` returns a chunk's plaintext."""
-    return parse_extents(entry, entry.extents + b"".join(read(chunk) for chunk in entry.extent_chunks))
-
-
-def parse_extents(entry: Entry, raw: bytes) -> np.ndarray:
-    """Return the extents (EXTENT_DTYPE) of an entry from their bytes; DamageError when they do not tile the file."""
-    if len(raw) % EXTENT_DTYPE.itemsize:
-        raise DamageError(f"file {entry.path!r}", "its list of extents is cut off")
-    extents = np.frombuffer(raw, dtype=EXTENT_DTYPE)
-    if len(extents):
-        ends = extents["file_offset"] + extents["length"]
-        if (ends[:-1] > extents["file_offset"][1:]).any() or int(ends[-1]) > entry.size:
-            raise DamageError(f"file {entry.path!r}", "its extents overlap or pass its end")
-    return extents
 
 
 def store_manifest(entries: Iterable[Entry], put: Callable[[bytes], ChunkId]) -> ChunkId:

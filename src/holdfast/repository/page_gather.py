@@ -110,7 +110,7 @@ class PageGatherer:
         is_kept = np.zeros(int(offsets[-1]) // size - first + 1, dtype=bool)
         is_kept[offsets // size - first] = True
         starts, ends = runs_of(is_kept)
-        return clip_extents(self._pages.extents, (starts + first) * size, (ends + first) * size)
+        return clip_extents(self._pages.stored.table, (starts + first) * size, (ends + first) * size)
 
     def _with_healing(self, pages: Pages, differs: np.ndarray) -> np.ndarray:
         """Return which pages of a region are to move; where none changed, none does."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from holdfast import clock
 from holdfast.errors import DamageError
-from holdfast.repository.extents import NO_EXTENTS
+from holdfast.repository.file_extents import NOTHING_STORED
 from holdfast.repository.file_pages import HashedPages, HintedPages, ReviewedPages, UnknownPages
 from holdfast.repository.page_cache import PageCache, PageCacheWriter
 from holdfast.repository.page_hash import NO_HASHES, PageHasher
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from holdfast.repository.file_extents import StoredExtents
     from holdfast.repository.file_pages import FilePages
     from holdfast.repository.manifest import Entry
     from holdfast.repository.page_hint import PageHint
@@ -103,15 +104,15 @@ class CachedMemory:
         """Return what is known of a file: only where parent and cache agree on it."""
         then = self._parent.entry(entry.path)
         known = self._cache.hashes(then) if self._cache and then else None
-        extents = self._extents(then) if then and known is not None else None
-        if then is None or known is None or extents is None:
-            return HashedPages(self._hasher, entry.size, NO_HASHES, NO_EXTENTS)
+        stored = self._stored(then) if then and known is not None else None
+        if then is None or known is None or stored is None:
+            return HashedPages(self._hasher, entry.size, NO_HASHES, NOTHING_STORED)
         named = self._named(then, entry)
         if self._hint is None or named is None:
-            return HashedPages(self._hasher, entry.size, known, extents)
+            return HashedPages(self._hasher, entry.size, known, stored)
         if self.reads_all:
-            return ReviewedPages(self._hasher, entry.size, known, extents, named=named, hint=self._hint)
-        return HintedPages(self._hasher, entry.size, known, extents, named=named)
+            return ReviewedPages(self._hasher, entry.size, known, stored, named=named, hint=self._hint)
+        return HintedPages(self._hasher, entry.size, known, stored, named=named)
 
     def finish(self, entry: Entry, pages: FilePages) -> None:
         """Write a file's hashes into the new cache."""
@@ -136,8 +137,8 @@ class CachedMemory:
             return None
         return self._hint.named(entry, then.size // self._hasher.page_bytes)
 
-    def _extents(self, entry: Entry) -> np.ndarray | None:
+    def _stored(self, entry: Entry) -> StoredExtents | None:
         try:
-            return self._parent.extents(entry)
+            return self._parent.stored(entry)
         except DamageError:
             return None

@@ -121,7 +121,7 @@ class PagedFile:
             os.close(self._descriptor)
             if not self._is_lost:
                 entry = msgspec.structs.replace(self._entry, size=max(size, self._end))
-                intake.finish_file(entry, join_extents(self._parts))
+                intake.finish_file(entry, join_extents(self._parts), self._pages.stored)
                 self._memory(intake).finish(entry, self._pages)
 
     def _memory(self, intake: Intake) -> PageMemory:

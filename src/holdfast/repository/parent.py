@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
+from holdfast.repository.extent_list import listed_chunks
+from holdfast.repository.file_extents import inline_extents, load_stored
 from holdfast.repository.index import chunk_words
-from holdfast.repository.manifest import EXTENT_DTYPE, Entry, EntryKind, load_extents
+from holdfast.repository.manifest import Entry, EntryKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from typing import Any
 
+    from holdfast.repository.file_extents import StoredExtents
     from holdfast.repository.reader import ChunkReader
     from holdfast.repository.snapshot import Snapshot
 
@@ -23,7 +26,7 @@ _GRAIN_NS = 2_000_000_000
 
 
 _GROUP_BYTES = 4 << 30
-"""Of files: their extents, 48 bytes for a page of 8 KiB at most, are up to 24 MiB."""
+"""Of files: their lists of extents are up to 32 MiB, some 50 bytes for a page of 8 KiB at most."""
 
 
 class Parent:
@@ -60,9 +63,9 @@ class Parent:
         """Return a file as the parent has it, None where it has none whose content is still there."""
         return self._files.get(path)
 
-    def extents(self, entry: Entry) -> np.ndarray:
-        """Return the extents (EXTENT_DTYPE) of one of the parent's files; DamageError where they cannot be read."""
-        return load_extents(entry, self._read)
+    def stored(self, entry: Entry) -> StoredExtents:
+        """Return where one of the parent's files is stored; DamageError where its lists cannot be read."""
+        return load_stored(entry, self._read)
 
 
 NO_PARENT = Parent(None, {})
@@ -110,18 +113,24 @@ def _groups(files: Iterable[Entry]) -> Iterator[list[Entry]]:
 def _lost_of_group(group: list[Entry], reader: ChunkReader) -> set[bytes]:
     lists = _sound_lists({chunk for entry in group for chunk in entry.extent_chunks}, reader)
     lost = {entry.path for entry in group if not lists.keys() >= set(entry.extent_chunks)}
-    extents = [entry.extents + b"".join(lists.get(chunk, b"") for chunk in entry.extent_chunks) for entry in group]
-    chunks = np.frombuffer(b"".join(extents), dtype=EXTENT_DTYPE)["chunk"]
-    owners = np.repeat(np.arange(len(group)), [len(raw) // EXTENT_DTYPE.itemsize for raw in extents])
-    rows = reader.index.lookup(chunk_words(chunks))
+    chunks = [_named(entry, lists) for entry in group]
+    owners = np.repeat(np.arange(len(group)), [len(named) for named in chunks])
+    rows = reader.index.lookup(chunk_words(np.concatenate(chunks)))
     return lost | {group[owner].path for owner in np.unique(owners[rows < 0])}
 
 
-def _sound_lists(chunks: set[bytes], reader: ChunkReader) -> dict[bytes, bytes]:
-    """Return the stored lists of extents that are there, by chunk id; what does not open raises DamageError."""
+def _named(entry: Entry, lists: dict[bytes, np.ndarray]) -> np.ndarray:
+    """Return the chunks (V32) that an entry, and those of its lists that are there, name."""
+    named = [lists[chunk] for chunk in entry.extent_chunks if chunk in lists]
+    return np.concatenate([inline_extents(entry)["chunk"], *named])
+
+
+def _sound_lists(chunks: set[bytes], reader: ChunkReader) -> dict[bytes, np.ndarray]:
+    """Return the chunks (V32) that lists of extents name, by the list's own id; DamageError where one does not open."""
     wanted = sorted(chunks)
     if not wanted:
         return {}
     is_there = reader.index.lookup(chunk_words(wanted)) >= 0
     found = [chunk for chunk, there in zip(wanted, is_there, strict=True) if there]
-    return dict(zip(found, reader.read_many(found), strict=True))
+    lists = zip(found, reader.read_many(found), strict=True)
+    return {chunk: listed_chunks(content, f"list of extents {chunk.hex()[:16]}") for chunk, content in lists}

@@ -18,8 +18,8 @@ from holdfast import crashpoint
 from holdfast.crashpoint import CrashPoint
 from holdfast.repository.buffers import large_buffer
 from holdfast.repository.crew import Crew, no_pulse
+from holdfast.repository.file_extents import NOTHING_STORED, store_extents
 from holdfast.repository.intake import SPAN_BYTES, Task
-from holdfast.repository.manifest import Entry, store_extents
 from holdfast.repository.page_memory import NoMemory, PageMemory
 from holdfast.repository.sources import Capture, FileSource, Inspector, Piece, Unreadable
 from holdfast.repository.tasks import plan_tasks
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from holdfast.model import ChunkId
     from holdfast.progress import Reporter
     from holdfast.repository.compression import ContentClass
+    from holdfast.repository.file_extents import StoredExtents
+    from holdfast.repository.manifest import Entry
     from holdfast.repository.writer import Writer
 
 _MEASURED_APART_BYTES = 64 << 20
@@ -117,9 +119,9 @@ class Pipeline:
         """Count bytes that need not be read."""
         self.reporter.advance(length)
 
-    def finish_file(self, entry: Entry, extents: np.ndarray) -> None:
-        """Add a file whose content is stored."""
-        inline, chunks = store_extents(extents, self.writer.put_metadata)
+    def finish_file(self, entry: Entry, extents: np.ndarray, before: StoredExtents = NOTHING_STORED) -> None:
+        """Add a file whose content is stored; ``before``: how the parent has it, whose lists may serve again."""
+        inline, chunks = store_extents(extents, self.writer.put_metadata, before)
         done = msgspec.structs.replace(entry, extents=inline, extent_chunks=chunks)
         with self._lock:
             self.result.entries.append(done)

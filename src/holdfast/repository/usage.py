@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from holdfast.repository.manifest import EXTENT_DTYPE, load_entries, load_leaves
+from holdfast.repository.extent_list import listed_chunks
+from holdfast.repository.file_extents import inline_extents
+from holdfast.repository.manifest import load_entries, load_leaves
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from holdfast.repository.reader import ChunkReader
     from holdfast.repository.snapshot import Snapshot
@@ -76,17 +78,16 @@ def _rows_used(reader: ChunkReader, snapshots: Sequence[Snapshot]) -> np.ndarray
     for content in reader.read_many(sorted(leaves)):
         entries = load_entries(content)
         lists.update(chunk for entry in entries for chunk in entry.extent_chunks)
-        _mark(reader, used, [entry.extents for entry in entries])
+        _mark(reader, used, [inline_extents(entry)["chunk"] for entry in entries])
     for content in reader.read_many(sorted(lists)):
-        _mark(reader, used, [content])
+        _mark(reader, used, [listed_chunks(content, "list of extents")])
     for ids in (roots, leaves, lists):
         used[reader.rows(list(ids))] = True
     return used
 
 
-def _mark(reader: ChunkReader, used: np.ndarray, extents: Iterable[bytes]) -> None:
-    chunks = np.frombuffer(b"".join(extents), dtype=EXTENT_DTYPE)["chunk"]
-    used[reader.rows(np.ascontiguousarray(chunks))] = True
+def _mark(reader: ChunkReader, used: np.ndarray, chunks: Sequence[np.ndarray]) -> None:
+    used[reader.rows(np.concatenate(chunks))] = True
 
 
 def _ratio(more: int, less: int) -> float:

@@ -11,7 +11,8 @@ import msgspec
 import numpy as np
 
 from holdfast.errors import NoSpaceError, PermissionRefusedError, UsageError
-from holdfast.repository.manifest import EXTENT_DTYPE, Entry, EntryKind, parse_extents
+from holdfast.repository.file_extents import load_list
+from holdfast.repository.manifest import Entry, EntryKind
 from holdfast.restore.contained import require_contained
 from holdfast.restore.marker import UNFINISHED_MARKER_NAME
 from holdfast.wal.ownership import MARKER_NAME
@@ -157,16 +158,18 @@ def _hollow(entry: Entry) -> Entry:
 def _wants(entries: list[Entry], reader: ChunkReader) -> np.ndarray:
     """Return which part of which chunk goes where, sorted by index row."""
     listed = [chunk for entry in entries for chunk in entry.extent_chunks]
-    lists = reader.read_many(listed)
-    by_file = [
-        parse_extents(entry, entry.extents + b"".join(next(lists) for _ in entry.extent_chunks)) for entry in entries
-    ]
-    extents = np.concatenate([np.zeros(0, dtype=EXTENT_DTYPE), *by_file])
-    wants = np.zeros(len(extents), dtype=WANT_DTYPE)
-    wants["file"] = np.repeat(np.arange(len(by_file)), [len(part) for part in by_file])
+    lists = dict(zip(listed, reader.read_many(listed), strict=True))
+    by_file = [load_list(entry, lists.__getitem__) for entry in entries]
+    counts = [len(part.length) for part in by_file]
+    wants = np.zeros(sum(counts), dtype=WANT_DTYPE)
+    if not len(wants):
+        return wants
+    wants["file"] = np.repeat(np.arange(len(by_file)), counts)
     for name in ("file_offset", "length", "chunk_offset"):
-        wants[name] = extents[name]
-    wants["row"] = reader.rows(np.ascontiguousarray(extents["chunk"]))
+        wants[name] = np.concatenate([getattr(part, name) for part in by_file])
+    first = np.cumsum([0, *(len(part.chunks) for part in by_file[:-1])])
+    chunk = np.concatenate([part.chunk for part in by_file]) + np.repeat(first, counts)
+    wants["row"] = reader.rows(np.concatenate([part.chunks for part in by_file]))[chunk]
     return wants[np.argsort(wants["row"], kind="stable")]
 
 

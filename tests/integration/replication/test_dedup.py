@@ -8,7 +8,8 @@ import pytest
 from tests.integration.backup_restore.clusters import make_place, sql
 from tests.servers.postgres import account, postgres_binaries, temporary_clusters
 
-from holdfast.repository.manifest import EntryKind, load_extents
+from holdfast.repository.file_extents import load_extents
+from holdfast.repository.manifest import EntryKind
 
 ALMOST_NOTHING = 0.002
 

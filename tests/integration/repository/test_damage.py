@@ -24,7 +24,7 @@ from tests.unit.repository.building import (
 
 from holdfast.errors import HoldfastError
 from holdfast.progress import Silence
-from holdfast.repository import chunker, intake, manifest, packer, page_gather, paged_file, tasks
+from holdfast.repository import chunker, file_extents, intake, packer, page_gather, paged_file, tasks
 from holdfast.repository.check.run import CheckOptions, check_repository
 from holdfast.repository.compression import ContentClass
 from holdfast.repository.keys import SlotKind
@@ -63,7 +63,7 @@ def small_pieces() -> Iterator[None]:
             patch.setattr(module, "CHUNK_BYTES", 16 << 10)
         patch.setattr(tasks, "BUNDLE_FILE_BYTES", 4 << 10)
         patch.setattr(packer, "PACK_BYTES", 48 << 10)
-        patch.setattr(manifest, "INLINE_EXTENTS", 2)
+        patch.setattr(file_extents, "INLINE_EXTENTS", 2)
         yield
 
 

@@ -16,8 +16,9 @@ from holdfast.model import new_object_id
 from holdfast.progress import Silence
 from holdfast.repository.cache import ObjectCache
 from holdfast.repository.compression import ContentClass
+from holdfast.repository.file_extents import load_extents
 from holdfast.repository.init import init_repository, init_unencrypted
-from holdfast.repository.manifest import Entry, EntryKind, load_extents
+from holdfast.repository.manifest import Entry, EntryKind
 from holdfast.repository.pipeline import Pipeline
 from holdfast.repository.repository import Repository, open_repository
 from holdfast.repository.snapshot import Snapshot

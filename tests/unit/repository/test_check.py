@@ -26,6 +26,7 @@ from holdfast.repository.check.report import FILES_SHOWN, CheckReport, Damage, D
 from holdfast.repository.check.run import CheckOptions, check_repository
 from holdfast.repository.check.sample import choose
 from holdfast.repository.compression import ContentClass
+from holdfast.repository.extent_list import encode_list
 from holdfast.repository.keys import SlotKind
 from holdfast.repository.manifest import EXTENT_DTYPE, Entry, EntryKind
 from holdfast.repository.repository import Repository
@@ -316,6 +317,51 @@ def test_a_file_that_is_described_unsoundly_is_damage(size, extents, reason) -> 
     damage = only(check(repository).damages)
     assert (damage.kind, damage.files, damage.snapshots) == (DamageKind.MANIFEST, (b"bad",), (snapshot.id,))
     assert reason in damage.reason
+
+
+def listed_entry(path: bytes, size: int, lists: Iterable[bytes]) -> Entry:
+    """Return an entry with stored lists of extents."""
+    return msgspec.structs.replace(file_entry(path, size, []), extent_chunks=tuple(lists))
+
+
+@pytest.mark.parametrize(
+    ("size", "extents", "reason"),
+    [
+        (30, None, "a list of extents is cut off"),
+        (29, [(0, 10, 90), (20, 10, 0)], "pass its end"),
+        (30, [(0, 10, 90), (20, 10, 91)], "passes the end of its chunk"),
+    ],
+)
+def test_a_file_whose_list_of_extents_is_unsound_is_damage(size, extents, reason) -> None:
+    repository = make_repository(MemoryStorage())
+    writer, _ = repository.writer("shop", "db", WriterOptions())
+    with writer:
+        chunk = np.void(writer.put(ContentClass.FILE, [b"x" * 100])[0])
+        low, over = ([(0, 30, 0)], [(5, 10, 90)])
+        lists = [
+            b"junk" if rows is None else encode_list(np.array([(*row, chunk) for row in rows], dtype=EXTENT_DTYPE))
+            for rows in (low, over, extents)
+        ]
+        named = [writer.put_metadata(content) for content in lists]
+        good, bad = listed_entry(b"good", 30, named[:2]), listed_entry(b"bad", size, named[2:])
+        snapshot = commit(repository, writer, Capture(entries=[bad, good]))
+    damage = only(check(repository).damages)
+    assert (damage.kind, damage.files, damage.snapshots) == (DamageKind.MANIFEST, (b"bad",), (snapshot.id,))
+    assert reason in damage.reason
+
+
+def test_a_list_of_extents_with_a_chunk_that_is_nowhere_is_damage() -> None:
+    repository = make_repository(MemoryStorage())
+    writer, _ = repository.writer("shop", "db", WriterOptions())
+    with writer:
+        there = writer.put(ContentClass.FILE, [b"x" * 100])[0]
+        lists = [
+            writer.put_metadata(encode_list(np.array([(0, 10, 0, np.void(chunk))], dtype=EXTENT_DTYPE)))
+            for chunk in (b"lost".ljust(32), there)
+        ]
+        commit(repository, writer, Capture(entries=[listed_entry(b"bad", 10, lists)]))
+    damage = only(check(repository).damages)
+    assert (damage.kind, damage.files) == (DamageKind.CHUNK_MISSING, (b"bad",))
 
 
 def test_a_snapshot_without_its_manifest_is_damage() -> None:

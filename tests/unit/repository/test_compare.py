@@ -5,11 +5,18 @@ from __future__ import annotations
 import os
 import shutil
 
+import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.unit.repository.building import back_up, make_repository, tree_content, write_tree
+from tests.unit.repository.building import back_up, commit, make_repository, tree_content, write_tree
 
 from holdfast.repository.compare import compare_snapshots
+from holdfast.repository.compression import ContentClass
+from holdfast.repository.extent_list import encode_list
+from holdfast.repository.extents import lay_over
+from holdfast.repository.manifest import EXTENT_DTYPE, Entry, EntryKind
+from holdfast.repository.sources import Capture
+from holdfast.repository.writer import WriterOptions
 from holdfast.storage.memory import MemoryStorage
 
 FILES = st.dictionaries(
@@ -44,6 +51,23 @@ def test_the_same_bytes_in_another_chunk_are_no_difference(tmp_path):
     before = back_up(repository, tmp_path)
     write_tree(tmp_path, {"z": b"another"})  # read anew, both lie together in a new chunk
     assert differences(repository, before, back_up(repository, tmp_path)) == {b"z": "content"}
+
+
+def test_the_same_extents_listed_in_two_ways_are_no_difference() -> None:
+    repository = make_repository(MemoryStorage())
+    writer, _ = repository.writer("shop", "db", WriterOptions())
+    with writer:
+        chunks = [np.void(writer.put(ContentClass.FILE, [content])[0]) for content in (b"x" * 100, b"y" * 100)]
+        low = np.array([(at * 10, 10, 0, chunks[0]) for at in range(5)], dtype=EXTENT_DTYPE)
+        over = np.array([(20, 10, 0, chunks[1])], dtype=EXTENT_DTYPE)
+        together = lay_over([low, over])
+        snapshots = []
+        for tables in ([low, over], [together], [low]):
+            lists = tuple(writer.put_metadata(encode_list(table)) for table in tables)
+            entry = Entry(b"file", EntryKind.FILE, 0, 0, 0, "", "", 0, 0, 0, 50, extent_chunks=lists)
+            snapshots.append(commit(repository, writer, Capture(entries=[entry])))
+    assert differences(repository, snapshots[0], snapshots[1]) == {}
+    assert differences(repository, snapshots[1], snapshots[2]) == {b"file": "content"}
 
 
 def test_another_mode_is_told_apart_from_another_content(tmp_path):

@@ -9,10 +9,12 @@ from hypothesis import strategies as st
 from holdfast.model import ChunkId
 from holdfast.repository.extents import (
     NO_EXTENTS,
+    are_within,
     clip_extents,
     differing_bytes,
     hardly_used,
     join_extents,
+    lay_over,
     page_extents,
     pages_within,
     runs_of,
@@ -123,3 +125,27 @@ def test_pages_within_extents_are_those_whose_first_byte_is(table: np.ndarray, p
 def test_where_nothing_is_known_nothing_is_found() -> None:
     assert hardly_used(NO_EXTENTS, 0.5).tolist() == []
     assert pages_within(NO_EXTENTS, 8192, 3).tolist() == [False] * 3
+
+
+@given(layers=st.lists(st.tuples(tables(), st.lists(st.booleans(), min_size=30, max_size=30)), max_size=4))
+def test_of_tables_that_lie_over_one_another_the_last_one_holds(layers: list[tuple[np.ndarray, list[bool]]]) -> None:
+    chosen = [table[np.resize(kept, len(table))] for table, kept in layers]
+    expected: list[Place] = [None] * (SIZE + 20)
+    for table in chosen:
+        expected = [above or below for above, below in zip(places(table), expected, strict=True)]
+    assert places(lay_over([table for table in chosen if len(table)])) == expected
+
+
+@given(table=tables(), other=tables(), chosen=st.lists(st.booleans(), min_size=SIZE, max_size=SIZE))
+def test_extents_are_within_those_that_say_the_same_of_every_byte(
+    table: np.ndarray, other: np.ndarray, chosen: list[bool]
+) -> None:
+    known = places(other)
+    for extents in (table, clip_extents(other, *runs_of(np.array(chosen)))):
+        within = are_within(extents, other)
+        for row, is_within in zip(extents.tolist(), within.tolist(), strict=True):
+            said = [(row[3][0], row[2] + at) for at in range(row[1])]
+            is_same = known[row[0] : row[0] + row[1]] == said
+            assert not is_within or is_same
+            if extents is not table:
+                assert is_within

@@ -1,11 +1,10 @@
-"""Manifests and extents: they come back, and what has not changed costs nothing again."""
+"""Manifests: they come back, and what has not changed costs nothing again."""
 
 from __future__ import annotations
 
 import hashlib
 
 import msgspec
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,14 +12,10 @@ from hypothesis import strategies as st
 from holdfast.errors import DamageError
 from holdfast.model import ChunkId
 from holdfast.repository.manifest import (
-    EXTENT_DTYPE,
-    INLINE_EXTENTS,
     Entry,
     EntryKind,
     load_entries,
-    load_extents,
     load_leaves,
-    store_extents,
     store_manifest,
 )
 
@@ -101,51 +96,3 @@ def test_junk_is_damage_or_a_list(junk: bytes) -> None:
             assert isinstance(load(junk), tuple)
         except DamageError:
             continue
-
-
-def tiled(lengths: list[tuple[int, int]]) -> np.ndarray:
-    """Return extents from (gap before, length)."""
-    rows, at = [], 0
-    for number, (gap, length) in enumerate(lengths):
-        rows.append((at + gap, length, number, np.void(number.to_bytes(32, "big"))))
-        at += gap + length
-    return np.array(rows, dtype=EXTENT_DTYPE)
-
-
-runs = st.lists(st.tuples(st.integers(0, 1 << 33), st.integers(1, 1 << 20)), max_size=3 * INLINE_EXTENTS)
-
-
-@given(lengths=runs, beyond=st.integers(0, 9))
-def test_extents_come_back_inline_or_not(lengths: list[tuple[int, int]], beyond: int) -> None:
-    chunks, extents = Chunks(), tiled(lengths)
-    inline, named = store_extents(extents, chunks.put)
-    assert bool(named) == (len(extents) > INLINE_EXTENTS)
-    size = sum(gap + length for gap, length in lengths) + beyond
-    file = entry(b"f", size=size, extents=inline, extent_chunks=named)
-    assert load_extents(file, chunks.known.__getitem__).tobytes() == extents.tobytes()
-
-
-def test_a_change_in_a_large_file_costs_the_list_of_that_part_alone() -> None:
-    chunks, extents = Chunks(), tiled([(0, 1 << 20)] * 1024)
-    _, named = store_extents(extents, chunks.put)
-    extents["chunk"][300] = np.void(b"another chunk".ljust(32))
-    inline, after = store_extents(extents, chunks.put)
-    assert len(after) == len(named) == 8
-    assert sum(one != other for one, other in zip(named, after, strict=True)) == 1
-    file = entry(b"f", size=1 << 30, extents=inline, extent_chunks=after)
-    assert load_extents(file, chunks.known.__getitem__).tobytes() == extents.tobytes()
-
-
-@given(lengths=runs.filter(bool), where=st.integers(0))
-def test_extents_that_overlap_or_pass_the_end_are_damage(lengths: list[tuple[int, int]], where: int) -> None:
-    extents = tiled(lengths)
-    size = sum(gap + length for gap, length in lengths)
-    with pytest.raises(DamageError, match="overlap or pass"):
-        load_extents(entry(b"f", size=size - 1, extents=extents.tobytes()), Chunks().put)
-    with pytest.raises(DamageError, match="cut off"):
-        load_extents(entry(b"f", size=size, extents=extents.tobytes()[:-1]), Chunks().put)
-    if len(extents) > 1:
-        at = where % (len(extents) - 1)
-        extents["file_offset"][at + 1] = extents["file_offset"][at]
-        with pytest.raises(DamageError, match="overlap or pass"):
-            load_extents(entry(b"f", size=size, extents=extents.tobytes()), Chunks().put)

@@ -12,7 +12,7 @@ from tests.unit.repository.page_chain import PAGE, Chain, live_on
 
 from holdfast.progress import Silence
 from holdfast.repository.check.run import CheckOptions, check_repository
-from holdfast.repository.manifest import load_extents
+from holdfast.repository.file_extents import load_extents
 
 ROUNDS = 6
 seeds = pytest.mark.parametrize(

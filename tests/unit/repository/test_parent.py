@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from tests.unit.repository.building import back_up, make_repository, reopen, sources_of, write_tree
 
-from holdfast.repository import manifest, packer
+from holdfast.repository import file_extents, packer
 from holdfast.repository.compression import ContentClass
 from holdfast.repository.manifest import Entry
 from holdfast.repository.parent import NO_PARENT, Parent, load_parent
@@ -27,7 +27,7 @@ OLD = 1_000_000_000
 @pytest.fixture
 def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A small file, and a large one whose extents are stored apart, both of long ago."""
-    monkeypatch.setattr(manifest, "INLINE_EXTENTS", 1)
+    monkeypatch.setattr(file_extents, "INLINE_EXTENTS", 1)
     monkeypatch.setattr(packer, "PACK_BYTES", 1 << 20)
     write_tree(tmp_path, {"small": b"small", "large": random.Random(1).randbytes(3 << 20)})
     for name in ("small", "large"):

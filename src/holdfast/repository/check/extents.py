@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from holdfast.errors import DamageError
+from holdfast.repository.extent_list import decode_list, distinct_chunks
 from holdfast.repository.index import chunk_words
 from holdfast.repository.manifest import EXTENT_DTYPE, Entry
 
@@ -22,13 +24,13 @@ Fault = int | str
 _CUT_OFF = "its list of extents is cut off"
 _UNTILED = "its extents overlap or pass its end"
 _OUTSIDE = "an extent passes the end of its chunk"
+_ANY_LENGTH = np.iinfo(np.int64).max
 
 
 @dataclass(frozen=True, slots=True)
 class ListSummary:
-    """What is worth keeping of one stored list of extents: where it begins and ends, and its faults."""
+    """What is worth keeping of one stored list of extents: where in the file it ends, and its faults."""
 
-    start: int
     end: int
     faults: tuple[Fault, ...]
 
@@ -63,54 +65,48 @@ class ExtentLists:
         overlaps = np.flatnonzero((owner[1:] == owner[:-1]) & (ends[:-1] > extents["file_offset"][1:]))
         for at in np.union1d(overlaps, np.flatnonzero(ends > sizes[owner])):
             yield whole[owner[at]], _UNTILED
-        for at, fault in self._chunk_faults(extents):
+        chunks, chunk = distinct_chunks(extents["chunk"])
+        reach = extents["chunk_offset"].astype(np.int64) + extents["length"]
+        for at, fault in self._chunk_faults(chunks, chunk, reach):
             yield whole[owner[at]], fault
 
-    def _chunk_faults(self, extents: np.ndarray) -> Iterator[tuple[int, Fault]]:
-        """Yield (row, fault) for extents whose chunk is hit, or that reach outside of it."""
-        self.count += len(extents)
-        words, which = _distinct(chunk_words(extents["chunk"]))
-        verdicts = self._verdicts.of(words)[which]
-        for at in np.flatnonzero(verdicts >= 0).tolist():
-            yield at, int(verdicts[at])
+    def _chunk_faults(self, chunks: np.ndarray, chunk: np.ndarray, reach: np.ndarray) -> Iterator[tuple[int, Fault]]:
+        """Yield (row, fault) for extents whose chunk is hit, or that reach outside of it.
+
+        Each is given by the number of its chunk among ``chunks`` (V32), which are looked up once however many extents
+        they have, and by how far into it it reaches.
+        """
+        self.count += len(chunk)
+        words = chunk_words(chunks)
+        verdicts = self._verdicts.of(words)
+        if (verdicts >= 0).any():
+            for at in np.flatnonzero(verdicts[chunk] >= 0).tolist():
+                yield at, int(verdicts[chunk[at]])
         index = self._verdicts.index
         if not len(index):
             return
-        rows = index.lookup(words)[which]
-        reach = extents["chunk_offset"].astype(np.int64) + extents["length"]
-        for at in np.flatnonzero((rows >= 0) & (reach > index.plain[np.maximum(rows, 0)])).tolist():
+        rows = index.lookup(words)
+        lengths = np.where(rows >= 0, index.plain[np.maximum(rows, 0)], _ANY_LENGTH)
+        for at in np.flatnonzero(reach > lengths[chunk]).tolist():
             yield at, _OUTSIDE
 
     def _summarise(self, chunks: set[bytes]) -> None:
         for chunk, content in self._chunks.read(sorted(chunks)):
-            self._lists[chunk] = ListSummary(0, 0, (content,)) if isinstance(content, int) else self._summary(content)
+            self._lists[chunk] = ListSummary(0, (content,)) if isinstance(content, int) else self._summary(content)
 
     def _summary(self, content: bytes) -> ListSummary:
-        if not content or len(content) % EXTENT_DTYPE.itemsize:
-            return ListSummary(0, 0, (_CUT_OFF,))
-        extents = np.frombuffer(content, dtype=EXTENT_DTYPE)
-        ends = extents["file_offset"] + extents["length"]
-        faults: set[Fault] = {fault for _, fault in self._chunk_faults(extents)}
-        if (ends[:-1] > extents["file_offset"][1:]).any():
-            faults.add(_UNTILED)
-        return ListSummary(int(extents["file_offset"][0]), int(ends[-1]), tuple(sorted(faults, key=str)))
+        try:
+            listed = decode_list(content, "")
+        except DamageError as error:
+            return ListSummary(0, (error.reason,))
+        self.count += len(listed.length)
+        reach = listed.chunk_offset + listed.length
+        faults = {fault for _, fault in self._chunk_faults(listed.chunks, listed.chunk, reach)}
+        return ListSummary(listed.end, tuple(sorted(faults, key=str)))
 
     def _faults_of_lists(self, entry: Entry) -> set[Fault]:
         lists = [self._lists[chunk] for chunk in entry.extent_chunks]
         faults = {fault for summary in lists for fault in summary.faults}
-        if not faults:
-            is_tiled = all(lists[at].end <= lists[at + 1].start for at in range(len(lists) - 1))
-            if not is_tiled or lists[-1].end > entry.size:
-                faults.add(_UNTILED)
+        if max(summary.end for summary in lists) > entry.size:
+            faults.add(_UNTILED)
         return faults
-
-
-def _distinct(words: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return (distinct chunk ids, which of them each is) of an (n, 4) word array.
-
-    A list of many pieces names few chunks, and looking all of them up was three quarters of a check of many snapshots.
-    """
-    _, first, which = np.unique(words[:, 0], return_index=True, return_inverse=True)
-    if (words[first][which] == words).all():
-        return words[first], which
-    return words, np.arange(len(words))  # ids that begin alike, which only somebody who can seal could make

@@ -14,7 +14,8 @@ from holdfast.errors import ServerError
 from holdfast.postgres.control import read_control_content
 from holdfast.postgres.datadir import classify
 from holdfast.repository.compression import ContentClass
-from holdfast.repository.manifest import EXTENT_DTYPE, Entry, EntryKind, store_extents
+from holdfast.repository.file_extents import store_extents
+from holdfast.repository.manifest import EXTENT_DTYPE, Entry, EntryKind
 from holdfast.repository.names import ROOT, shown
 from holdfast.repository.page_memory import CachedMemory
 from holdfast.repository.pipeline import Pipeline

@@ -16,7 +16,8 @@ from holdfast.postgres.control import parse_control_file
 from holdfast.postgres.facts import Tablespace
 from holdfast.postgres.server import BackupEnd
 from holdfast.repository.compression import ContentClass
-from holdfast.repository.manifest import EXTENT_DTYPE, Entry, EntryKind, store_extents
+from holdfast.repository.file_extents import store_extents
+from holdfast.repository.manifest import EXTENT_DTYPE, Entry, EntryKind
 from holdfast.repository.names import ROOT
 from holdfast.repository.page_memory import CachedMemory
 from holdfast.repository.pipeline import Pipeline

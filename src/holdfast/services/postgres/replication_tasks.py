@@ -15,6 +15,7 @@ import numpy as np
 from holdfast.postgres.crc32c_spans import crc32c_consuming, crc32c_joined, crc32c_of_each
 from holdfast.repository.chunker import CHUNK_BYTES
 from holdfast.repository.extents import join_extents
+from holdfast.repository.file_extents import NOTHING_STORED
 from holdfast.repository.manifest import EXTENT_DTYPE
 from holdfast.repository.page_gather import PageGatherer
 from holdfast.repository.sources import FileSource, Piece
@@ -104,7 +105,8 @@ class ArrivingFile:
         for each in spans:
             crc32c = crc32c_joined(crc32c, each.crc32c, each.length)
         self.recipient.received(self.source.entry.path, self.source.entry.size, crc32c)
-        intake.finish_file(self.source.entry, join_extents([each.extents for each in spans]))
+        before = self._pages.stored if self._pages is not None else NOTHING_STORED
+        intake.finish_file(self.source.entry, join_extents([each.extents for each in spans]), before)
         if self._pages is not None:
             intake.memory.finish(self.source.entry, self._pages)
 

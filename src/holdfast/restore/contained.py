@@ -7,6 +7,7 @@ proven to lie below a root of the restore, to have no symbolic link of the snaps
 from __future__ import annotations
 
 import os
+from functools import cache
 from typing import TYPE_CHECKING
 
 from holdfast.errors import DamageError
@@ -26,10 +27,19 @@ def require_contained(placed: Sequence[tuple[Entry, Path]], roots: Iterable[Path
     links = {path for entry, path in placed if entry.kind is EntryKind.SYMLINK}
     files = {entry.path for entry, _ in placed if entry.kind is EntryKind.FILE}
     seen: set[Path] = set()
+
+    @cache  # of a million files there are few directories
+    def is_inside(directory: Path) -> bool:
+        return any(directory.is_relative_to(root) for root in roots)
+
+    @cache
+    def is_behind_link(directory: Path) -> bool:
+        return directory in links or not links.isdisjoint(directory.parents)
+
     for entry, path in placed:
-        if not _is_plain(entry.path) or not any(path.is_relative_to(root) for root in roots):
+        if not _is_plain(entry.path) or not (path in roots or is_inside(path.parent)):
             raise _refusal(entry, "leads out of the directory")
-        if links and not links.isdisjoint(path.parents):
+        if links and is_behind_link(path.parent):
             raise _refusal(entry, "leads through a symbolic link")
         if entry.kind is EntryKind.HARD_LINK and entry.link not in files:
             raise _refusal(entry, "is a hard link to something that is no file of the snapshot")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -19,7 +20,6 @@ from holdfast.wal.ownership import MARKER_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
 
     from holdfast.repository.reader import ChunkReader
     from holdfast.repository.snapshot import Snapshot
@@ -179,12 +179,21 @@ def _rooms(files: Iterable[PlannedFile], roots: Iterable[Path]) -> tuple[Room, .
     needed: dict[int, int] = {}
     place: dict[int, Path] = {}
     by_depth = sorted(existing, key=lambda root: -len(root.parts))
-    for file in files:
-        root = next(root for root in by_depth if file.path.is_relative_to(root))
+    for directory, content_bytes in _by_directory(files).items():
+        root = next(root for root in by_depth if directory.is_relative_to(root))
         device = os.stat(existing[root]).st_dev
         place.setdefault(device, existing[root])
-        needed[device] = needed.get(device, 0) + file.content_bytes
+        needed[device] = needed.get(device, 0) + content_bytes
     return tuple(Room(place[device], count, shutil.disk_usage(place[device]).free) for device, count in needed.items())
+
+
+def _by_directory(files: Iterable[PlannedFile]) -> dict[Path, int]:
+    """Return the bytes of content that go into each directory: there are few of them, and may be a million files."""
+    found: dict[str, int] = {}
+    for file in files:
+        directory = os.path.dirname(file.path)
+        found[directory] = found.get(directory, 0) + file.content_bytes
+    return {Path(directory): content_bytes for directory, content_bytes in found.items()}
 
 
 def nearest_existing(path: Path) -> Path:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Self
 
 from holdfast import crashpoint
 from holdfast.crashpoint import CrashPoint
-from holdfast.errors import BusyError
+from holdfast.errors import BusyError, StorageError
 from holdfast.wal.archive_command import PID_NAME, SHIPPING, STUCK_NAME, WAKE_NAME
 from holdfast.wal.spool import spool_error
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 _FAILING = "failing"
+_START_AGAIN = "start 'holdfast wal serve' again, as systemd does by itself"
 _START_FIELD = 19
 """Of what follows the program's name in /proc/PID/stat: field 22, when the process began; proc(5)."""
 _DRAIN_BYTES = 65536
@@ -53,6 +54,17 @@ class Resident:
             os.ftruncate(self._lock, 0)
         os.close(self._wake)
         os.close(self._lock)
+
+    def require_in_place(self) -> None:
+        """Raise StorageError when the spool was removed, or made anew: nobody finds this process in it any more."""
+        for name, descriptor in ((PID_NAME, self._lock), (WAKE_NAME, self._wake)):
+            path = os.path.join(self._spool, name)
+            try:
+                is_ours = os.path.samestat(os.stat(path), os.fstat(descriptor))
+            except OSError as error:
+                raise spool_error(path, error) from error
+            if not is_ours:
+                raise StorageError(f"{path} was made anew by somebody else", hint=_START_AGAIN)
 
     def tell_shipping(self) -> None:
         """Let ``archive_command`` wait for this process."""

@@ -65,9 +65,13 @@ class Serving:
         self._resident.wake()
 
     def run(self) -> None:
-        """Serve; every failure is said once, kept in the state, and tried again."""
+        """Serve; every failure is said once, kept in the state, and tried again.
+
+        StorageError when the spool was taken away: another process may serve it then, and be waited for.
+        """
         self._reporter.notice(f"serving {self._settings.stack}/{self._settings.service} ({self._settings.spool})")
         while not self._is_stopping:
+            self._resident.require_in_place()
             self._resident.tell_alive()
             try:
                 wait_s = self._look()

@@ -168,6 +168,23 @@ def test_a_second_one_is_refused(idle_archiving):
         assert "HINT" in answer.stderr
 
 
+def test_one_whose_spool_was_taken_away_ends_and_leaves_the_next_one_alone(idle_archiving):
+    """Nobody would find it, and archive_command would push by itself for as long as it lives."""
+    shop = idle_archiving
+    with shop.serving() as process:
+        shop.wait_shipping(process)
+        shop.spool.rename(shop.spool.with_name("taken"))
+        assert process.wait(20) == ExitCode.FAILED
+    assert "no such file or directory" in shop.serve_log()[-2]
+    assert "HINT" in shop.serve_log()[-1]
+    shop.set_up()
+    shop.archive_by("false")
+    with shop.serving() as process:
+        shop.wait_shipping(process)
+        (shop.spool / "wake").rename(shop.spool / "lost")
+        assert process.wait(20) == ExitCode.FAILED
+
+
 def test_a_refused_file_does_not_hold_up_the_others(idle_archiving):
     shop = idle_archiving
     bad, good = shop.write(2)

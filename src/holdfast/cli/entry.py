@@ -11,10 +11,11 @@ import gc
 import os
 import resource
 import sys
-from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
+TYPE_CHECKING = False  # see holdfast.wal.early
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from typing import NoReturn
 
     from holdfast.errors import HoldfastError
 
@@ -25,16 +26,17 @@ _MODULES = {
 """Where each command's ``run_short(service, operands, settings_file)`` is; it raises HoldfastError as operations do."""
 
 
-class ShortCall(NamedTuple):
+class ShortCall:
     """A command line of the short form; ``operands`` are what follows the service's name.
 
-    A stack file named with ``-c`` is not kept: the settings remember which one they were made from.
+    A stack file named with ``-c`` is not kept: the settings remember which one they were made from. No tuple with names
+    and no dataclass: making one imports more than there is time for.
     """
 
-    command: str
-    service: str
-    operands: tuple[str, ...]
-    settings: str
+    __slots__ = ("command", "operands", "service", "settings")
+
+    def __init__(self, command: str, service: str, operands: tuple[str, ...], settings: str) -> None:
+        self.command, self.service, self.operands, self.settings = command, service, operands, settings
 
 
 def run() -> NoReturn:
@@ -83,22 +85,26 @@ def parse_short(arguments: Sequence[str]) -> ShortCall | None:
 
 
 def _carry_out(call: ShortCall) -> int:
-    from holdfast.errors import HoldfastError
-
     try:
         _operation(call.command)(call.service, call.operands, call.settings)
-    except HoldfastError as error:
-        return _fail(error)
     except KeyboardInterrupt:  # a server in the foreground, and what it runs, get Ctrl-C too: no traceback in its log
         from holdfast.errors import InterruptedRunError
 
         return _fail(InterruptedRunError("interrupted"))
     except Exception as error:  # noqa: BLE001 - the last line of defence: what nobody understood is a fault of ours
-        from holdfast.cli.invocation import Invocation
-        from holdfast.cli.main import internal_error
-
-        return _fail(internal_error(Invocation(verbose=1), error))
+        return _fail(_understood(error))
     return 0
+
+
+def _understood(error: Exception) -> HoldfastError:
+    from holdfast.errors import HoldfastError
+
+    if isinstance(error, HoldfastError):
+        return error
+    from holdfast.cli.invocation import Invocation
+    from holdfast.cli.main import internal_error
+
+    return internal_error(Invocation(verbose=1), error)
 
 
 def _operation(command: str) -> Callable[[str, tuple[str, ...], str], None]:

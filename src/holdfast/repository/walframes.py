@@ -52,8 +52,7 @@ class InMemory:
 
     def frames(self) -> Iterator[memoryview]:
         """Yield the frames, as views."""
-        for at in range(0, len(self._view), FRAME_BYTES):
-            yield self._view[at : at + FRAME_BYTES]
+        return frames_of(self._view)
 
     def packed(self, number: int, level: int) -> Buffer | None:  # noqa: ARG002 - the interface
         """Nothing was compressed before."""
@@ -77,6 +76,12 @@ class FrameCompressor:
             return plain
         packed = self._compressor.compress(plain)
         return packed if len(packed) < len(plain) else plain
+
+
+def frames_of(content: memoryview) -> Iterator[memoryview]:
+    """Yield the frames of a content, as views."""
+    for at in range(0, len(content), FRAME_BYTES):
+        yield content[at : at + FRAME_BYTES]
 
 
 def frame_lengths(length_bytes: int) -> list[int]:

@@ -62,9 +62,12 @@ def push(
         shipped = Shipper(settings, archive, spool, read).ship(path)
     except HoldfastError as error:
         return _answer_failure(settings, spool, name, error)
-    ahead = _push_ahead(settings, spool, archive, name)
+    waiting = _waiting(settings, spool, but=name)
+    ahead = _push_ahead(settings, spool, archive, waiting) if waiting else 0
     warnings = _settle(settings, spool, archive)
-    standing = _standing(settings, spool, but=name)
+    if ahead:
+        waiting = _waiting(settings, spool, but=name)
+    standing = _standing(settings, spool, waiting)
     if standing.is_full:
         warnings += (f"the queue is full: {standing.queue}",)
     StateFile(settings.spool, _BY).tell_success(name, standing)
@@ -72,35 +75,32 @@ def push(
     return PushResult(shipped, ahead, warnings)
 
 
-def _push_ahead(settings: WalSettings, spool: Spool, archive: WalArchive, name: str) -> int:
+def _push_ahead(settings: WalSettings, spool: Spool, archive: WalArchive, waiting: list[str]) -> int:
     """Ship some of what waits; what goes wrong here will be said when the server asks for that file.
 
     Not beside a resident process: it has begun with the very same files, and each would be compressed twice.
     """
-    try:
-        waiting = _waiting(settings, spool, but=name)
-        if not waiting:
-            return 0
-        from holdfast.wal.ahead import Batch, threads_for, within  # costs who has nothing waiting a millisecond
-        from holdfast.wal.resident import is_served
+    from holdfast.wal.ahead import Batch, threads_for, within  # costs who has nothing waiting a millisecond
+    from holdfast.wal.resident import is_served
 
-        if is_served(settings.spool):
-            return 0
-        batch = Batch(Shipper(settings, archive, spool), threads_for(settings))
+    if is_served(settings.spool):
+        return 0
+    batch = Batch(Shipper(settings, archive, spool), threads_for(settings))
+    try:
         batch.ship(within(waiting[:BATCH_FILES], _BATCH_S))
-    except (StorageError, ServerError):
+    except StorageError:
         return 0
     return len(batch.shipped)
 
 
 def _answer_failure(settings: WalSettings, spool: Spool, name: str, error: HoldfastError) -> PushResult:
     """Raise the error, or give the segment up where the stack file says so."""
-    standing = _standing(settings, spool)
+    standing = _standing(settings, spool, _waiting(settings, spool))
     is_unreachable = isinstance(error, StorageError | NoRepositoryError)
     drops = standing.is_full and is_unreachable and settings.when_full is WhenFull.DROP and is_segment_name(name)
     if drops:
         give_up(spool, name, error)
-        standing = _standing(settings, spool, but=name)
+        standing = _standing(settings, spool, _waiting(settings, spool, but=name))
     StateFile(settings.spool, _BY).tell_failure(name, error, standing)
     if drops:
         lost = f"GAVE UP {name}, as the queue is full and the stack file says so: {error.message}; {_NEW_BASE}"
@@ -124,13 +124,13 @@ def _settle(settings: WalSettings, spool: Spool, archive: WalArchive) -> tuple[s
     )
 
 
-def _waiting(settings: WalSettings, spool: Spool, *, but: str = "") -> list[str]:
-    return [path for path in unanswered_files(settings, spool) if os.path.basename(path) != but]
-
-
-def _standing(settings: WalSettings, spool: Spool, *, but: str = "") -> Standing:
+def _waiting(settings: WalSettings, spool: Spool, *, but: str = "") -> list[str] | None:
+    """Return the paths of what waits; None where that cannot be listed: the push itself is what counts."""
     try:
-        queue = queue_of(settings, _waiting(settings, spool, but=but))
-    except ServerError:  # it cannot be listed: the push itself is what counts
-        queue = None
-    return Standing(queue, noted_gaps(spool))
+        return [path for path in unanswered_files(settings, spool) if os.path.basename(path) != but]
+    except ServerError:
+        return None
+
+
+def _standing(settings: WalSettings, spool: Spool, waiting: list[str] | None) -> Standing:
+    return Standing(None if waiting is None else queue_of(settings, waiting), noted_gaps(spool))

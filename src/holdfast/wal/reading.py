@@ -1,33 +1,25 @@
-"""Reading a WAL file, and beginning with it early: a cold push spends half its time importing modules on one core.
-
-So the other core reads and compresses meanwhile. That early part has few imports, and decides nothing: whatever goes
-wrong in it is found again, and said, by the ordinary way.
-"""
+"""Reading a WAL file: each time anew, frame by frame; or taking what a cold push has read and compressed early."""
 
 from __future__ import annotations
 
 import mmap
 import os
 import stat
-import sys
-import threading
 from typing import TYPE_CHECKING, Protocol
 
 from holdfast.errors import ServerError, VerificationError
-from holdfast.repository.walframes import FRAME_BYTES, Content, FrameCompressor, InMemory
+from holdfast.repository.walframes import FRAME_BYTES, Content, InMemory
+from holdfast.wal.early import LIKELY_LEVEL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from holdfast.storage.base import Buffer
+    from holdfast.wal.early import EarlyRead
 
 # O_NONBLOCK: a FIFO that somebody put there is refused, not waited for.
 _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 _TEXT_LIMIT_BYTES = 1 << 20
-_LARGEST_EARLY_BYTES = 64 << 20
-_LIKELY_LEVEL = 1
-_SWITCH_EVERY_S = 0.0005
-"""How long imports may keep the interpreter to themselves; Python's 5 ms would hold the early part up at every step."""
 
 
 class WalFile(Content, Protocol):
@@ -85,29 +77,18 @@ class OpenWalFile:
 
 
 class EarlyWalFile(InMemory):
-    """A file that was read and compressed early.
+    """A file that was read and compressed early."""
 
-    It is read to where it stays, into memory that the kernel fills with zeros only as it is touched: filling and
-    copying it here would hold up the imports, as Python lets only one thread do that.
-    """
-
-    def __init__(self, file: OpenWalFile) -> None:
-        """Read and compress it; ServerError, also when it is shorter than it was."""
-        super().__init__(memoryview(mmap.mmap(-1, file.length_bytes or 1))[: file.length_bytes])
-        self.modified_ns = file.modified_ns
-        self._packed: list[Buffer] = []
-        compressor = FrameCompressor(_LIKELY_LEVEL)
-        for number, frame in enumerate(self.frames()):
-            if file.read_into(frame, number * FRAME_BYTES) != len(frame):
-                raise ServerError("the file became shorter while it was read")
-            self._packed.append(compressor.compress(frame))
+    def __init__(self, early: EarlyRead, content: memoryview) -> None:
+        super().__init__(content)
+        self.modified_ns, self._packed = early.modified_ns, early.packed
 
     def close(self) -> None:
         """Nothing is open."""
 
     def packed(self, number: int, level: int) -> Buffer | None:
         """Return a frame as it was compressed early."""
-        return self._packed[number] if level == _LIKELY_LEVEL else None
+        return self._packed[number] if level == LIKELY_LEVEL else None
 
 
 def read_wal_file(path: str, segment_size: int) -> WalFile:
@@ -118,33 +99,17 @@ def read_wal_file(path: str, segment_size: int) -> WalFile:
         raise _unreadable(path, error) from error
 
 
-def read_early(path: str) -> Callable[[str, int], WalFile]:
-    """Begin to read and compress a file in a thread; return what gives the result, or reads it anew if that failed."""
-    results: list[EarlyWalFile] = []
+def reader(early: EarlyRead) -> Callable[[str, int], WalFile]:
+    """Return what opens files as ``read_wal_file`` does, but gives the one that was begun early, unless that failed."""
 
-    def work() -> None:
-        try:
-            file = OpenWalFile(path, _LARGEST_EARLY_BYTES)
-        except (OSError, VerificationError):
-            return
-        try:
-            results.append(EarlyWalFile(file))
-        except (ServerError, ValueError):  # it cannot be read, or becomes shorter
-            return
-        finally:
-            file.close()
+    def read(path: str, segment_size: int) -> WalFile:
+        if path == early.path:
+            early.wait()
+            if early.content is not None:
+                return EarlyWalFile(early, early.content)
+        return read_wal_file(path, segment_size)
 
-    sys.setswitchinterval(_SWITCH_EVERY_S)
-    thread = threading.Thread(target=work, name="wal-early", daemon=True)
-    thread.start()
-
-    def result(asked: str, segment_size: int) -> WalFile:
-        if asked != path:
-            return read_wal_file(asked, segment_size)
-        thread.join()
-        return results[0] if results else read_wal_file(asked, segment_size)
-
-    return result
+    return read
 
 
 def _require_file(path: str, found: os.stat_result, limit_bytes: int) -> None:

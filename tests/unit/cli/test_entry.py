@@ -7,19 +7,20 @@ import sys
 
 import pytest
 
-from holdfast.cli.entry import ShortCall, parse_short
+from holdfast.cli.entry import parse_short
 
 HEAVY = ("typer", "pydantic", "yaml", "numpy", "psycopg", "rich", "obstore", "click", "hashlib", "secrets", "shutil")
+LATE = ("typing", "enum", "re", "contextlib", "zstandard", "msgspec", "holdfast.errors", "holdfast.wal.reading")
 SLOW = ("dataclasses", "inspect", "typing_extensions", "ast", "json", "pathlib", "logging", "tempfile")
 
 
 @pytest.mark.parametrize(
     ("line", "call"),
     [
-        ("wal push db pg_wal/1 --settings s", ShortCall("push", "db", ("pg_wal/1",), "s")),
-        ("-c f wal push db p --settings s", ShortCall("push", "db", ("p",), "s")),
-        ("wal push --settings s db p", ShortCall("push", "db", ("p",), "s")),
-        ("--config f wal serve db --settings s", ShortCall("serve", "db", (), "s")),
+        ("wal push db pg_wal/1 --settings s", ("push", "db", ("pg_wal/1",), "s")),
+        ("-c f wal push db p --settings s", ("push", "db", ("p",), "s")),
+        ("wal push --settings s db p", ("push", "db", ("p",), "s")),
+        ("--config f wal serve db --settings s", ("serve", "db", (), "s")),
         ("wal push db p", None),
         ("wal push db p --settings", None),
         ("wal push --settings s", None),
@@ -31,8 +32,18 @@ SLOW = ("dataclasses", "inspect", "typing_extensions", "ast", "json", "pathlib",
         ("", None),
     ],
 )
-def test_the_form_of_a_short_call(line: str, call: ShortCall | None):
-    assert parse_short(line.split()) == call
+def test_the_form_of_a_short_call(line: str, call: tuple[str, str, tuple[str, ...], str] | None):
+    parsed = parse_short(line.split())
+    assert (parsed and (parsed.command, parsed.service, parsed.operands, parsed.settings)) == call
+
+
+def test_a_cold_push_begins_to_read_before_anything_that_takes_time_is_loaded():
+    program = (
+        "import sys; import holdfast.cli.entry, holdfast.operations.wal.cold_push; "
+        f"print([name for name in {LATE} if name in sys.modules])"
+    )
+    answer = subprocess.run([sys.executable, "-I", "-c", program], capture_output=True, text=True, check=True)
+    assert answer.stdout == "[]\n"
 
 
 def test_the_short_way_imports_nothing_heavy():

@@ -8,7 +8,8 @@ import pytest
 
 from holdfast.errors import ServerError, VerificationError
 from holdfast.repository.walframes import FRAME_BYTES, FrameCompressor
-from holdfast.wal.reading import read_early, read_wal_file
+from holdfast.wal.early import EarlyRead
+from holdfast.wal.reading import read_wal_file, reader
 
 MIB = 1 << 20
 
@@ -17,7 +18,7 @@ MIB = 1 << 20
 def test_what_was_begun_early_is_what_is_read_later(tmp_path, size):
     path = tmp_path / "000000010000000000000001"
     path.write_bytes(os.urandom(size // 2) + bytes(size - size // 2))
-    early, late = read_early(str(path))(str(path), 16 * MIB), read_wal_file(str(path), 16 * MIB)
+    early, late = reader(EarlyRead(str(path)))(str(path), 16 * MIB), read_wal_file(str(path), 16 * MIB)
     assert (early.length_bytes, early.modified_ns) == (late.length_bytes, late.modified_ns)
     for number, (one, other) in enumerate(zip(early.frames(), late.frames(), strict=True)):
         assert one == other
@@ -29,11 +30,11 @@ def test_what_was_begun_early_is_what_is_read_later(tmp_path, size):
 def test_what_goes_wrong_early_is_said_later(tmp_path):
     absent = str(tmp_path / "absent")
     with pytest.raises(ServerError, match="no such file"):
-        read_early(absent)(absent, MIB)
+        reader(EarlyRead(absent))(absent, MIB)
     os.mkfifo(tmp_path / "fifo")
     fifo = str(tmp_path / "fifo")
     with pytest.raises(VerificationError, match="not a regular file"):
-        read_early(fifo)(fifo, MIB)
+        reader(EarlyRead(fifo))(fifo, MIB)
 
 
 def test_a_file_longer_than_a_segment_is_not_read_whole(tmp_path):
@@ -46,4 +47,4 @@ def test_a_file_longer_than_a_segment_is_not_read_whole(tmp_path):
 def test_only_the_file_that_was_begun_is_given(tmp_path):
     for name in ("one", "other"):
         (tmp_path / name).write_text(name)
-    assert read_early(str(tmp_path / "one"))(str(tmp_path / "other"), MIB).length_bytes == 5
+    assert reader(EarlyRead(str(tmp_path / "one")))(str(tmp_path / "other"), MIB).length_bytes == 5

@@ -1,36 +1,49 @@
-"""The start of a cold ``wal push``: the file is read and compressed while the rest of Holdfast is imported."""
+"""The start of a cold ``wal push``: the file is read and compressed while the rest of Holdfast is imported.
+
+Until that has begun, nothing is imported that can wait.
+"""
 
 from __future__ import annotations
 
 import sys
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
-from holdfast.errors import UsageError
-from holdfast.wal.reading import read_early
+from holdfast.wal.early import EarlyRead
 
+TYPE_CHECKING = False  # see holdfast.wal.early
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable
+
+    from holdfast.wal.push import PushResult
+    from holdfast.wal.reading import WalFile
 
 
 def run_short(service: str, operands: tuple[str, ...], settings_file: str) -> None:
     """Carry out ``wal push SERVICE PATH --settings FILE``; nothing is said but warnings."""
     if len(operands) != 1:
+        from holdfast.errors import UsageError
+
         raise UsageError("wal push takes a service and a path", hint="holdfast wal push SERVICE %p --settings FILE")
     (path,) = operands
-    read = read_early(path)
-    with _absent("typing_extensions"):  # msgspec does without it, and it brings "inspect" with it
-        from holdfast.operations.wal.push import push  # most of the modules: this is what takes time
-
-    for warning in push(service, path, settings_file, read).warnings:
+    early = EarlyRead(path)
+    push, reader = _imported()
+    for warning in push(service, path, settings_file, reader(early)).warnings:
         print(f"warning: {warning}", file=sys.stderr)  # noqa: T201 - the server's log is where it is read
 
 
-@contextmanager
-def _absent(module: str) -> Iterator[None]:
-    """Let a module that others may use where it is there look as if it were not; afterwards it can be imported."""
-    sys.modules[module] = None  # type: ignore[assignment]  # the import system takes it for "there is none"
+def _imported() -> tuple[
+    Callable[[str, str, str, Callable[[str, int], WalFile]], PushResult],
+    Callable[[EarlyRead], Callable[[str, int], WalFile]],
+]:
+    """Import the rest: what compresses comes first, as it is waited for.
+
+    msgspec does without ``typing_extensions``, which brings ``inspect`` with it: so for now it looks as if it were not
+    there, for which the import system takes None.
+    """
+    sys.modules["typing_extensions"] = None  # type: ignore[assignment]
     try:
-        yield
+        import holdfast.repository.walframes  # noqa: F401
+        from holdfast.operations.wal.push import push
+        from holdfast.wal.reading import reader
     finally:
-        del sys.modules[module]
+        del sys.modules["typing_extensions"]
+    return push, reader

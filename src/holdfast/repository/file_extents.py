@@ -74,16 +74,18 @@ def load_extents(entry: Entry, read: Callable[[bytes], bytes]) -> np.ndarray:
 
     Raises DamageError when they are not those of a file of its size.
     """
-    return load_list(entry, read).table() if entry.extent_chunks else _within(entry, inline_extents(entry))
+    return _load_list(entry, read).table() if entry.extent_chunks else inline_extents([entry])[1]
 
 
-def load_list(entry: Entry, read: Callable[[bytes], bytes]) -> ExtentList:
-    """Return the same in columns: quicker, and each chunk once."""
-    if entry.extent_chunks:
-        return _laid_over(entry, _decoded(entry, read))
-    extents = _within(entry, inline_extents(entry))
-    numbers = np.arange(len(extents))
-    return ExtentList(extents["chunk"], extents["file_offset"], extents["length"], numbers, extents["chunk_offset"])
+def load_files(entries: Sequence[Entry], read: Callable[[bytes], bytes]) -> tuple[np.ndarray, ExtentList]:
+    """Return (which entry each extent is of, the extents of all entries); otherwise as ``load_extents``."""
+    owner, inline = inline_extents(entries)
+    owners, parts = [owner], [_as_list(inline)]
+    for number, entry in enumerate(entries):
+        if entry.extent_chunks:
+            parts.append(_load_list(entry, read))
+            owners.append(np.full(len(parts[-1].length), number))
+    return np.concatenate(owners), _joined(parts)
 
 
 def load_stored(entry: Entry, read: Callable[[bytes], bytes]) -> StoredExtents:
@@ -97,16 +99,33 @@ def load_stored(entry: Entry, read: Callable[[bytes], bytes]) -> StoredExtents:
     return StoredExtents(_laid_over(entry, decoded).table(), lists)
 
 
-def inline_extents(entry: Entry) -> np.ndarray:
-    """Return the extents that lie in an entry itself (EXTENT_DTYPE); DamageError when they are not sorted and apart."""
-    name = f"file {entry.path!r}"
-    if len(entry.extents) % EXTENT_DTYPE.itemsize:
-        raise DamageError(name, "its list of extents is cut off")
-    extents = np.frombuffer(entry.extents, dtype=EXTENT_DTYPE)
+def inline_extents(entries: Sequence[Entry]) -> tuple[np.ndarray, np.ndarray]:
+    """Return (which entry each is of, extents) of those that lie in the entries themselves (EXTENT_DTYPE).
+
+    Raises DamageError when they are not those of a file of the entry's size.
+    """
+    lengths = np.array([len(entry.extents) for entry in entries], dtype=np.int64)
+    cut_off = np.flatnonzero(lengths % EXTENT_DTYPE.itemsize)
+    if len(cut_off):
+        raise DamageError(f"file {entries[cut_off[0]].path!r}", "its list of extents is cut off")
+    extents = np.frombuffer(b"".join([entry.extents for entry in entries]), dtype=EXTENT_DTYPE)
+    owner = np.repeat(np.arange(len(entries)), lengths // EXTENT_DTYPE.itemsize)
+    wrong = untiled(extents, owner, [entry.size for entry in entries])
+    if len(wrong):
+        raise DamageError(f"file {entries[owner[wrong[0]]].path!r}", "its extents overlap or pass its end")
+    return owner, extents
+
+
+def untiled(extents: np.ndarray, owner: np.ndarray, sizes: Sequence[int]) -> np.ndarray:
+    """Return the rows of extents that overlap the next one of their file, or pass its end."""
     ends = extents["file_offset"] + extents["length"]
-    if (ends[:-1] > extents["file_offset"][1:]).any():
-        raise DamageError(name, "its extents overlap or pass its end")
-    return extents
+    is_wrong = (ends > np.array(sizes, dtype=np.uint64)[owner]) | (ends < extents["file_offset"])
+    is_wrong[:-1] |= (owner[1:] == owner[:-1]) & (ends[:-1] > extents["file_offset"][1:])
+    return np.flatnonzero(is_wrong)
+
+
+def _load_list(entry: Entry, read: Callable[[bytes], bytes]) -> ExtentList:
+    return _laid_over(entry, _decoded(entry, read))
 
 
 def _decoded(entry: Entry, read: Callable[[bytes], bytes]) -> list[ExtentList]:
@@ -117,19 +136,30 @@ def _laid_over(entry: Entry, lists: Sequence[ExtentList]) -> ExtentList:
     """Return an entry's lists as one, of those chunks alone that are not covered wholly."""
     chunks, number = distinct_chunks(np.concatenate([each.chunks for each in lists]))
     first = np.cumsum([0, *(len(each.chunks) for each in lists)])
-    laid = _within(
-        entry,
-        lay_over([each.numbered(number[at : at + len(each.chunks)]) for each, at in zip(lists, first, strict=False)]),
-    )
+    tables = [each.numbered(number[at : at + len(each.chunks)]) for each, at in zip(lists, first, strict=False)]
+    laid = lay_over(tables)
+    if int(laid["file_offset"][-1]) + int(laid["length"][-1]) > entry.size:
+        raise DamageError(f"file {entry.path!r}", "its extents overlap or pass its end")
     is_named = np.bincount(laid["chunk"], minlength=len(chunks)) > 0
     chunk = (np.cumsum(is_named) - 1)[laid["chunk"]]
     return ExtentList(chunks[is_named], laid["file_offset"], laid["length"], chunk, laid["chunk_offset"])
 
 
-def _within(entry: Entry, extents: np.ndarray) -> np.ndarray:
-    if len(extents) and int(extents["file_offset"][-1]) + int(extents["length"][-1]) > entry.size:
-        raise DamageError(f"file {entry.path!r}", "its extents overlap or pass its end")
-    return extents
+def _as_list(extents: np.ndarray) -> ExtentList:
+    numbers = np.arange(len(extents))
+    return ExtentList(extents["chunk"], extents["file_offset"], extents["length"], numbers, extents["chunk_offset"])
+
+
+def _joined(parts: Sequence[ExtentList]) -> ExtentList:
+    """Return lists one after the other; a chunk that several name is there for each."""
+    first = np.cumsum([0, *(len(part.chunks) for part in parts[:-1])])
+    return ExtentList(
+        np.concatenate([part.chunks for part in parts]),
+        np.concatenate([part.file_offset for part in parts]),
+        np.concatenate([part.length for part in parts]),
+        np.concatenate([part.chunk + at for part, at in zip(parts, first, strict=True)]),
+        np.concatenate([part.chunk_offset for part in parts]),
+    )
 
 
 def _region(extents: np.ndarray) -> int:

@@ -8,7 +8,7 @@ leaves with the first path of each. Content is named by extents, in the entry or
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import numpy as np
@@ -54,7 +54,7 @@ class Entry(msgspec.Struct, array_like=True, frozen=True, gc=False):
     mtime_ns: int
     ctime_ns: int
     inode: int
-    size: int
+    size: Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
     link: bytes = b""
     xattrs: dict[bytes, bytes] = {}
     extents: bytes = b""

@@ -113,16 +113,11 @@ def _groups(files: Iterable[Entry]) -> Iterator[list[Entry]]:
 def _lost_of_group(group: list[Entry], reader: ChunkReader) -> set[bytes]:
     lists = _sound_lists({chunk for entry in group for chunk in entry.extent_chunks}, reader)
     lost = {entry.path for entry in group if not lists.keys() >= set(entry.extent_chunks)}
-    chunks = [_named(entry, lists) for entry in group]
-    owners = np.repeat(np.arange(len(group)), [len(named) for named in chunks])
-    rows = reader.index.lookup(chunk_words(np.concatenate(chunks)))
+    owner, inline = inline_extents(group)
+    named = [(number, lists[chunk]) for number, e in enumerate(group) for chunk in e.extent_chunks if chunk in lists]
+    owners = np.concatenate([owner, *(np.full(len(chunks), number) for number, chunks in named)])
+    rows = reader.index.lookup(chunk_words(np.concatenate([inline["chunk"], *(chunks for _, chunks in named)])))
     return lost | {group[owner].path for owner in np.unique(owners[rows < 0])}
-
-
-def _named(entry: Entry, lists: dict[bytes, np.ndarray]) -> np.ndarray:
-    """Return the chunks (V32) that an entry, and those of its lists that are there, name."""
-    named = [lists[chunk] for chunk in entry.extent_chunks if chunk in lists]
-    return np.concatenate([inline_extents(entry)["chunk"], *named])
 
 
 def _sound_lists(chunks: set[bytes], reader: ChunkReader) -> dict[bytes, np.ndarray]:
@@ -133,4 +128,4 @@ def _sound_lists(chunks: set[bytes], reader: ChunkReader) -> dict[bytes, np.ndar
     is_there = reader.index.lookup(chunk_words(wanted)) >= 0
     found = [chunk for chunk, there in zip(wanted, is_there, strict=True) if there]
     lists = zip(found, reader.read_many(found), strict=True)
-    return {chunk: listed_chunks(content, f"list of extents {chunk.hex()[:16]}") for chunk, content in lists}
+    return {chunk: listed_chunks(content, "manifest") for chunk, content in lists}

@@ -78,16 +78,12 @@ def _rows_used(reader: ChunkReader, snapshots: Sequence[Snapshot]) -> np.ndarray
     for content in reader.read_many(sorted(leaves)):
         entries = load_entries(content)
         lists.update(chunk for entry in entries for chunk in entry.extent_chunks)
-        _mark(reader, used, [inline_extents(entry)["chunk"] for entry in entries])
+        used[reader.rows(inline_extents(entries)[1]["chunk"])] = True
     for content in reader.read_many(sorted(lists)):
-        _mark(reader, used, [listed_chunks(content, "list of extents")])
+        used[reader.rows(listed_chunks(content, "manifest"))] = True
     for ids in (roots, leaves, lists):
         used[reader.rows(list(ids))] = True
     return used
-
-
-def _mark(reader: ChunkReader, used: np.ndarray, chunks: Sequence[np.ndarray]) -> None:
-    used[reader.rows(np.concatenate(chunks))] = True
 
 
 def _ratio(more: int, less: int) -> float:

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from holdfast.errors import NoSpaceError, PermissionRefusedError, UsageError
-from holdfast.repository.file_extents import load_list
+from holdfast.repository.file_extents import load_files
 from holdfast.repository.manifest import Entry, EntryKind
 from holdfast.restore.contained import require_contained
 from holdfast.restore.marker import UNFINISHED_MARKER_NAME
@@ -159,17 +159,11 @@ def _wants(entries: list[Entry], reader: ChunkReader) -> np.ndarray:
     """Return which part of which chunk goes where, sorted by index row."""
     listed = [chunk for entry in entries for chunk in entry.extent_chunks]
     lists = dict(zip(listed, reader.read_many(listed), strict=True))
-    by_file = [load_list(entry, lists.__getitem__) for entry in entries]
-    counts = [len(part.length) for part in by_file]
-    wants = np.zeros(sum(counts), dtype=WANT_DTYPE)
-    if not len(wants):
-        return wants
-    wants["file"] = np.repeat(np.arange(len(by_file)), counts)
-    for name in ("file_offset", "length", "chunk_offset"):
-        wants[name] = np.concatenate([getattr(part, name) for part in by_file])
-    first = np.cumsum([0, *(len(part.chunks) for part in by_file[:-1])])
-    chunk = np.concatenate([part.chunk for part in by_file]) + np.repeat(first, counts)
-    wants["row"] = reader.rows(np.concatenate([part.chunks for part in by_file]))[chunk]
+    owner, extents = load_files(entries, lists.__getitem__)
+    wants = np.zeros(len(owner), dtype=WANT_DTYPE)
+    wants["file"], wants["row"] = owner, reader.rows(extents.chunks)[extents.chunk]
+    wants["file_offset"], wants["length"] = extents.file_offset, extents.length
+    wants["chunk_offset"] = extents.chunk_offset
     return wants[np.argsort(wants["row"], kind="stable")]
 
 

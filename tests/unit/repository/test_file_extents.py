@@ -12,7 +12,14 @@ from holdfast.errors import DamageError
 from holdfast.repository import file_extents
 from holdfast.repository.extent_list import decode_list
 from holdfast.repository.extents import join_extents
-from holdfast.repository.file_extents import INLINE_EXTENTS, StoredExtents, load_extents, load_stored, store_extents
+from holdfast.repository.file_extents import (
+    INLINE_EXTENTS,
+    StoredExtents,
+    load_extents,
+    load_files,
+    load_stored,
+    store_extents,
+)
 from holdfast.repository.manifest import EXTENT_DTYPE, Entry
 
 PAGE = 8192
@@ -165,6 +172,21 @@ def test_extents_that_overlap_or_pass_the_end_are_damage(lengths: list[tuple[int
         extents["file_offset"][at + 1] = extents["file_offset"][at]
         with pytest.raises(DamageError, match="overlap or pass"):
             load_extents(entry(b"f", size=size, extents=extents.tobytes()), Chunks().put)
+
+
+@given(files=st.lists(st.tuples(runs, st.booleans()), max_size=5))
+def test_the_extents_of_many_files_are_those_of_each(files: list[tuple[list[tuple[int, int]], bool]]) -> None:
+    chunks, entries = Chunks(), []
+    for lengths, changes in files:
+        extents, size = tiled(lengths), sum(gap + length for gap, length in lengths)
+        entries.append(stored(chunks, extents, size))
+        if changes and len(extents):
+            extents["chunk"][-1] = chunk_of(99)
+            entries.append(stored(chunks, extents, size, entries[-1]))
+    owner, together = load_files(entries, chunks.known.__getitem__)
+    for number, file in enumerate(entries):
+        expected = load_extents(file, chunks.known.__getitem__)
+        assert together.table()[owner == number].tobytes() == expected.tobytes()
 
 
 def test_a_list_that_is_none_is_damage_of_the_file() -> None:

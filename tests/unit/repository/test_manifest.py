@@ -49,7 +49,7 @@ sixty_four = st.integers(-(2**63), 2**63 - 1)
 entries = st.builds(
     Entry, st.binary(min_size=1, max_size=20), st.sampled_from(EntryKind), st.integers(0, 0o7777),
     st.integers(0, 2**32), st.integers(0, 2**32), st.text(max_size=5), st.text(max_size=5), sixty_four, sixty_four,
-    st.integers(0, 2**64 - 1), st.integers(0, 2**63), st.binary(max_size=9),
+    st.integers(0, 2**64 - 1), st.integers(0, 2**63 - 1), st.binary(max_size=9),
     st.dictionaries(st.binary(max_size=5), st.binary(max_size=5), max_size=2), st.binary(max_size=96),
     st.lists(st.binary(min_size=32, max_size=32), max_size=2).map(tuple),
 )  # fmt: skip
@@ -81,6 +81,12 @@ def test_an_insertion_leaves_all_other_leaves_alone(at: int, count: int) -> None
     inserted = [entry(b"dir/%06d-%02d" % (at, number)) for number in range(count)]
     store_manifest([*before[: at + 1], *inserted, *before[at + 1 :]], chunks.put)
     assert len(chunks.known) - known <= 4  # the root, and the leaf that was hit, cut once or twice at most
+
+
+@pytest.mark.parametrize("size", [-1, 1 << 63])
+def test_a_size_that_no_file_has_is_damage(size: int) -> None:
+    with pytest.raises(DamageError, match=r"\[0\]\[10\]"):
+        load_entries(msgspec.msgpack.encode([entry(b"f", size=size)]))
 
 
 def test_entries_out_of_order_or_twice_are_a_fault_of_the_caller() -> None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from holdfast.errors import DamageError
 from holdfast.repository.extent_list import decode_list, distinct_chunks
+from holdfast.repository.file_extents import untiled
 from holdfast.repository.index import chunk_words
 from holdfast.repository.manifest import EXTENT_DTYPE, Entry
 
@@ -60,10 +61,7 @@ class ExtentLists:
             return
         extents = np.frombuffer(b"".join(entry.extents for entry in whole), dtype=EXTENT_DTYPE)
         owner = np.repeat(np.arange(len(whole)), [len(entry.extents) // EXTENT_DTYPE.itemsize for entry in whole])
-        sizes = np.array([entry.size for entry in whole], dtype=np.uint64)
-        ends = extents["file_offset"] + extents["length"]
-        overlaps = np.flatnonzero((owner[1:] == owner[:-1]) & (ends[:-1] > extents["file_offset"][1:]))
-        for at in np.union1d(overlaps, np.flatnonzero(ends > sizes[owner])):
+        for at in untiled(extents, owner, [entry.size for entry in whole]):
             yield whole[owner[at]], _UNTILED
         chunks, chunk = distinct_chunks(extents["chunk"])
         reach = extents["chunk_offset"].astype(np.int64) + extents["length"]

@@ -26,7 +26,8 @@ INLINE_EXTENTS = 4
 _REGION_BYTES = 128 << 20
 _WORTH_A_NEW_LIST = 4
 """When what differs is more than a fourth as long as the list that it lies over, the region has a new one. In chains of
-0.6 and 8 % of the pages, a third stored 12 % more and 13 % less, a sixth 4 and 17 % more, a half 30 % more and 18 % less."""
+0.6 and 8 % of the pages a third stored 12 % more and 13 % less, a sixth 4 % and 17 % more, a half 30 % more and 18 %
+less."""
 
 
 @dataclass(frozen=True, slots=True)

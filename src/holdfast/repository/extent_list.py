@@ -115,7 +115,7 @@ def decode_list(content: bytes, name: str) -> ExtentList:
         raise DamageError(name, "a list of extents passes the end of any file")
     inside = _inside_chunks(chunk, length, (step >> 1) ^ -(step & 1))
     if (inside < 0).any() or int((inside + length).max()) >= _CHUNK_LIMIT >> header.unit:
-        raise DamageError(name, "a list of extents passes the ends of any chunk")
+        raise DamageError(name, "a list of extents passes the end of any chunk")
     unit = header.unit
     return ExtentList(chunks, ((ends - length) << unit) + header.start, length << unit, chunk, inside << unit)
 

@@ -58,6 +58,7 @@ def measure_wal_push(directory: Path, cluster: LocalCluster, rounds: int) -> Non
 
 
 def _measure(bench: _Bench, rounds: int) -> None:
+    bench.answer()
     cold = in_turn(
         rounds * 4,
         {
@@ -107,8 +108,8 @@ class _Bench:
         self._stack = stack
         self._give(self._repo)
         subprocess.run(
-            [self.python, "-m", "holdfast", "-c", stack, "wal", "setup", "db"], check=True, capture_output=True
-        )
+            [self.python, "-I", "-m", "holdfast", "-c", stack, "wal", "setup", "db"], check=True, capture_output=True
+        )  # -I: bytecode is kept whatever the environment says, as where it is installed
         self._settings = read_settings(str(self._spool / "settings"))
         self._peer = PgBackRest(work / "pgbackrest", cluster)
         self._peer.empty()
@@ -126,8 +127,13 @@ class _Bench:
         for path in (self._repo / "wal").rglob(self._name):
             path.unlink()
 
+    def answer(self) -> None:
+        """Let nothing wait, as where each segment is pushed when it comes; until ``put_back``."""
+        for name in self._backlog:
+            (self._status / f"{name}.ready").rename(self._status / f"{name}.done")
+
     def push_cold(self) -> Run:
-        """Push one segment, the rest of the queue being answered."""
+        """Push one segment; nothing else waits."""
         program = [self.python, "-I", "-c", "from holdfast.cli.entry import run; run()", "-c", str(self._stack)]
         path = self.work / self._name  # of no data directory: so that nothing else is shipped ahead
         if not path.exists():

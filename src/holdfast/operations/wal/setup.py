@@ -55,6 +55,7 @@ def set_up(stack_file: Path, stack: Stack, service: str) -> ArchivingSetup:
     account = server_account(data_directory)
     clear_acknowledgements(settings.spool)
     install(settings, (account.uid, account.gid))
+    keep_bytecode()
     return ArchivingSetup(
         service=service,
         spool=settings.spool,
@@ -64,6 +65,18 @@ def set_up(stack_file: Path, stack: Stack, service: str) -> ArchivingSetup:
         settings=archiving_settings(stack, service, settings.program),
         needs_restart=facts.archive_mode == "off",
     )
+
+
+def keep_bytecode() -> None:
+    """Import what ``wal push`` and ``wal serve`` do, so that Python keeps it compiled where it can.
+
+    The server's account seldom may write where Holdfast is installed, and not every installer compiles: then each push
+    would compile half of Holdfast.
+    """
+    from importlib import import_module
+
+    for name in ("cold_push", "push", "serve"):
+        import_module(f"holdfast.operations.wal.{name}")
 
 
 def archiving_settings(stack: Stack, service: str, program: Sequence[str]) -> dict[str, str]:

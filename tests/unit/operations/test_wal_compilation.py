@@ -65,9 +65,16 @@ def test_storage_options_come_through_the_file(monkeypatch):
     given = compilation._given(options)
     stored = msgspec.json.decode(msgspec.json.encode(given))
     assert "request_timeout_s" not in stored
-    settings = type("Settings", (), {"storage_options": stored})
+    settings = type("Settings", (), {"storage_options": stored, "segment_size": 16 << 20})
     opened = opening._storage_options(settings)
-    assert opened == StorageOptions(**{**{k: getattr(options, k) for k in given}, "retry_deadline_s": 15.0})
+    patience = {"retry_deadline_s": 15.0, "request_timeout_s": 94.0}
+    assert opened == StorageOptions(**{**{k: getattr(options, k) for k in given}, **patience})
+
+
+@pytest.mark.parametrize(("size_mib", "timeout_s"), [(1, 34), (16, 94), (1024, 300)])
+def test_a_storage_that_hangs_is_given_up_as_fast_as_segments_of_this_size_allow(size_mib, timeout_s):
+    settings = type("Settings", (), {"storage_options": {}, "segment_size": size_mib << 20})
+    assert opening._storage_options(settings).request_timeout_s == timeout_s
 
 
 def test_only_the_very_repository_is_opened(stack_file, tmp_path):

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 _PATIENCE_S = 15.0
 """PostgreSQL asks again by itself: waiting longer within a call would only hold up its shutdown."""
+_ANSWER_S, _SLOWEST_BYTES_S = 30.0, 256 << 10
+"""A storage that hangs is given up after so long, and as long as a segment takes on the slowest line to be expected."""
 
 
 def connect(settings: WalSettings) -> WalArchive:
@@ -32,13 +34,14 @@ def connect(settings: WalSettings) -> WalArchive:
 
 def _storage_options(settings: WalSettings) -> StorageOptions:
     given = settings.storage_options
+    timeout_s = min(StorageOptions().request_timeout_s, _ANSWER_S + settings.segment_size / _SLOWEST_BYTES_S)
     if not given:
-        return StorageOptions(retry_deadline_s=_PATIENCE_S)
+        return StorageOptions(retry_deadline_s=_PATIENCE_S, request_timeout_s=timeout_s)
     import msgspec
 
     options = msgspec.convert(given, StorageOptions)
     patience_s = min(options.retry_deadline_s, _PATIENCE_S)
-    return msgspec.convert({**given, "retry_deadline_s": patience_s}, StorageOptions)
+    return msgspec.convert({**given, "retry_deadline_s": patience_s, "request_timeout_s": timeout_s}, StorageOptions)
 
 
 def _require_repository(settings: WalSettings, storage: Storage, keys: Keys) -> None:

@@ -92,7 +92,7 @@ class VersityGateway:
 
     def _launch(self, program: Path, port: int) -> subprocess.Popen[bytes]:
         place = self._directory
-        command = [str(program), "-p", f"127.0.0.1:{port}", "--quiet", "--region", self.region]
+        command = [str(program), "-p", f"127.0.0.1:{port}", "--quiet", "--keep-alive", "--region", self.region]
         command += ["--iam-dir", str(place / "iam"), "posix", "--versioning-dir", str(place / "versions")]
         # The keys go by environment: the command line is shown to everyone.
         environment = {"ROOT_ACCESS_KEY_ID": self.access_key, "ROOT_SECRET_ACCESS_KEY": self.secret_key}

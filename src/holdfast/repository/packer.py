@@ -119,14 +119,17 @@ class Packer:
             pack.cipher.seal_into(frame.offset, chunk, content, place)
         self._sealed(pack)
 
-    def flush(self) -> None:
-        """Store what is open and wait until everything is durable; raise what went wrong."""
+    def finish(self) -> None:
+        """Store what is open; ``settle`` waits for it."""
         with self._lock:
             pack, self._open = self._open, None
             is_idle = pack is not None and self._close(pack)
         if pack is not None and is_idle:
             self._send(pack)
-        self._settle(wait=True)
+
+    def settle(self) -> None:
+        """Wait until everything is durable; raise what went wrong."""
+        self._forget_stored(waits=True)
 
     def close(self) -> None:
         """Let go of the threads and buffers; what is under way is finished first."""
@@ -173,7 +176,7 @@ class Packer:
         crashpoint.reach(CrashPoint.PACK_FULL)
         self._slots.acquire()
         try:
-            self._settle(wait=False)
+            self._forget_stored(waits=False)
             future = self._pool.submit(self._store, pack)
         except BaseException:
             self._slots.release()  # or the other threads would wait for it for ever
@@ -202,10 +205,10 @@ class Packer:
         finally:
             self._slots.release()
 
-    def _settle(self, *, wait: bool) -> None:
+    def _forget_stored(self, *, waits: bool) -> None:
         """Forget the packs that are stored; raise the first failure."""
         with self._lock:
-            finished = {future for future in self._storing if wait or future.done()}
+            finished = {future for future in self._storing if waits or future.done()}
             self._storing -= finished
         for future in finished:
             future.result()

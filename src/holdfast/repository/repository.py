@@ -33,11 +33,12 @@ from holdfast.repository.snapshot import SNAPSHOT_PREFIX, Snapshot, SnapshotSurv
 from holdfast.repository.unlock import unlock_keyring
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from holdfast.repository.cache import ObjectCache
     from holdfast.repository.index import ChunkIndex, IndexedPack, Records
     from holdfast.repository.manifest import Entry
+    from holdfast.repository.pack import PackRef
     from holdfast.repository.reader import ChunkReader
     from holdfast.repository.unlock import NewSlot, Unlock
     from holdfast.repository.writer import Writer, WriterOptions
@@ -104,10 +105,13 @@ class Repository:
 
         So damage costs what it hit and no more: a reader finds the rest, and a writer stores again what is lost.
         """
-        from holdfast.repository.index import INDEX_PREFIX, ChunkIndex
         from holdfast.repository.salvage import list_packs
 
-        lengths = dict(list_packs(self.storage))
+        return self._index_of(dict(list_packs(self.storage)))
+
+    def _index_of(self, lengths: Mapping[PackRef, int]) -> ChunkIndex:
+        from holdfast.repository.index import INDEX_PREFIX, ChunkIndex
+
         parts, _ = self._load_sound(INDEX_PREFIX, self._decode_index)
         return ChunkIndex(parts, lambda pack: lengths.get(pack.ref) == pack.length)
 
@@ -120,15 +124,16 @@ class Repository:
         stale, else when nobody else is at work, whose unfinished packs these might be.
         """
         from holdfast.repository.page_cache import page_cache_name
-        from holdfast.repository.salvage import salvage_packs
+        from holdfast.repository.salvage import list_packs, salvage_packs
         from holdfast.repository.session import Session, withdraw
         from holdfast.repository.writer import Writer
 
         session, others = Session.open(self.storage, self.keys, stack, service)
         stale = [record for record in others if not record.is_alive(clock.now())]
         try:
-            index = self.usable_index()
-            if (stale or not others) and salvage_packs(self.storage, self.keys, index):
+            lengths = dict(list_packs(self.storage))
+            index = self._index_of(lengths)
+            if (stale or not others) and salvage_packs(self.storage, self.keys, index, lengths):
                 index = self.usable_index()
             for record in stale:
                 withdraw(self.storage, record)

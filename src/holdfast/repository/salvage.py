@@ -14,7 +14,7 @@ from holdfast.repository.packer import StoredPack
 from holdfast.repository.writer import store_index
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from holdfast.repository.keys import Keys
     from holdfast.storage.base import Storage
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 def list_packs(storage: Storage) -> Iterator[tuple[PackRef, int]]:
     """Yield every pack in the storage with its length in bytes; names of another shape are passed over."""
-    for kind in PackKind:
-        for info in storage.list(f"packs/{kind}"):
-            pack_id = info.name.rpartition("/")[2]
-            ref = PackRef(kind, ObjectId(pack_id))
-            if OBJECT_ID.fullmatch(pack_id) and ref.name == info.name:
+    for info in storage.list("packs"):  # both kinds at once: far away, each request counts
+        _, kind, _, pack_id = (*info.name.split("/"), "", "", "")[:4]
+        if kind in set(PackKind) and OBJECT_ID.fullmatch(pack_id):
+            ref = PackRef(PackKind(kind), ObjectId(pack_id))
+            if ref.name == info.name:
                 yield ref, info.size_bytes
 
 
@@ -43,11 +43,15 @@ def read_pack_table(storage: Storage, keys: Keys, ref: PackRef) -> StoredPack:
     return StoredPack(IndexedPack(ref, len(stored), digest.update(stored[trailer.start :]).digest()), trailer.table)
 
 
-def salvage_packs(storage: Storage, keys: Keys, index: ChunkIndex) -> int:
-    """Index the packs that no index names; return how many. Damaged ones are left for 'holdfast check' to report."""
+def salvage_packs(storage: Storage, keys: Keys, index: ChunkIndex, there: Iterable[PackRef]) -> int:
+    """Index those packs that the index does not name; return how many.
+
+    ``there``: what was in the storage before the index was read, or a pack whose index came between would look lost.
+    Damaged ones are left for 'holdfast check' to report.
+    """
     known = {pack.ref for pack in index.packs}
     found: list[StoredPack] = []
-    for ref, _ in list_packs(storage):
+    for ref in there:
         if ref not in known:
             try:
                 found.append(read_pack_table(storage, keys, ref))

@@ -80,7 +80,7 @@ class Session:
         _require_alone(record, others)
         storage.put(record.object_name, _seal(keys, record))
         try:
-            _require_alone(record, [other for other in read_sessions(storage, keys) if other.id != record.id])
+            _require_alone(record, list(read_sessions(storage, keys, but=record.id)))
         except BusyError:
             storage.delete(record.object_name)
             raise
@@ -108,11 +108,12 @@ class Session:
             withdraw(self._storage, before)
 
 
-def read_sessions(storage: Storage, keys: Keys) -> Iterator[SessionRecord]:
-    """Yield every session, one record each (its newest heartbeat)."""
+def read_sessions(storage: Storage, keys: Keys, but: str | None = None) -> Iterator[SessionRecord]:
+    """Yield every session, one record each (its newest heartbeat), except the one with the id ``but``."""
     newest: dict[str, str] = {}
     for info in storage.list(SESSION_PREFIX):
         newest[info.name.rpartition("-")[0]] = info.name  # the listing is in order, so the last beat wins
+    newest.pop(f"{SESSION_PREFIX}/{but}", None)
     for name in newest.values():
         try:
             content = open_object(keys, ObjectType.SESSION, name, storage.get(name))

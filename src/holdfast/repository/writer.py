@@ -136,8 +136,10 @@ class Writer:
 
     def flush(self) -> None:
         """Make every chunk put so far durable, and findable by others."""
+        for packer in self._packers.values():  # all at once: far away, each takes as long as a request and its answer
+            packer.finish()
         for packer in self._packers.values():
-            packer.flush()
+            packer.settle()
         crashpoint.reach(CrashPoint.PACKS_FLUSHED)
         self._store_index()
         crashpoint.reach(CrashPoint.INDEX_STORED)

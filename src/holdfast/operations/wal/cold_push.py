@@ -34,14 +34,17 @@ def _imported() -> tuple[
     Callable[[str, str, str, Callable[[str, int], WalFile]], PushResult],
     Callable[[EarlyRead], Callable[[str, int], WalFile]],
 ]:
-    """Import the rest: what compresses comes first, as it is waited for.
+    """Import the rest, as long as the other core compresses; what compresses comes first.
 
     msgspec does without ``typing_extensions``, which brings ``inspect`` with it: so for now it looks as if it were not
     there, for which the import system takes None.
     """
+    import holdfast.repository.walframes  # noqa: F401
+
     sys.modules["typing_extensions"] = None  # type: ignore[assignment]
     try:
-        import holdfast.repository.walframes  # noqa: F401
+        import cryptography.hazmat.backends.openssl.backend  # noqa: F401 - the first X25519 key waits for it
+
         from holdfast.operations.wal.push import push
         from holdfast.wal.reading import reader
     finally:

@@ -22,6 +22,13 @@ if TYPE_CHECKING:
 
     from holdfast.config.models import Stack
 
+_RUN_BY_THE_SERVER = (
+    "cryptography.hazmat.backends.openssl.backend",
+    "holdfast.operations.wal.cold_push",
+    "holdfast.operations.wal.push",
+    "holdfast.operations.wal.serve",
+)
+
 
 @dataclass(frozen=True, slots=True)
 class ArchivingSetup:
@@ -75,8 +82,8 @@ def keep_bytecode() -> None:
     """
     from importlib import import_module
 
-    for name in ("cold_push", "push", "serve"):
-        import_module(f"holdfast.operations.wal.{name}")
+    for name in _RUN_BY_THE_SERVER:
+        import_module(name)
 
 
 def archiving_settings(stack: Stack, service: str, program: Sequence[str]) -> dict[str, str]:

@@ -189,6 +189,16 @@ def test_the_extents_of_many_files_are_those_of_each(files: list[tuple[list[tupl
         assert together.table()[owner == number].tobytes() == expected.tobytes()
 
 
+def test_a_chunk_that_is_covered_wholly_is_not_asked_for() -> None:
+    chunks, extents = Chunks(), tiled([(0, MIB)] * 8)
+    before = stored(chunks, extents, 8 * MIB)
+    extents["chunk"][5] = chunk_of(50)
+    after = stored(chunks, extents, 8 * MIB, before)
+    assert after.extent_chunks[0] == before.extent_chunks[0]
+    _, listed = load_files([after], chunks.known.__getitem__)
+    assert {chunk.tobytes() for chunk in listed.chunks} == {chunk.tobytes() for chunk in extents["chunk"]}
+
+
 def test_a_list_that_is_none_is_damage_of_the_file() -> None:
     chunks = Chunks()
     file = entry(b"f", size=9, extent_chunks=(chunks.put(b"junk"),))

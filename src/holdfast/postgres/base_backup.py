@@ -62,6 +62,10 @@ class BaseBackup:
         """Say, every few seconds, that somebody still waits for the backup: else reading ends by itself."""
         self._channel.patience.renew()
 
+    def give_up(self) -> None:
+        """Make whatever waits for the server in another thread raise InterruptedRunError."""
+        self._channel.patience.end()
+
     @property
     def manifest(self) -> BackupManifest:
         """The server's own list of files; complete when all members have come."""

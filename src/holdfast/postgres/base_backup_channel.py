@@ -6,6 +6,7 @@ where libpq has to decrypt. Where it has not, ``base_backup_socket.py`` reads th
 
 from __future__ import annotations
 
+import math
 import select
 from dataclasses import dataclass
 from enum import Enum
@@ -93,6 +94,10 @@ class Patience:
     def suspend(self) -> None:
         """Somebody waits, and need not say so again."""
         self._wanted_at = None
+
+    def end(self) -> None:
+        """Nobody waits any more."""
+        self._wanted_at = -math.inf
 
     def require(self) -> None:
         """Raise InterruptedRunError when nobody waits any more: a thread would be left behind for ever."""

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from holdfast.errors import InterruptedRunError, ServerUnreachableError, VerificationError
-from holdfast.postgres import base_backup_channel
+from holdfast.postgres import base_backup_channel, base_backup_socket
 from holdfast.postgres.base_backup_archives import Archives
 from holdfast.postgres.base_backup_channel import AnswerKind, Patience
 from holdfast.postgres.base_backup_socket import SocketChannel
@@ -35,7 +35,7 @@ END = message(b"c") + message(b"C", b"SELECT\0") + message(b"Z", b"I")
 
 
 @contextmanager
-def sent(content, cuts=()):
+def sent(content, cuts=(), wake_s=1.0):
     """A channel to a server that sends this, cut at some places, and then nothing more."""
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
@@ -48,6 +48,7 @@ def sent(content, cuts=()):
     sender = threading.Thread(target=send)
     sender.start()
     channel = SocketChannel(ours.fileno())
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", int(wake_s), int(wake_s % 1 * 1_000_000)))
     try:
         yield channel
     finally:
@@ -101,6 +102,57 @@ def test_data_comes_as_it_was_sent(parts, cuts, lengths):
         assert channel.answer().kind is AnswerKind.DONE
         assert channel.answer() is None
         assert len(channel.notices) == parts.count(NOTICE)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.one_of(CONTENTS, BY_THE_WAY), max_size=12),
+    st.lists(st.integers(0, 1 << 20), max_size=9),
+    st.lists(st.integers(1, 30_000), min_size=1, max_size=4),
+)
+def test_data_is_scattered_to_its_place(parts, cuts, lengths):
+    """Where much is to come, messages are expected to be alike, and whatever else comes is put right."""
+    stream, expected = [COPY], bytearray()
+    for part in parts:
+        if isinstance(part, bytes):
+            stream.append(part)
+            continue
+        size, count, seed = part
+        contents = [(seed * (size // len(seed) + 1))[number % 3 :][:size] for number in range(count)]
+        stream += [data(content) for content in contents]
+        expected += b"".join(contents)
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        sent(b"".join([*stream, ARCHIVE, data(b"next"), END]), cuts, wake_s=0.001) as channel,
+    ):
+        patch.setattr(base_backup_socket, "_WORTH_SCATTERING_BYTES", 1)
+        assert channel.answer().kind is AnswerKind.COPY
+        found, wanted = memoryview(bytearray(len(expected))), itertools.cycle(lengths)
+        at = 0
+        while at < len(found):
+            end = min(len(found), at + next(wanted))
+            while at < end:
+                count = channel.read(found[at:end])
+                assert count
+                at += count
+        assert found == expected
+        patch.undo()
+        assert read_all(channel, [100]) == b""
+        assert channel.opening() == b"nbase.tar\0\0"
+        assert read_all(channel, [100]) == b"next"
+        assert channel.opening() is None
+        assert [channel.answer().kind, channel.answer()] == [AnswerKind.DONE, None]
+        assert len(channel.notices) == parts.count(NOTICE)
+
+
+def test_an_error_amid_scattered_data_is_the_next_answer():
+    error = message(b"E", b"SERROR\0C58P01\0Mit is gone\0\0")
+    content = [bytes([number]) * 32768 for number in range(20)]
+    with sent(b"".join([COPY, *map(data, content), error, message(b"Z", b"I")]), wake_s=0.05) as channel:
+        channel.answer()
+        assert read_all(channel, [8 << 20]) == b"".join(content)
+        assert channel.opening() is None
+        assert channel.answer().complaint.words == "it is gone"
 
 
 def test_more_than_the_stage_holds_at_once():

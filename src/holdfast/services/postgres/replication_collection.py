@@ -34,6 +34,7 @@ from holdfast.services.postgres.collection import (
 from holdfast.services.postgres.facts import to_facts
 from holdfast.services.postgres.layout import escaped
 from holdfast.services.postgres.pages import PageShape
+from holdfast.services.postgres.replication_ahead import TasksAhead
 from holdfast.services.postgres.replication_files import LABEL, TABLESPACE_MAP, ArrivingFiles
 from holdfast.services.postgres.replication_pages import ArrivedPageInspector
 from holdfast.services.postgres.rules import CONTROL, DataDirectoryRules
@@ -90,7 +91,8 @@ class StreamCollection:
         total = sum(tablespace.estimated_bytes for tablespace in self._backup.start.tablespaces)
         self._reporter.phase("copying files", total_bytes=total)
         self._backup.keep_wanted()
-        self._pipeline.work_off(self._files.tasks(), pulse)
+        with TasksAhead(self._files.tasks(), self._backup.give_up) as tasks:
+            self._pipeline.work_off(tasks, pulse)
 
     def name_changes(self, conninfo: str) -> None:
         """Count the pages that changed by relation, with their names where the catalog may be asked."""

@@ -1,7 +1,6 @@
 """Tasks of the pipeline whose content is in memory already: spans of large files, and small ones that share a chunk.
 
-The thread that takes a task has read its content from the connection just before, under the pipeline's lock (see
-``replication_files.py``): so there is no queue, and memory is a buffer for each thread and one more.
+Few are made ahead (``replication_ahead.py``): memory is a buffer for each thread, and for each task that waits.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from holdfast.postgres.crc32c_spans import crc32c_consuming, crc32c_joined, crc32c_of_each
+from holdfast.repository.buffers import large_buffer
 from holdfast.repository.chunker import CHUNK_BYTES
 from holdfast.repository.extents import join_extents
 from holdfast.repository.file_extents import NOTHING_STORED
@@ -44,7 +44,7 @@ class SpanBuffers:
         try:
             return self._free.pop()
         except IndexError:
-            return memoryview(bytearray(SPAN_BYTES))
+            return memoryview(large_buffer(SPAN_BYTES))
 
     def give_back(self, buffer: memoryview) -> None:
         """Let others use a buffer."""

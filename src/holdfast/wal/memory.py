@@ -7,16 +7,24 @@ from __future__ import annotations
 
 import ctypes
 
-_M_ARENA_MAX = -8  # mallopt(3)
+# What mallopt(3) calls them by.
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
+_LARGEST_ON_HEAP_BYTES = 32 << 20
+_KEPT_BYTES = 128 << 20
 
 _libc = ctypes.CDLL(None)
 
 
-def keep_one_arena() -> None:
-    """Let all threads take memory from one place: of the others, malloc_trim does not give back the last part."""
+def keep_memory() -> None:
+    """Keep what was freed, until ``release_memory``: frames of 1 MiB went back to the system and were asked for again.
+
+    All threads take memory from one place: of others, malloc_trim does not give back the last part.
+    """
     choose = getattr(_libc, "mallopt", None)  # not every C library has it
     if choose is not None:
         choose(_M_ARENA_MAX, 1)
+        choose(_M_MMAP_THRESHOLD, _LARGEST_ON_HEAP_BYTES)
+        choose(_M_TRIM_THRESHOLD, _KEPT_BYTES)
 
 
 def release_memory() -> None:

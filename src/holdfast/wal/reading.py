@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 import os
 import stat
+import threading
 from typing import TYPE_CHECKING, Protocol
 
 from holdfast.errors import ServerError, VerificationError
@@ -35,6 +36,16 @@ class WalFile(Content, Protocol):
         ...
 
 
+class _Kept(threading.local):
+    """The memory into which this thread reads frames: new memory costs a fault for every page."""
+
+    def __init__(self) -> None:
+        self.frame = memoryview(mmap.mmap(-1, FRAME_BYTES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
+
+
+_kept = _Kept()
+
+
 class OpenWalFile:
     """A file that is read, each time anew, while its content is gone through."""
 
@@ -55,8 +66,8 @@ class OpenWalFile:
         os.close(self._descriptor)
 
     def frames(self) -> Iterator[memoryview]:
-        """Yield the content, each frame in the same memory."""
-        memory = memoryview(mmap.mmap(-1, FRAME_BYTES))
+        """Yield the content, each frame in the same memory, as do all files that this thread reads."""
+        memory = _kept.frame
         for at in range(0, self.length_bytes, FRAME_BYTES):
             frame = memory[: min(FRAME_BYTES, self.length_bytes - at)]
             yield frame[: self.read_into(frame, at)]

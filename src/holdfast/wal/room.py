@@ -54,7 +54,7 @@ def room(size_bytes: int, scratch: str | None) -> Iterator[memoryview]:
 
 def _kept_memory(size_bytes: int) -> mmap.mmap:
     if _kept.memory is None or len(_kept.memory) < size_bytes:
-        _kept.memory = mmap.mmap(-1, max(size_bytes, mmap.PAGESIZE))
+        _kept.memory = mmap.mmap(-1, max(size_bytes, mmap.PAGESIZE), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     return _kept.memory
 
 

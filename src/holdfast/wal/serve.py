@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from holdfast.wal.settings import WalSettings
 
 _BY = "serve"
-_FIRST_FILES = 4
-"""The first batch is small: until something was shipped, archive_command does not wait for us but pushes by itself."""
 _BATCH_S = 5.0
 """So long files are begun before the state is told again. At its end threads wait for the last one: not too short."""
 _LOOK_EVERY_S = 0.2
@@ -55,7 +53,7 @@ class Serving:
         self._refused = Refused(reporter)
         self._is_stopping = False
         self._trouble: str | None = None
-        self._was_full = self._has_shipped = self._is_shipping = False
+        self._was_full = self._has_shipped = False
         self._wait_s = _FIRST_WAIT_S
         self._changed_ns, self._looked, self._cleaned = 0, 0.0, 0.0
 
@@ -98,7 +96,7 @@ class Serving:
         self._heed_length(waiting)
         paths = self._refused.without(waiting)
         if paths:
-            self._ship(paths if self._is_shipping else paths[:_FIRST_FILES])
+            self._ship(paths)
             return 0.0  # more may have come meanwhile
         if self._trouble is None and not self._refused.names:
             self._resident.tell_shipping()
@@ -113,7 +111,7 @@ class Serving:
         shipper = Shipper(settings, archive, spool)
         batch = Batch(shipper, min(len(paths), threads_for(settings)))
         self._has_shipped = True
-        batch.ship(self._until_stopped(within(paths, _BATCH_S)))
+        batch.ship(self._until_stopped(batch, within(paths, _BATCH_S)))
         if batch.shipped:
             settle_gaps(settings, archive, shipper, spool)
             self._go_on(batch.shipped[-1].name)
@@ -122,11 +120,14 @@ class Serving:
             self._tell_refused()
         self._look_at_once()
 
-    def _until_stopped(self, paths: Iterable[str]) -> Iterator[str]:
+    def _until_stopped(self, batch: Batch, paths: Iterable[str]) -> Iterator[str]:
+        """Yield paths; as soon as one was shipped, and not after all were, archive_command pushes no more by itself."""
         for path in paths:
             if self._is_stopping:
                 return
             self._resident.tell_alive()
+            if batch.shipped and not (batch.refused or self._refused.names):
+                self._resident.tell_shipping()
             yield path
 
     def _has_news(self) -> bool:
@@ -157,7 +158,7 @@ class Serving:
         StateFile(self._settings.spool, _BY).tell_standing(Standing(queue, noted_gaps(self._spool)))
 
     def _go_on(self, name: str) -> None:
-        self._wait_s, self._is_shipping = _FIRST_WAIT_S, True
+        self._wait_s = _FIRST_WAIT_S
         self._resident.tell_shipping()
         if self._trouble is not None:
             self._reporter.notice(f"shipping again, with {name}")
@@ -174,7 +175,6 @@ class Serving:
         """Say that nothing goes; return how long to wait before the next attempt, in seconds."""
         if isinstance(error, StorageError):
             self._archive = None  # the next attempt looks whether it is still the same repository
-        self._is_shipping = False
         self._look_at_once()
         self._resident.tell_failing()
         StateFile(self._settings.spool, _BY).tell_failure(None, error, self._standing())

@@ -15,6 +15,7 @@ from tests.integration.wal_push.archiving import TIMEOUT_S
 from tests.servers.postgres import account
 
 from holdfast import clock
+from holdfast.crashpoint import CrashPoint
 from holdfast.errors import ExitCode
 
 IDLE_KIB = 60 * 1024
@@ -52,6 +53,16 @@ def test_the_server_archives_through_it(kept):
     with kept.serving() as process:
         kept.wait_archived(kept.write(5))
         assert process.poll() is None
+
+
+def test_it_is_waited_for_as_soon_as_it_has_shipped_one_file_of_many(idle_archiving):
+    shop = idle_archiving
+    names = shop.write(12)
+    later = f"{CrashPoint.PUSH_ACKNOWLEDGED}:{shop.settings.threads + 2}"  # by a thread that has taken its second file
+    with shop.serving(HOLDFAST_CRASH_POINT=later) as process:
+        assert process.wait(30) == -signal.SIGKILL
+    assert not all(shop.is_acknowledged(name) for name in names), "the first batch was not done"
+    assert (shop.spool / "serve.pid").read_text().split()[2] == "shipping"
 
 
 def test_when_it_was_killed_the_script_pushes_by_itself(idle_archiving):

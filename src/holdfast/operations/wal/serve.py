@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from holdfast.errors import UsageError
 from holdfast.operations.wal.opening import connect
 from holdfast.operations.wal.push import current_settings
-from holdfast.wal.memory import keep_one_arena
+from holdfast.wal.memory import keep_memory
 from holdfast.wal.resident import Resident
 from holdfast.wal.serve import Serving
 
@@ -66,7 +66,7 @@ def run_short(service: str, operands: tuple[str, ...], settings_file: str) -> No
     if operands:
         raise UsageError("wal serve takes a service only", hint="holdfast wal serve SERVICE")
     gc.enable()
-    keep_one_arena()
+    keep_memory()
     settings = _SettingsFile(service, os.path.abspath(settings_file))
     with Resident(settings.read().spool) as resident:
         serving = Serving(settings.read, connect, resident, LogLines())

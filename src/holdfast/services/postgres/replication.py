@@ -84,6 +84,7 @@ class ReplicationService:
                 wal_end = shape.end(end.lsn, has_switched=not facts.is_standby)
                 arriving.finish(wal_end)
             _require_same_timeline(wal, end, facts)
+            segments.require_no_tablespace(end.lsn)
             collection.add_wal(segments.extents(wal_end), history)
             crashpoint.reach(CrashPoint.WAL_CAPTURED)
             watch.lap("wal")

@@ -11,17 +11,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from holdfast.errors import VerificationError
+from holdfast.errors import ServerError, VerificationError
 from holdfast.postgres.lsn import NO_LSN, Lsn
 from holdfast.postgres.segment import segment_at, segment_before, segments_between
+from holdfast.postgres.walpage import read_shape
+from holdfast.postgres.waltablespace import TablespaceSearch
 from holdfast.repository.chunker import fixed_cuts
 from holdfast.repository.compression import ContentClass
 from holdfast.repository.extents import clip_extents, join_extents
 from holdfast.repository.manifest import EXTENT_DTYPE
 
 if TYPE_CHECKING:
+    from holdfast.postgres import walpage
     from holdfast.postgres.segment import Segment
     from holdfast.postgres.timeline import Timeline
+    from holdfast.postgres.waltablespace import MadeTablespace
     from holdfast.repository.writer import Writer
 
 _SPAN_BYTES = 8 << 20
@@ -69,6 +73,9 @@ class StoredSegments:
         self._filled = 0
         self._begin = shape.first.start
         self._extents: list[np.ndarray] = []
+        self._search = TablespaceSearch()
+        self._wal_shape: walpage.WalShape | None = None
+        self._made: list[MadeTablespace] = []
         self.received = self._begin
         self.stored = NO_LSN
 
@@ -106,9 +113,24 @@ class StoredSegments:
             found.append((segment, part))
         return found
 
+    def require_no_tablespace(self, end: Lsn) -> None:
+        """Raise ServerError when a tablespace was made from the start on, and before ``end``.
+
+        Recovery would make it again at its place, which is in use where the server runs: also one that was made in
+        time to be announced, and that a restore puts elsewhere.
+        """
+        for made in self._made:
+            if self._shape.start <= made.lsn < end:
+                place = made.location or "the data directory"
+                raise ServerError(
+                    f"tablespace {made.oid} was made in {place} during the backup, which cannot hold it",
+                    hint="run the backup again",
+                )
+
     def _store_span(self) -> None:
         content = self._buffer[: self._filled]
         self._require_pages(content)
+        self._look_for_tablespaces()
         cuts = list(fixed_cuts(len(content)))
         ids = self._writer.put(ContentClass.WAL, [content[at : at + length] for at, length in cuts])
         extents = np.zeros(len(cuts), dtype=EXTENT_DTYPE)
@@ -118,6 +140,16 @@ class StoredSegments:
         self._extents.append(extents)
         self._begin = self.stored = Lsn(self._begin + len(content))
         self._filled = 0
+
+    def _look_for_tablespaces(self) -> None:
+        size = self._shape.block_size
+        end = -(-self._filled // size) * size
+        self._buffer[self._filled : end] = bytes(end - self._filled)
+        if self._wal_shape is None:  # a segment begins here, and says what all are like
+            self._wal_shape = read_shape(self._buffer[:end])
+        first = max(0, self._shape.start - self._begin) // size * size
+        if first < end:
+            self._made += self._search.look(self._wal_shape, self._buffer[first:end], Lsn(self._begin + first))
 
     def _require_pages(self, content: memoryview) -> None:
         """Raise when a page from the start on is not of its position; zeros follow a switch to the next segment."""

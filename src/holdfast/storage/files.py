@@ -4,7 +4,7 @@ An object is a file whose path is its name. It is written whole under a temporar
 will be, made durable, and then published by a hard link, which the kernel refuses when the name is taken: so an
 object is there whole or not at all, whenever the writer is killed, and of two writers exactly one wins. Temporary names
 hold a ``~``, which no object name may, so what a killed writer leaves behind is never listed nor read; it is
-removed by a later writer once it is a day old.
+removed by some later writer once it is a day old.
 """
 
 from __future__ import annotations

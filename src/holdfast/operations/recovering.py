@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Protocol
 
 from holdfast import clock, crashpoint
 from holdfast.crashpoint import CrashPoint
-from holdfast.errors import ServerError, UsageError
+from holdfast.errors import ServerError, TargetNotReachableError, UsageError
 from holdfast.operations.restore import prepare_restore_of, require_absolute, restore
 from holdfast.operations.wiring import open_stack_repository
 from holdfast.progress import Silence
 from holdfast.repository.cache import default_cache_root
 from holdfast.restore.recovery.estimate import Rates, keep_restore_rate, load_rates
-from holdfast.restore.target import TargetAction
+from holdfast.restore.target import LatestGoal, TargetAction
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -153,8 +153,7 @@ def prepare_recovery(
     wanted = request.restore
     repository = open_stack_repository(stack, wanted.repository, wanted.service)
     snapshots = _candidates(repository, stack.stack, wanted)
-    archive, coverage = _survey(stack, wanted.service, repository, snapshots)
-    expected = _choose(archive, coverage, request.target, reporter or Silence())
+    archive, coverage, expected = _locate(stack, request, repository, snapshots, reporter or Silence())
     chosen = next(each for each in snapshots if each.id == expected.choice.point.id)
     planned = prepare(stack, wanted, repository, chosen)
     _require_binaries(planned)
@@ -252,6 +251,25 @@ def _candidates(repository: Repository, stack: str, wanted: RestoreRequest) -> l
         return [chosen]
     identifier = chosen.facts.get("system_identifier")
     return [each for each in survey.snapshots if each.is_complete and each.facts.get("system_identifier") == identifier]
+
+
+def _locate(
+    stack: Stack, request: RecoveryRequest, repository: Repository, snapshots: Sequence[Snapshot], reporter: Reporter
+) -> tuple[WalArchive, Coverage, Expected]:
+    """Find the target; where it is not in the archive, once more after the server in service handed over its WAL."""
+    from holdfast.operations.recovery.catch_up import let_archive_catch_up
+
+    service, target = request.restore.service, request.target
+    if isinstance(target.goal, LatestGoal):
+        let_archive_catch_up(stack, service, reporter)
+    archive, coverage = _survey(stack, service, repository, snapshots)
+    try:
+        return archive, coverage, _choose(archive, coverage, target, reporter)
+    except TargetNotReachableError:
+        if isinstance(target.goal, LatestGoal) or not let_archive_catch_up(stack, service, reporter):
+            raise
+    archive, coverage = _survey(stack, service, repository, snapshots)
+    return archive, coverage, _choose(archive, coverage, target, reporter)
 
 
 def _survey(

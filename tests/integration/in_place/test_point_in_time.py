@@ -121,3 +121,23 @@ def test_after_an_undo_the_latest_is_what_is_in_service_and_not_the_highest_time
     assert service.stack.succeed("wal", "find", "--service", "db", "--name", "kept").message("restore_point")
     service.stack.succeed("restore", "db", "--to", "latest", "--yes")
     assert (service.ask("SELECT count(*) FROM item"), service.timeline) == (2, 3)
+
+
+def test_a_moment_ago_on_an_idle_server_is_reached_though_its_segment_is_not_full(make, tmp_path):
+    service = make()
+    archive(service)
+    service.stack.backup()
+    service.sql("CREATE TABLE item AS SELECT i AS id FROM generate_series(1, 7) AS i")
+    xid = service.ask("SELECT xmin FROM pg_class WHERE relname = 'item'")
+    clock.sleep(0.05)
+    now = service.ask("SELECT clock_timestamp()::text")  # and nothing happens after this
+    part = tmp_path / "item.sql"
+    run = service.stack.succeed("restore", "db", "--table", "item", "--to", now, "--output", part)
+    assert run.message("part_restored")["tables"] == ["public.item"]
+    assert "\n7\n" in part.read_text()
+    assert service.stack.succeed("wal", "find", "--service", "db", "--xid", xid).message("transaction_end")
+    service.sql("BEGIN; DELETE FROM item; ROLLBACK", "INSERT INTO item VALUES (8)")
+    now = service.ask("SELECT clock_timestamp()::text")
+    run = service.stack.run("restore", "db", "--to", now, "--yes")
+    assert run.code == 0, (service.place / "log").read_text() + str(run)
+    assert service.ask("SELECT count(*) FROM item") == 8

@@ -69,6 +69,8 @@ def past(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Past]:
         stack = StackDirectory(tmp_path_factory.mktemp("past"), {"db": world.server.conninfo()})
         stack.succeed("init")
         live_through(world, stack)
+        stack.connections = {"db": f"host={plain} user=postgres dbname=postgres"}
+        stack.write()  # nobody answers there: what is in the archive is all there is
         with stack.cache_of_children():
             yield Past(world, stack, factory.directory, world.push(stack))
         world.server.stop(StopMode.IMMEDIATE)  # in order it would take long: there is WAL left to be archived

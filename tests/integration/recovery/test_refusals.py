@@ -64,7 +64,9 @@ def test_a_target_beyond_the_wal_is_refused_with_the_window(past, target):
     wait_until(lambda: clock.now() > later)
     error = refused(past, target, "--to", later.isoformat())
     assert "does not reach" in error["message"]
-    assert "timeline 4 from" in error["hint"]
+    assert "timeline 4 from" in " ".join(error["details"])
+    assert f"{last:%Y-%m-%d %H:%M}" in error["hint"]
+    assert "--to latest" in error["hint"]
 
 
 @pytest.mark.parametrize(

@@ -73,6 +73,8 @@ def test_an_instant_in_which_nothing_happened_is_reached_where_the_wal_tells_a_l
     """PostgreSQL itself would call this target not reached: no transaction follows it."""
     world, stack = make_world()
     stack.backup()
+    stack.connections = {"db": f"host={shared_directory} user=postgres dbname=postgres"}
+    stack.write()  # nobody answers there: a server that does would be asked for a later time
     last, _ = insert_one(world.server)
     quiet = clock.now()
     wait_until(lambda: (clock.now() - quiet).total_seconds() > 2)

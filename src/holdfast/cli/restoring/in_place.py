@@ -149,7 +149,8 @@ def _finish(asked: AskedRestore, unfinished: UnfinishedSwap) -> None:
     with asked.run.reporter() as reporter:
         finish(unfinished, reporter)
     ended = "what was there is back" if intent.is_turned_back else "it is in service now"
-    asked.run.output.emit("swap_finished", unfinished_message(unfinished), lambda: f"finished the swap: {ended}")
+    words = f"finished the swap: {ended}\nthat was all: to restore now, run the same command again"
+    asked.run.output.emit("swap_finished", unfinished_message(unfinished), lambda: words)
 
 
 def _turn_back(asked: AskedRestore, unfinished: UnfinishedSwap) -> None:

@@ -52,7 +52,7 @@ def plan_words(prepared: PreparedInPlace) -> str:
     kept = f"kept as {prepared.parked.directory}" if prepared.parked else "nothing to keep"
     last = f"; {text.duration(prepared.last_outage_s)} last time" if prepared.last_outage_s is not None else ""
     lines = [
-        f"{prepared.became} of {prepared.request.service}, taken {_when(plan.snapshot.started)}",
+        f"{prepared.request.service} becomes {prepared.became}; the snapshot was taken {_when(plan.snapshot.started)}",
         *_recovery_words(prepared),
         f"  in place at {prepared.live.directory}: {text.size(plan.size_bytes)}",
         f"  there now: {prepared.live.description}; {kept}",

@@ -10,8 +10,8 @@ from holdfast.config.choose import choose_service
 from holdfast.errors import HoldfastError, NoSpaceError, UsageError
 from holdfast.model import new_object_id
 from holdfast.operations.in_place import parts, place
-from holdfast.operations.in_place.catch_up import let_archive_catch_up
-from holdfast.operations.in_place.wal_home import outgoing_wal, staged_wal, wal_home, wal_note
+from holdfast.operations.in_place.notes import notes_on
+from holdfast.operations.in_place.wal_home import outgoing_wal, staged_wal, wal_home
 from holdfast.operations.restore import RestoreRequest, prepare_restore
 from holdfast.operations.wiring import open_stack_repository
 from holdfast.restore import staging
@@ -22,7 +22,7 @@ from holdfast.restore.swap import unfinished_swap
 from holdfast.services.postgres.live import look_at
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from holdfast.config.models import Stack
     from holdfast.operations.recovering import PreparedRecovery
@@ -53,6 +53,7 @@ class PreparedInPlace:
 
     ``staging`` is where the data directory is staged, ``homes`` are where its tablespaces belong, by number, ``wal`` is
     its WAL, if that is to lie elsewhere, and ``parked`` is where what is in service goes (None: there is nothing).
+    ``notes`` say what comes back otherwise than it is now, or not at all.
     """
 
     id: str
@@ -68,22 +69,13 @@ class PreparedInPlace:
     homes: Mapping[int, Path]
     wal: Outside | None
     parked: Parked | None
+    notes: Sequence[str]
 
     @property
     def last_outage_s(self) -> float | None:
         """How long the last swap of this service kept it out of service."""
         known = [each.outage_s for each in read_journal(self.state) if each.outage_s is not None]
         return known[-1] if known else None
-
-    @property
-    def notes(self) -> list[str]:
-        """What comes back otherwise than it is now."""
-        lines = []
-        control = self.live.control
-        if control is not None and str(control.system_identifier) != self.restore.facts.system_identifier:
-            lines.append("the cluster in service is another one than that of the snapshot (see the system identifier)")
-        note = wal_note(self.live)
-        return [*lines, note] if note else lines
 
     @property
     def became(self) -> str:
@@ -136,6 +128,7 @@ def prepare_in_place(stack: Stack, request: InPlaceRequest, reporter: Reporter) 
         parked=parts.outgoing_parts(
             live, homes.values(), restore_id, prepared.facts.major, outgoing_wal(live, restore_id)
         ),
+        notes=list(notes_on(stack, request.service, live, prepared, recovery)),
     )
 
 
@@ -173,8 +166,6 @@ def _plan(
         if not _has_archive(prepared):
             return prepared, None
         wanted, target = replace(wanted, snapshot=prepared.plan.snapshot.id), RecoveryTarget(ImmediateGoal())
-    else:
-        let_archive_catch_up(stack, wanted.service, reporter)
     recovery = prepare_recovery(stack, RecoveryRequest(wanted, target), reporter)
     return recovery.restore, recovery
 

@@ -65,6 +65,7 @@ def restore_in_place(prepared: PreparedInPlace, reporter: Reporter) -> InPlaceDo
             staged, reached, archives_again = _stage(prepared, reporter)
             intent = _intend(prepared, staged)
             deed.became(describe_directory(prepared.staging), intent.incoming_identity)
+            reporter.phase("writing a checkpoint of the server in service")
             prepared.switch.flush()
             place.forget_acknowledgements(prepared.stack, prepared.request.service)
             outcome = swap(prepared.state, intent, prepared.switch, reporter)

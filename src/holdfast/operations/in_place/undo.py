@@ -91,6 +91,7 @@ def undo(prepared: PreparedUndo, reporter: Reporter) -> SwapOutcome:
             raise HoldfastError("another run changed the checkpoints meanwhile", hint="run the same command again")
         with Deed(prepared.state, entry, reporter, repository_of(prepared.stack, prepared.service)) as deed:
             intent = _intend(prepared)
+            reporter.phase("writing a checkpoint of the server in service")
             prepared.switch.flush()
             place.forget_acknowledgements(prepared.stack, prepared.service)
             outcome = swap(prepared.state, intent, prepared.switch, reporter)

@@ -72,7 +72,9 @@ class Locator:
         timeline, found = self._first(timelines, lambda each: self._finder(each).find_xid(xid))
         if found is None:
             others = [each for each in self._others(timelines) if self._finder(each).find_xid(xid)]
-            raise self._unknown(target, timelines, others, f"'holdfast wal find --xid {xid}' shows what there is")
+            raise self._unknown(
+                target, timelines, others, f"'holdfast wal find --service SERVICE --xid {xid}' shows what there is"
+            )
         if found.kind is EndKind.ABORT:
             raise TargetNotReachableError(
                 f"transaction {xid} never committed: it was rolled back at {found.start}, {TimeGoal(found.time)}",
@@ -104,7 +106,10 @@ class Locator:
             return Located(target, latest_told=latest)
         words = f"the last time that it tells is {TimeGoal(latest)}" if latest else "it is empty"
         error = TargetNotReachableError(f"the WAL of the archive does not reach {TimeGoal(at)}: {words}")
-        raise explained(error, self._coverage.windows)
+        error = explained(error, self._coverage.windows)
+        if latest:
+            error.hint = f"choose a time up to {TimeGoal(latest)}, or --to latest for all that there is"
+        raise error
 
     def _first(
         self, timelines: Sequence[Timeline], look: Callable[[Timeline], _Found | None]

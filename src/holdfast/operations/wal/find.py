@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from holdfast.config.choose import choose_service
 from holdfast.errors import TargetNotReachableError
 from holdfast.operations.left_timelines import timelines_left
+from holdfast.operations.recovery.catch_up import let_archive_catch_up
 from holdfast.operations.snapshots import find_snapshot
 from holdfast.operations.wiring import open_stack_repository
 from holdfast.postgres.lsn import Lsn
@@ -43,6 +44,7 @@ def open_finder(stack: Stack, request: WalFindRequest, reporter: Reporter) -> Wa
     timeline, or when no WAL is archived.
     """
     choose_service(stack, request.service)
+    let_archive_catch_up(stack, request.service, reporter)
     repository = open_stack_repository(stack, request.repository, request.service)
     snapshot = find_snapshot(repository, "latest", request.service)
     facts = from_facts(snapshot.facts, snapshot.id)

@@ -125,12 +125,20 @@ def test_what_ended_between_two_times(accident):
     assert sum(each["commits"] + each["aborts"] for each in minutes) == 2
 
 
+def test_what_is_said_of_a_transaction_that_was_rolled_back_is_a_target(accident):
+    (end,) = accident.find("--xid", accident.aborted)
+    words = accident.text("--xid", accident.aborted)
+    assert f"--to {end['start_lsn']}" in words
+    assert "--to xid:" not in words
+
+
 def test_restore_points_of_a_name(accident):
     points = accident.find("--name", "release 7")
     assert [each["message_type"] for each in points] == ["restore_point"] * 2
     assert points[0]["time"] < points[1]["time"]
     words = accident.text("--name", "release 7")
     assert "first of them" in words
+    assert accident.find("--name", "release 7", "--between", "1 day ago", accident.begin) == points[:1]
 
 
 @pytest.mark.parametrize(

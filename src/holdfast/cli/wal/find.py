@@ -23,7 +23,9 @@ def find(
     between: tuple[str, str] | None = typer.Option(
         None, "--between", metavar="FROM TO", help="What ended between two times, and how much in each minute."
     ),
-    name: str | None = typer.Option(None, "--name", metavar="X", help="Where the restore points of this name are."),
+    name: str | None = typer.Option(
+        None, "--name", metavar="X", help="Where the restore points of this name are; with --between, in no other WAL."
+    ),
     timeline: str = typer.Option(
         "latest", "--timeline", metavar="N", help="The timeline to follow: a number, latest or current."
     ),
@@ -62,8 +64,12 @@ def _question(xid: str | None, between: tuple[str, str] | None, name: str | None
             return AboutTransaction(transaction.xid)
         case None, (begin, end), None:
             return AboutInterval.of(parse_time(begin, now, None), parse_time(end, now, None))
-        case None, None, str():
+        case None, _, str():
             point = parse_target(f"name:{name}", now, None).goal
             assert isinstance(point, NameGoal)
-            return AboutRestorePoint(point.name)
-    raise UsageError("say what to find, in one way", hint="one of --xid N, --between FROM TO, --name X")
+            within = AboutInterval.of(*(parse_time(words, now, None) for words in between)) if between else None
+            return AboutRestorePoint(point.name, within)
+    raise UsageError(
+        "say what to find, in one way",
+        hint="one of --xid N, --between FROM TO, --name X; --between goes with --name, too",
+    )

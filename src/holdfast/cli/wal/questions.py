@@ -56,19 +56,22 @@ class AboutTransaction:
             run.output.say(f"{self.xid} was a subtransaction of {end.xid}: name that one as the target")
         if end.kind == "abort":
             run.output.say("it was rolled back: nothing of it is in the database")
+            run.output.say(f"up to there:  {restore} --to {end.start}")
+            return
         run.output.say(f"up to it and with it:  {restore} --to xid:{end.xid}")
         run.output.say(f"to just before it:     {restore} --to xid:{end.xid} --exclusive")
 
 
 @dataclass(frozen=True, slots=True)
 class AboutRestorePoint:
-    """Where are the restore points of a name?"""
+    """Where are the restore points of a name? ``within``: in no other WAL, which is all that is read then."""
 
     name: str
+    within: AboutInterval | None = None
 
     def ask(self, finder: WalFinder) -> Show:
         """Find them; TargetNotReachableError when there is none."""
-        points = finder.find_restore_point(self.name)
+        points = finder.find_restore_point(self.name) if self.within is None else self._find(finder, self.within)
         if not points:
             raise TargetNotReachableError(
                 f"there is no restore point {self.name!r} in the WAL ({_extent(finder)})",
@@ -76,6 +79,10 @@ class AboutRestorePoint:
                 details=_unknown(finder),
             )
         return lambda run, restore: self._show(run, restore, points)
+
+    def _find(self, finder: WalFinder, within: AboutInterval) -> list[RestorePoint]:
+        intervals = finder.intervals(within.begin, within.end)
+        return [point for each in intervals for point in each.restore_points if point.name == self.name]
 
     def _show(self, run: Invocation, restore: str, points: list[RestorePoint]) -> None:
         _show_restore_points(run, points)

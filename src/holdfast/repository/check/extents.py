@@ -25,7 +25,7 @@ Fault = int | str
 _CUT_OFF = "its list of extents is cut off"
 _UNTILED = "its extents overlap or pass its end"
 _OUTSIDE = "an extent passes the end of its chunk"
-_ANY_LENGTH = np.iinfo(np.int64).max
+_ANY_LENGTH = np.int64(np.iinfo(np.int64).max)
 
 
 @dataclass(frozen=True, slots=True)

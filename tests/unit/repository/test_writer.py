@@ -165,7 +165,8 @@ def abort_after_capture(repository: Repository, tree: Path) -> None:
     with writer:
         capture_into(writer, sources_of(tree))
         for each in writer._packers.values():
-            each.flush()
+            each.finish()
+            each.settle()
         raise AbortedError
 
 

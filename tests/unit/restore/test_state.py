@@ -3,11 +3,11 @@
 import msgspec
 import pytest
 
-from holdfast.errors import BusyError, HoldfastError
+from holdfast.errors import BusyError, HoldfastError, UsageError
 from holdfast.restore.checkpoint import (
     Checkpoint,
+    choose_checkpoint,
     delete_parked,
-    newest_checkpoint,
     read_checkpoints,
     record_checkpoint,
 )
@@ -103,8 +103,21 @@ def test_the_newest_checkpoint_is_meant(state, tmp_path):
     for number in (2, 1, 3):
         record_checkpoint(state, checkpoint(number, tmp_path / str(number)))
     assert [each.id[-1] for each in read_checkpoints(state)] == ["1", "2", "3"]
-    assert newest_checkpoint(state).id[-1] == "3"
-    assert not newest_checkpoint(state).is_present
+    assert choose_checkpoint(state, None).id[-1] == "3"
+    assert not choose_checkpoint(state, None).is_present
+
+
+def test_a_checkpoint_is_meant_by_how_its_id_begins(state, tmp_path):
+    with pytest.raises(UsageError, match="no checkpoint of this service"):
+        choose_checkpoint(state, None)
+    for number in (1, 2):
+        record_checkpoint(state, msgspec.structs.replace(checkpoint(number, tmp_path), id=f"{number}{'0' * 31}"))
+    record_checkpoint(state, msgspec.structs.replace(checkpoint(3, tmp_path), id=f"13{'0' * 30}"))
+    assert choose_checkpoint(state, "2").id[0] == "2"
+    for asked, words in (("1", "are several"), ("4", "is no checkpoint"), ("", "is no checkpoint")):
+        with pytest.raises(UsageError, match=words) as caught:
+            choose_checkpoint(state, asked)
+        assert "10000000" in caught.value.hint
 
 
 def test_only_what_has_our_name_is_deleted(tmp_path):

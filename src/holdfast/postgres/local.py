@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from holdfast.postgres.binaries import Binaries
 
+_FIRST_MAJOR_WITH_LOGIN_TRIGGERS = 17
 _READY_LINE = 7
 _READY_WORDS = frozenset({"ready", "standby"})
 _POLL_S = 0.05
@@ -181,6 +182,8 @@ class LocalCluster:
             "log_destination": "stderr",
             "external_pid_file": "",
         }
+        if self.binaries.major >= _FIRST_MAJOR_WITH_LOGIN_TRIGGERS:
+            settings["event_triggers"] = "off"  # one that writes lets nobody into a server in recovery
         if not (self.data_directory / "postgresql.conf").exists():  # as on Debian, where it lies in /etc
             settings["config_file"] = str(private / "postgresql.conf")
         command = [str(self.binaries.program("postgres")), "-D", str(self.data_directory)]

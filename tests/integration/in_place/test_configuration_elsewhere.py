@@ -1,5 +1,8 @@
 """A configuration outside the data directory, as on Debian: what could only stop the server is refused beforehand."""
 
+import subprocess
+
+from tests.integration.in_place.services import owner
 from tests.integration.in_place.test_refusals import refused
 
 
@@ -14,6 +17,11 @@ def test_a_configuration_that_names_its_data_directory_does_not_start_what_is_in
         file.write(f"data_directory = '{service.data}'\n")
     service.stack.backup()
     service.sql("CREATE TABLE since AS SELECT 1 AS id")
+    copy = service.place / "copy"
+    service.stack.succeed("restore", "db", "--target", copy)
+    asked = [str(service.binaries.program("postgres")), "-D", str(copy), "-C", "data_directory"]
+    answer = subprocess.run(asked, capture_output=True, text=True, check=True, cwd="/", **owner().child_identity())
+    assert answer.stdout.strip() == str(copy)
     service.stop()  # else its lock would keep it from a second start
     control = (service.data / "global" / "pg_control").read_bytes()
 

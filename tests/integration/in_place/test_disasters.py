@@ -12,6 +12,14 @@ from tests.integration.in_place.test_kills import spread_out
 
 from holdfast.crashpoint import CrashPoint
 
+NOTES_EACH_LOGIN = (
+    "CREATE TABLE login (at timestamptz)",
+    """CREATE FUNCTION note_login() RETURNS event_trigger LANGUAGE plpgsql
+       AS $$ BEGIN INSERT INTO public.login VALUES (now()); END $$""",
+    "CREATE EVENT TRIGGER note_login ON login EXECUTE FUNCTION note_login()",
+    "ALTER EVENT TRIGGER note_login ENABLE ALWAYS",
+)
+
 
 def empty(service):
     for path in service.data.iterdir():
@@ -223,9 +231,9 @@ def test_tablespaces_made_and_dropped_since_and_one_in_the_data_directory(make):
 
 
 @pytest.mark.parametrize("major", [pytest.param(17, marks=pytest.mark.slow), 18])
-def test_other_versions(make, major):
+def test_other_versions_with_a_trigger_that_writes_at_each_login(make, major):
     service = make(major, amcheck=True)
-    service.sql("CREATE TABLE item AS SELECT i AS id FROM generate_series(1, 1000) AS i")
+    service.sql("CREATE TABLE item AS SELECT i AS id FROM generate_series(1, 1000) AS i", *NOTES_EACH_LOGIN)
     service.stack.backup()
     service.sql("DROP TABLE item")
     service.stack.succeed("restore", "db", "--yes")

@@ -222,6 +222,25 @@ def test_a_server_that_takes_too_long_to_stop_comes_back(make):
     assert not (service.state / "swap.json").exists()
 
 
+def test_clients_that_take_every_connection_for_a_while_are_no_reason_to_put_back(make):
+    service = make()
+    with (service.data / "postgresql.conf").open("a") as file:
+        file.write("max_connections = 4\nsuperuser_reserved_connections = 1\n")
+    service.stop()
+    service.start()
+    filled(service)
+    program = f"{run_as(service)} {service.binaries.program('pg_ctl')} -D {service.data}"
+    client = f"psql '{service.conninfo}' -c 'SELECT pg_sleep(3)' &"
+    start = f"{program} -l {service.place}/log start && {{ {client * 4} sleep 1; }}"
+    server = {"stop": [*program.split(), "-m", "fast", "stop"], "start": ["sh", "-c", start]}
+    service.stack.service["restore"] = {**service.stack.service["restore"], "server": server}
+    service.stack.write()
+    service.stack.succeed("restore", "db", "--yes")
+    with (service.place / "log").open() as log:
+        assert "too many clients" in log.read()
+    assert service.ask("SELECT count(*) FROM item") == 1000
+
+
 @pytest.fixture
 def state_disk(tmp_path):
     """A directory for the state of a service, on a file system of 1 MiB; needs root, as mounting does."""
@@ -325,3 +344,23 @@ def test_too_little_space_is_told_before_anything_is_done(small_disk, option):
     assert sorted(small_disk.place.iterdir()) == names
     assert not (small_disk.state / "journal.jsonl").exists()
     assert small_disk.ask("SELECT count(*) FROM item") == 1000
+
+
+def test_the_plan_tells_what_does_not_come_back(make):
+    service = make()
+    archive(service)
+    service.stack.backup()
+    service.sql("SELECT pg_create_physical_replication_slot('of_the_standby')")
+    plan = service.stack.succeed("restore", "db", "--dry-run").message("in_place_plan")
+    assert plan["notes"] == ["replication slots do not come back: of_the_standby"]
+
+    service.sql("ALTER SYSTEM SET archive_command = 'false'", "SELECT pg_reload_conf()", "CREATE TABLE late ()")
+    segment = service.ask("SELECT pg_walfile_name(pg_switch_wal())")
+    service.stop("immediate")
+    (note,) = service.stack.succeed("restore", "db", "--to", "latest", "--dry-run").message("in_place_plan")["notes"]
+    assert "was not archived" in note
+    command = f"wal push db {service.data}/pg_wal/{segment}"
+    assert note.endswith(f"holdfast {command}")
+    service.stack.succeed(*command.split())
+    service.stack.succeed("restore", "db", "--to", "latest", "--yes")
+    assert service.ask("SELECT to_regclass('late') IS NOT NULL")

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from holdfast.postgres.binaries import Binaries
 
 _POLL_S = 0.02
+_CONNECTED_WITHIN_S = 15.0
+_RETRY_S = 0.2
 _SHOWN_LINES = 10
 _PASSED_ON = ("PATH", "LANG", "LC_ALL", "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS")
 """What a command gets of our environment: user units of systemd need the last two. No secret is among it."""
@@ -122,8 +124,22 @@ class PostgresSwitch:
 
     def check(self, identity: str) -> None:
         """Raise unless the cluster of this identity answers and the operator's statements are content."""
+        self._await_connection()
         require_identity(self._options.conninfo, identity)
         run_checks(self._options.conninfo, self._options.checks)
+
+    def _await_connection(self) -> None:
+        """Wait a little for a connection: after a swap all clients come back at once, and may take every one."""
+        deadline = clock.monotonic() + min(_CONNECTED_WITHIN_S, self._options.start_timeout_s)
+        while True:
+            try:
+                connect(self._options.conninfo).close()
+            except ServerError:
+                if clock.monotonic() > deadline:
+                    raise
+                clock.sleep(_RETRY_S)
+            else:
+                return
 
     def _require_settled(self) -> None:
         """Wait until the server takes connections or is gone: an order to stop cannot be taken back."""

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _IN_TABLESPACE = re.compile(rb"pg_tblspc/([0-9]+)(?:/(.*))?", re.DOTALL)
 _FOLLOWS_OTHERS = {b"standby.signal", b"recovery.signal"}
 _CONFIGURATION = "postgresql.conf"
+_NAMES_DIRECTORY = re.compile(rb"^[ \t]*data_directory\b", re.IGNORECASE | re.MULTILINE)
 AUTO_CONF = "postgresql.auto.conf"
 _TABLESPACE_MAP = "tablespace_map"
 _VERSION = "PG_VERSION"
@@ -127,6 +128,7 @@ class PostgresLayout:
         control = without_checkpoint(last.read_bytes())
         with last.open("r+b") as opened:
             opened.write(control)
+        self._forget_data_directory()
         for name, content in _MINIMAL_CONFIGURATION.items():
             if not (self.target / name).exists():
                 self._add_file(name, content + (self._recovery_settings() if name == _CONFIGURATION else ""))
@@ -138,6 +140,12 @@ class PostgresLayout:
         if path.exists():
             lines = (b"%d %s\n" % (oid, escaped(os.fsencode(place))) for oid, place in sorted(self._places.items()))
             path.write_bytes(b"".join(lines))
+
+    def _forget_data_directory(self) -> None:
+        """Take the setting out that would win over ``pg_ctl -D``, and start the cluster that this one came from."""
+        path = self.target / _CONFIGURATION
+        if path.is_file() and _NAMES_DIRECTORY.search(content := path.read_bytes()):
+            path.write_bytes(_NAMES_DIRECTORY.sub(rb"# not here, where it was restored by holdfast: \g<0>", content))
 
     def _recovery_settings(self) -> str:
         """Return the lines of the settings that recovery needs as they were; libraries only as a remark."""

@@ -64,14 +64,14 @@ class Epoch(msgspec.Struct, frozen=True):
         """Seal a pack's key to this epoch (HPKE, info = context)."""
         return SUITE.encrypt(pack_key, _public_key(self.public), info=context)
 
-    def open_key(self, sealed: bytes, context: bytes) -> bytes:
-        """Return a pack's key; KeyRefusedError without the private key, InvalidTag where it does not fit."""
+    def private_key(self) -> hpke.MLKEM768X25519PrivateKey:
+        """Return what opens the keys of packs; KeyRefusedError where a writer holds this."""
         if self.private is None:
             raise KeyRefusedError(
                 "reading data needs an owner's key, and this one only writes",
                 hint="use the passphrase or the recovery identity of the repository",
             )
-        return SUITE.decrypt(sealed, _private_key(self.private), info=context)
+        return _private_key(self.private)
 
 
 class Keyring(msgspec.Struct, frozen=True):
@@ -101,6 +101,7 @@ class Keys:
         root = keyring.writer_key if keyring else bytes.fromhex(repository_id) * 2
         self._chunk_id_keys = {kind: derive(root, f"{kind} chunk ids", b"") for kind in ("data", "meta")}
         self._metadata_key = derive(root, "metadata", b"")
+        self._private_keys: dict[int, hpke.MLKEM768X25519PrivateKey] = {}  # by epoch; dearer to make than to use
 
     def __repr__(self) -> str:
         return f"Keys({self.repository_id})"
@@ -154,9 +155,13 @@ class Keys:
         if epoch is None:
             raise DamageError(object_name, f"names epoch {epoch_number}, of which there is no key")
         try:
-            return AesGcmCipher(epoch.open_key(sealed_key, context))
+            return AesGcmCipher(SUITE.decrypt(sealed_key, self._private_key(epoch), info=context))
         except (InvalidTag, ValueError) as error:
             raise DamageError(object_name, "its key does not open here: renamed, foreign or damaged") from error
+
+    def _private_key(self, epoch: Epoch) -> hpke.MLKEM768X25519PrivateKey:
+        known = self._private_keys.get(epoch.number)
+        return known or self._private_keys.setdefault(epoch.number, epoch.private_key())
 
 
 class Argon2Parameters(msgspec.Struct, frozen=True):

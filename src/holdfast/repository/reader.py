@@ -69,18 +69,24 @@ class ChunkReader:
         """Return the stored bytes of a span."""
         return memoryview(self._storage.get(span.pack.ref.name, offset=span.offset, length=span.length))
 
-    def frames(self, span: Span, fetched: memoryview) -> Iterator[tuple[int, bytes, Frame, memoryview]]:
+    def frames(self, rows: np.ndarray) -> Iterator[tuple[bytes, Frame]]:
+        """Yield (chunk id, frame) for each of some index rows."""
+        index = self.index
+        columns = (index.offset[rows], index.stored[rows], index.plain[rows])
+        frames = map(Frame, *(column.tolist() for column in columns))
+        for words, frame in zip(index.ids_at(rows), frames, strict=True):
+            yield words.tobytes(), frame
+
+    def sealed(self, span: Span, fetched: memoryview) -> Iterator[tuple[int, bytes, Frame, memoryview]]:
         """Yield (index row, chunk id, frame, sealed bytes) for each wanted chunk of a fetched span."""
-        ids = self.index.ids_at(span.rows)
-        for row, words in zip(span.rows.tolist(), ids, strict=True):
-            frame = self.index.place(row).frame
+        for row, (chunk, frame) in zip(span.rows.tolist(), self.frames(span.rows), strict=True):
             start = frame.offset - span.offset
-            yield row, words.tobytes(), frame, fetched[start : start + frame.stored]
+            yield row, chunk, frame, fetched[start : start + frame.stored]
 
     def open_span(self, span: Span) -> Iterator[tuple[bytes, Buffer]]:
         """Yield (chunk id, plaintext) for each wanted chunk of a span."""
         cipher = self.cipher(span.pack)
-        for _, chunk, frame, sealed in self.frames(span, self.fetch(span)):
+        for _, chunk, frame, sealed in self.sealed(span, self.fetch(span)):
             yield chunk, self.opener.open(cipher, frame, chunk, sealed)
 
     def read_many(self, ids: Sequence[bytes]) -> Iterator[bytes]:

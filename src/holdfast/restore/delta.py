@@ -134,7 +134,9 @@ def compare(delta: DeltaPlan, options: DeltaOptions, reporter: Reporter) -> Diff
     kept = (set_aside_path(plan.layout), plan.layout.target / os.fsdecode(plan.layout.last))
     return Difference(
         wants=wants,
-        files=len(np.unique(wants["file"])),
+        files=int(
+            np.count_nonzero(np.bincount(wants["file"]))
+        ),  # np.unique would load numpy.ma, a hundredth of a second
         differing_bytes=int(wants["length"].sum()),
         fetched_bytes=sum(span.length for span in reader.spans(wants["row"])),
         surplus=tuple(surplus(plan, kept, options.may_be_links)),

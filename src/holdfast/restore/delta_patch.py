@@ -8,17 +8,17 @@ from __future__ import annotations
 import mmap
 import os
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from holdfast.repository.frames import CHUNK_LIMIT_BYTES
 from holdfast.restore.delta_read import open_copy
-from holdfast.restore.tree import finish_path, open_to_write
-from holdfast.restore.writing import OpenFiles
+from holdfast.restore.tree import finish_path, is_finished, open_to_write
+from holdfast.restore.writing import OpenFiles, joined
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from holdfast.restore.plan import PlannedFile, RestorePlan
 
@@ -38,11 +38,13 @@ class Patches:
         self._local = threading.local()
         self.written_bytes = 0
 
-    def write(self, number: int, offset: int, data: memoryview, *, is_aligned: bool) -> None:
-        """Write those blocks of ``data`` that the file does not hold yet."""
-        for start, end in _differing_runs(data, self._present(number, offset, len(data))):
+    def write(self, number: int, offset: int, pieces: Sequence[memoryview], *, is_aligned: bool) -> None:
+        """Write those blocks of the pieces, back to back, that the file does not hold yet."""
+        buffers = self._buffers()
+        data = pieces[0] if len(pieces) == 1 else joined(pieces, buffers.pieces)
+        for start, end in _differing_runs(data, self._present(number, offset, buffers.present[: len(data)])):
             with data[start:end] as part:
-                self._files.write(number, offset + start, part, is_aligned=is_aligned and len(part) == len(data))
+                self._files.write(number, offset + start, [part], is_aligned=is_aligned and len(part) == len(data))
             with self._lock:
                 self.written_bytes += end - start
 
@@ -57,6 +59,8 @@ class Patches:
     def settle(self, number: int, gaps: list[tuple[int, int]]) -> None:
         """Give a file its length, zeros in its ``gaps`` (start, end), and its owner, mode and time."""
         file = self._plan.files[number]
+        if not gaps and is_finished(file):  # most are: a new time for each would be so many inodes to make durable
+            return
         descriptor = open_to_write(file)
         try:
             for start, end in gaps:
@@ -65,24 +69,30 @@ class Patches:
             os.close(descriptor)
         finish_path(file.path, file.entry)
 
-    def _present(self, number: int, offset: int, length: int) -> memoryview:
-        """Return what the file holds there, as far as it goes, in a buffer that is this thread's own."""
-        buffer = self._buffer()
+    def _present(self, number: int, offset: int, buffer: memoryview) -> memoryview:
+        """Return what the file holds there, as far as it goes, in a buffer that it is to fill."""
         descriptor = open_copy(self._plan.files[number].path)
         if descriptor is None:
             return buffer[:0]
         try:
-            return buffer[: os.preadv(descriptor, [buffer[:length]], offset)]
+            return buffer[: os.preadv(descriptor, [buffer], offset)]
         except OSError:  # it cannot be read any more; whether it can be written will be seen
             return buffer[:0]
         finally:
             os.close(descriptor)
 
-    def _buffer(self) -> memoryview:
-        if not hasattr(self._local, "buffer"):
-            self._local.buffer = memoryview(mmap.mmap(-1, CHUNK_LIMIT_BYTES))
-        buffer: memoryview = self._local.buffer
-        return buffer
+    def _buffers(self) -> _Buffers:
+        if not hasattr(self._local, "buffers"):
+            self._local.buffers = _Buffers(*(memoryview(mmap.mmap(-1, CHUNK_LIMIT_BYTES)) for _ in range(2)))
+        buffers: _Buffers = self._local.buffers
+        return buffers
+
+
+class _Buffers(NamedTuple):
+    """A thread's own memory: for several pieces as one, and for what a file holds."""
+
+    pieces: memoryview
+    present: memoryview
 
 
 def gaps_of(plan: RestorePlan) -> dict[int, list[tuple[int, int]]]:

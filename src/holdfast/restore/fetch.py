@@ -9,7 +9,8 @@ import mmap
 import threading
 from contextlib import closing, contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from itertools import islice
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
@@ -17,24 +18,33 @@ from holdfast import crashpoint
 from holdfast.crashpoint import CrashPoint
 from holdfast.repository.crew import Crew
 from holdfast.repository.frames import CHUNK_LIMIT_BYTES
-from holdfast.restore.assembly import APART, Assembly, plan_assembly
+from holdfast.restore.assembly import Assembly
+from holdfast.restore.assembly_plan import APART, plan_assembly
 from holdfast.restore.windows import Windows
-from holdfast.restore.writing import ALIGNMENT, OpenFiles
+from holdfast.restore.writing import ALIGNMENT, OpenFiles, joined
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from holdfast.progress import Reporter
-    from holdfast.repository.reader import ChunkReader, Span
+    from holdfast.repository.pack import Frame
+    from holdfast.repository.reader import ChunkReader
+    from holdfast.restore.assembly_plan import AssemblyPlan
     from holdfast.restore.plan import PlannedFile, RestorePlan
     from holdfast.restore.windows import Fetch
+
+_LOOKED_UP_AT_ONCE = 32
+"""Spans whose chunks are looked up together; in a long chain many have only one."""
 
 
 class Destination(Protocol):
     """The files that content goes to, by their number in the plan; used by many threads."""
 
-    def write(self, number: int, offset: int, data: memoryview, *, is_aligned: bool) -> None:
-        """Write ``data`` at a file's offset, whole. ``is_aligned``: the buffer starts at a multiple of ALIGNMENT."""
+    def write(self, number: int, offset: int, pieces: Sequence[memoryview], *, is_aligned: bool) -> None:
+        """Write pieces, back to back, at a file's offset, whole.
+
+        ``is_aligned``: each begins at a multiple of ALIGNMENT in memory, and all but the last one end at one.
+        """
         ...
 
     def close(self, number: int) -> None:
@@ -63,63 +73,75 @@ class ContentFetcher:
     def fetch(self, wants: np.ndarray, on_file_done: Callable[[PlannedFile], None]) -> None:
         """Write all ``wants`` (WANT_DTYPE, by row); ``on_file_done`` is called once for each file when it is whole."""
         left = np.bincount(wants["file"], weights=wants["length"], minlength=len(self._plan.files)).astype(np.int64)
-        plan = plan_assembly(wants, [file.entry.size for file in self._plan.files])
-        work = _Work(left, Assembly(plan), on_file_done)
+        sizes = [file.entry.size for file in self._plan.files]
+        work = _Work(left, plan_assembly(wants, sizes, self._reader.index.plain), on_file_done)
         try:
-            Crew("fetch", self._threads, partial(self._worker, work)).work_off(self._fetches(work))
+            Crew("fetch", self._threads, partial(self._worker, work)).work_off(self._jobs(work))
         finally:
             self._files.close_all()
 
-    def _fetches(self, work: _Work) -> Iterator[Fetch]:
-        windows = Windows(self._reader, work.rows, work.assembly.plan.group)
-        for group, rows in work.assembly.plan.groups():
+    def _jobs(self, work: _Work) -> Iterator[_Job]:
+        windows = Windows(self._reader, work.plan.rows, work.plan.group)
+        for group, rows in work.plan.groups():
             work.assembly.admit(group)
-            yield from windows.fetches(rows)
+            fetches = windows.fetches(rows)
+            while batch := list(islice(fetches, _LOOKED_UP_AT_ONCE)):
+                steps = self._steps(work.plan, np.concatenate([fetch.span.rows for fetch in batch]))
+                for fetch in batch:
+                    yield _Job(group, fetch, list(islice(steps, len(fetch.span.rows))))
+
+    def _steps(self, plan: AssemblyPlan, rows: np.ndarray) -> Iterator[_Step]:
+        at = np.searchsorted(plan.rows, rows)
+        places = (plan.place[at], plan.first_apart[at], plan.first_apart[at + 1])
+        of_each = zip(*(column.tolist() for column in places), strict=True)
+        for (chunk, frame), place in zip(self._reader.frames(rows), of_each, strict=True):
+            yield _Step(chunk, frame, *place)
 
     @contextmanager
-    def _worker(self, work: _Work) -> Iterator[Callable[[Fetch], None]]:
+    def _worker(self, work: _Work) -> Iterator[Callable[[_Job], None]]:
         with mmap.mmap(-1, CHUNK_LIMIT_BYTES) as area, memoryview(area) as buffer, closing(work.assembly):
 
-            def write(fetch: Fetch) -> None:
-                with fetch.content(self._reader) as content:
-                    self._write_span(work, fetch.span, content, buffer)
+            def write(job: _Job) -> None:
+                with job.fetch.content(self._reader) as content:
+                    self._write_span(work, job, content, buffer)
                 crashpoint.reach(CrashPoint.RESTORE_SPAN_WRITTEN)
 
             yield write
 
-    def _write_span(self, work: _Work, span: Span, fetched: memoryview, buffer: memoryview) -> None:
+    def _write_span(self, work: _Work, job: _Job, fetched: memoryview, buffer: memoryview) -> None:
+        """Open the chunks of a span, and write what can be written."""
+        span, placed = job.fetch.span, 0
         cipher = self._reader.cipher(span.pack)
-        first = np.searchsorted(work.rows, span.rows, side="left").tolist()
-        last = np.searchsorted(work.rows, span.rows, side="right").tolist()
-        for at, (_, chunk, frame, sealed) in enumerate(self._reader.frames(span, fetched)):
-            with buffer[: frame.plain] as plain:
-                self._reader.opener.open_into(cipher, frame, chunk, sealed, plain)
-                self._write_chunk(work, slice(first[at], last[at]), plain)
-
-    def _write_chunk(self, work: _Work, which: slice, plain: memoryview) -> None:
-        wants, places = work.wants[which], work.assembly.plan.place[which]
-        is_apart = places == APART
-        if is_apart.any():
-            self._write_apart(work, wants[is_apart], plain)
-            wants, places = wants[~is_apart], places[~is_apart]
-        if len(wants):
-            group = int(work.assembly.plan.group[which.start])
-            memory = work.assembly.put(group, places, wants, plain)
-            if memory is not None:
-                self._write_group(work, group, memory)
+        for step in job.steps:
+            start, length = step.frame.offset - span.offset, step.frame.plain
+            if step.place == APART:
+                room = buffer[:length]
+            else:
+                room = work.assembly.memory(job.group)[step.place : step.place + length]
+                placed += 1
+            with room as plain:
+                sealed = fetched[start : start + step.frame.stored]
+                self._reader.opener.open_into(cipher, step.frame, step.chunk, sealed, plain)
+                if step.first < step.last:
+                    self._write_apart(work, work.plan.apart[step.first : step.last], plain)
+        if placed and work.assembly.bring(job.group, placed):
+            self._write_group(work, job.group, buffer)
 
     def _write_apart(self, work: _Work, wants: np.ndarray, plain: memoryview) -> None:
         for _, number, offset, length, start in wants.tolist():
             with plain[start : start + length] as piece:
-                self._files.write(number, offset, piece, is_aligned=start % ALIGNMENT == 0)
+                self._files.write(number, offset, [piece], is_aligned=start % ALIGNMENT == 0)
             self._written(work, number, length)
 
-    def _write_group(self, work: _Work, group: int, memory: mmap.mmap) -> None:
-        """Write the regions of a group that is put together."""
-        with memoryview(memory) as view:
-            for place, number, offset, length in work.assembly.plan.regions(group):
-                self._files.write(number, offset, view[place : place + length], is_aligned=True)
-                self._written(work, number, length)
+    def _write_group(self, work: _Work, group: int, buffer: memoryview) -> None:
+        """Write the regions of a group, all chunks of which are in its memory."""
+        memory = work.assembly.memory(group)
+        for region in work.plan.regions(group):
+            pieces = [memory[start:end] for start, end in region.pieces]
+            if not region.is_aligned:
+                pieces = [joined(pieces, buffer)]
+            self._files.write(region.file, region.offset, pieces, is_aligned=True)
+            self._written(work, region.file, region.length)
         work.assembly.release(group)
 
     def _written(self, work: _Work, number: int, length: int) -> None:
@@ -130,18 +152,29 @@ class ContentFetcher:
             crashpoint.reach(CrashPoint.RESTORE_FILE_DONE)
 
 
+class _Step(NamedTuple):
+    """A chunk to open: where it is opened (or APART), and which wants of the plan's ``apart`` are written then."""
+
+    chunk: bytes
+    frame: Frame
+    place: int
+    first: int
+    last: int
+
+
+class _Job(NamedTuple):
+    """A span to fetch, of one group, with a step for each of its chunks."""
+
+    group: int
+    fetch: Fetch
+    steps: list[_Step]
+
+
 class _Work:
     """What is left to do; shared by the threads."""
 
-    def __init__(
-        self,
-        left: np.ndarray,
-        assembly: Assembly,
-        on_file_done: Callable[[PlannedFile], None],
-    ) -> None:
-        self.wants, self.assembly, self.on_file_done = assembly.plan.wants, assembly, on_file_done
-        # Searched for every span: as a field of the wants it would be copied whole each time
-        self.rows = np.ascontiguousarray(self.wants["row"])
+    def __init__(self, left: np.ndarray, plan: AssemblyPlan, on_file_done: Callable[[PlannedFile], None]) -> None:
+        self.plan, self.assembly, self.on_file_done = plan, Assembly(plan), on_file_done
         self._left = left.tolist()
         self._lock = threading.Lock()
 

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
-from holdfast.errors import NoSpaceError, PermissionRefusedError, UsageError
+from holdfast.errors import DamageError, NoSpaceError, PermissionRefusedError, UsageError
 from holdfast.repository.file_extents import load_files
 from holdfast.repository.manifest import Entry, EntryKind
+from holdfast.repository.names import shown
 from holdfast.restore.contained import require_contained
 from holdfast.restore.marker import UNFINISHED_MARKER_NAME
 from holdfast.wal.ownership import MARKER_NAME
@@ -164,6 +165,11 @@ def _wants(entries: list[Entry], reader: ChunkReader) -> np.ndarray:
     wants["file"], wants["row"] = owner, reader.rows(extents.chunks)[extents.chunk]
     wants["file_offset"], wants["length"] = extents.file_offset, extents.length
     wants["chunk_offset"] = extents.chunk_offset
+    reach = wants["chunk_offset"].astype(np.int64) + wants["length"]
+    beyond = np.flatnonzero(reach > reader.index.plain[wants["row"]])
+    if len(beyond):  # what lies behind a chunk in memory is of another one
+        name = shown(entries[int(wants["file"][beyond[0]])].path)
+        raise DamageError(f"file {name}", "its extents pass the end of a chunk")
     return wants[np.argsort(wants["row"], kind="stable")]
 
 

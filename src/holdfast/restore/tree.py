@@ -78,6 +78,19 @@ def finish_path(path: Path, entry: Entry) -> None:
     os.utime(path, ns=(entry.mtime_ns, entry.mtime_ns))
 
 
+def is_finished(file: PlannedFile) -> bool:
+    """Return whether a file that is there has its length, owner, mode and time, as ``finish_path`` gives them."""
+    entry = file.entry
+    try:
+        status = os.lstat(file.path)
+    except FileNotFoundError:
+        return False
+    found = (status.st_size, status.st_uid, status.st_gid, status.st_mode, status.st_mtime_ns)
+    mode = stat.S_IFREG | entry.mode & ~_LENT_RIGHTS
+    owner = _uid(entry.user, entry.uid), _gid(entry.group, entry.gid)
+    return not entry.xattrs and found == (entry.size, *owner, mode, entry.mtime_ns)
+
+
 def _finish_other_roots(plan: RestorePlan, target: Entry) -> None:
     """Give the directories of tablespaces, which no entry describes, the owner and mode of the target."""
     for root in plan.layout.roots:

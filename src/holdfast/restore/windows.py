@@ -89,23 +89,22 @@ class Windows:
     """The windows of everything that a restore fetches; asked for one group of rows after another, by one at a time."""
 
     def __init__(self, reader: ChunkReader, rows: np.ndarray, group: np.ndarray) -> None:
-        """``rows``: sorted index rows, repeated or not; ``group``: of each, the same wherever a row is repeated."""
-        self._reader, self._room = reader, _Room()
-        self._distinct, first = np.unique(rows, return_index=True)
+        """``rows``: index rows, sorted, each once; ``group``: of each."""
+        self._reader, self._room, self._sorted = reader, _Room(), rows
         index = reader.index
-        order = np.lexsort((index.offset[self._distinct], index.pack[self._distinct]))
-        self._rows = self._distinct[order]
+        order = np.lexsort((index.offset[rows], index.pack[rows]))
+        self._rows = rows[order]
         self._position = np.empty(len(order), dtype=np.int64)
         self._position[order] = np.arange(len(order))
         self._start = index.offset[self._rows].astype(np.int64)
         self._end = self._start + index.stored[self._rows]
         self._first, self._window = _cut(index.pack[self._rows], self._start, self._end)
-        self._is_shared = _differs_within(self._first, group[first][order])
+        self._is_shared = _differs_within(self._first, group[order])
         self._held: dict[int, _Window | None] = {}
 
     def fetches(self, rows: np.ndarray) -> Iterator[Fetch]:
-        """Yield how to fetch the rows of a group: by pack and offset, as far as windows allow."""
-        at = np.sort(self._position[np.searchsorted(self._distinct, np.unique(rows))])
+        """Yield how to fetch the rows of a group, each once: by pack and offset, as far as windows allow."""
+        at = np.sort(self._position[np.searchsorted(self._sorted, rows)])
         window = self._window[at]
         is_shared = self._is_shared[window]
         # what is not shared stays together, across windows

@@ -47,21 +47,24 @@ class OpenFiles:
         self._handles: OrderedDict[int, _Handle] = OrderedDict()
         self._lock = threading.Lock()
 
-    def write(self, number: int, offset: int, data: memoryview, *, is_aligned: bool) -> None:
-        """Write ``data`` at a file's offset, whole. ``is_aligned``: the buffer starts at a multiple of ALIGNMENT."""
+    def write(self, number: int, offset: int, pieces: Sequence[memoryview], *, is_aligned: bool) -> None:
+        """Write pieces, back to back, at a file's offset, whole.
+
+        ``is_aligned``: each begins at a multiple of ALIGNMENT in memory, and all but the last one end at one.
+        """
         with self._using(number) as handle:
-            if handle.is_direct and is_aligned and not (offset | len(data)) % ALIGNMENT:
+            if handle.is_direct and is_aligned and not (offset | len(pieces[-1])) % ALIGNMENT:
                 try:
-                    _write_full(handle.descriptor, offset, data)
+                    _write_full(handle.descriptor, offset, pieces)
                 except OSError as error:
                     if error.errno != errno.EINVAL:
                         raise
                 else:
                     return
             if handle.is_direct:
-                self._write_buffered(number, offset, data)
+                self._write_buffered(number, offset, pieces)
             else:
-                _write_full(handle.descriptor, offset, data)
+                _write_full(handle.descriptor, offset, pieces)
 
     def close(self, number: int) -> None:
         """Close a file that is written whole."""
@@ -127,16 +130,32 @@ class OpenFiles:
             if not self._handles[number].users:
                 os.close(self._handles.pop(number).descriptor)
 
-    def _write_buffered(self, number: int, offset: int, data: memoryview) -> None:
-        """Write an odd piece of a file that is otherwise written directly."""
+    def _write_buffered(self, number: int, offset: int, pieces: Sequence[memoryview]) -> None:
+        """Write odd pieces of a file that is otherwise written directly."""
         descriptor = os.open(self._files[number].path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
-            _write_full(descriptor, offset, data)
+            _write_full(descriptor, offset, pieces)
         finally:
             os.close(descriptor)
 
 
-def _write_full(descriptor: int, offset: int, data: memoryview) -> None:
-    written = 0
-    while written < len(data):
-        written += os.pwrite(descriptor, data[written:], offset + written)
+def joined(pieces: Sequence[memoryview], buffer: memoryview) -> memoryview:
+    """Return pieces as one, copied to the beginning of a buffer."""
+    end = 0
+    for piece in pieces:
+        buffer[end : end + len(piece)] = piece
+        end += len(piece)
+    return buffer[:end]
+
+
+def _write_full(descriptor: int, offset: int, pieces: Sequence[memoryview]) -> None:
+    """Write pieces back to back: at first all in one call, and what that leaves."""
+    written = os.pwritev(descriptor, pieces, offset)
+    for piece in pieces:
+        done = min(written, len(piece))
+        written -= done
+        offset += done
+        while done < len(piece):
+            count = os.pwrite(descriptor, piece[done:], offset)
+            done += count
+            offset += count

@@ -82,7 +82,7 @@ def test_open_into_gives_what_open_gives() -> None:
     reader = repository.reader()
     found = {}
     for span in reader.spans(reader.rows(ids)):
-        for _, chunk, frame, sealed in reader.frames(span, reader.fetch(span)):
+        for _, chunk, frame, sealed in reader.sealed(span, reader.fetch(span)):
             out = bytearray(frame.plain)
             reader.opener.open_into(reader.cipher(span.pack), frame, chunk, sealed, memoryview(out))
             found[chunk] = bytes(out)

@@ -20,8 +20,8 @@ def content(blocks: list[int], tail: int) -> bytes:
     return b"".join(bytes([each]) * BLOCK_BYTES for each in blocks) + b"t" * tail
 
 
-@given(BLOCKS, st.integers(0, 9), BLOCKS, st.integers(0, 9), st.sets(st.integers(0, 11)))
-def test_a_patched_file_is_as_wanted(wanted_blocks, wanted_tail, found_blocks, found_tail, holes):
+@given(BLOCKS, st.integers(0, 9), BLOCKS, st.integers(0, 9), st.sets(st.integers(0, 11)), st.integers(0, 9000))
+def test_a_patched_file_is_as_wanted(wanted_blocks, wanted_tail, found_blocks, found_tail, holes, cut):
     wanted = bytearray(content(wanted_blocks, wanted_tail))
     wants = []
     for at in range(0, len(wanted), 2 * BLOCK_BYTES):
@@ -38,7 +38,8 @@ def test_a_patched_file_is_as_wanted(wanted_blocks, wanted_tail, found_blocks, f
         plan = SimpleNamespace(files=(PlannedFile(entry, path, 0),), wants=np.array(wants, dtype=WANT_DTYPE))
         patches = Patches(plan)
         for _, _, offset, length, _ in wants:
-            patches.write(0, offset, memoryview(bytes(wanted[offset : offset + length])), is_aligned=False)
+            data = memoryview(bytes(wanted[offset : offset + length]))
+            patches.write(0, offset, [data[:cut], data[cut:]] if 0 < cut < length else [data], is_aligned=False)
         patches.close(0)
         patches.settle(0, gaps_of(plan).get(0, []))
         assert path.read_bytes() == wanted

@@ -18,8 +18,9 @@ from holdfast.repository.names import ROOT
 from holdfast.repository.pipeline import Pipeline
 from holdfast.repository.sources import FileSource, NoInspection
 from holdfast.repository.writer import WriterOptions
+from holdfast.restore.plan import PlannedFile
 from holdfast.restore.run import RestoreOptions, plan_restore, run_restore
-from holdfast.restore.tree import finish_path
+from holdfast.restore.tree import finish_path, is_finished
 from holdfast.services.filesystem import make_entry, scan_tree
 from holdfast.storage.memory import MemoryStorage
 from holdfast.wal.ownership import MARKER_NAME
@@ -252,3 +253,29 @@ def test_full_file_system_is_noticed_by_the_plan(source, tmp_path, monkeypatch):
         restore(repository, snapshot, PlainLayout(tmp_path / "target"))
     assert caught.value.hint
     assert not (tmp_path / "target").exists()
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda path: path.write_bytes(b"longer than before"),
+        lambda path: os.chmod(path, 0o644),
+        lambda path: os.chmod(path, 0o4600),
+        lambda path: os.utime(path, ns=(0, 1_000_001)),
+        lambda path: path.unlink(),
+        lambda path: path.rename(path.with_name("elsewhere")) and path.symlink_to("elsewhere"),
+    ],
+    ids=["length", "mode", "rights of its owner", "time", "not there", "a link"],
+)
+def test_a_file_is_finished_only_with_all_that_finishing_gives_it(tmp_path, spoil):
+    path = tmp_path / "file"
+    path.write_bytes(b"content")
+    entry = Entry(b"file", EntryKind.FILE, 0o4600, os.geteuid(), os.getegid(), "", "", 1_000_000, 0, 0, 7)
+    file = PlannedFile(entry, path, 7)
+    assert not is_finished(file)
+    finish_path(path, entry)
+    assert is_finished(file)
+    for differing in ({"xattrs": {b"user.note": b"x"}}, {"uid": entry.uid + 1}, {"gid": entry.gid + 1}):
+        assert not is_finished(PlannedFile(msgspec.structs.replace(entry, **differing), path, 7))
+    spoil(path)
+    assert not is_finished(file)

@@ -70,7 +70,7 @@ def fetched(reader: ChunkReader, rows: np.ndarray, group: np.ndarray) -> dict[in
     for number in np.unique(group).tolist():
         for fetch in made.fetches(rows[group == number]):
             with fetch.content(reader) as content:
-                for row, chunk, frame, sealed in reader.frames(fetch.span, content):
+                for row, chunk, frame, sealed in reader.sealed(fetch.span, content):
                     assert row not in found
                     cipher = reader.cipher(fetch.span.pack)
                     found[row] = bytes(reader.opener.open(cipher, frame, chunk, sealed))

@@ -52,7 +52,7 @@ class SoundReader:
             for words in self._reader.index.ids_at(span.rows):
                 yield words.tobytes(), number
             return
-        for row, chunk, frame, sealed in self._reader.frames(span, fetched):
+        for row, chunk, frame, sealed in self._reader.sealed(span, fetched):
             try:
                 yield chunk, bytes(self._reader.opener.open(cipher, frame, chunk, sealed))
             except DamageError as error:

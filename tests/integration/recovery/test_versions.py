@@ -1,5 +1,7 @@
 """What differs by version or by circumstance: each PostgreSQL, an idle server, a server that nobody may look into."""
 
+from pathlib import Path
+
 import psycopg
 import pytest
 from tests.integration.backup_restore.clusters import ask, sql
@@ -117,3 +119,15 @@ def test_fault_15_a_server_that_cannot_pause_is_never_taken_for_a_paused_one(mak
         found = xids_of(cluster.conninfo())
         assert wanted in found
         assert later not in found
+
+
+def test_more_buffers_than_this_machine_has_memory_do_not_keep_a_cluster_from_recovering(make_world, shared_directory):
+    """As on a smaller machine than its origin's, or beside that one."""
+    world, stack = make_world()
+    memory = next(line for line in Path("/proc/meminfo").read_text().splitlines() if line.startswith("MemTotal:"))
+    wanted = f"'{4 * int(memory.split()[1]) >> 10}MB'"
+    sql(world.server, f"ALTER SYSTEM SET shared_buffers = {wanted}")  # it counts from the next start on
+    stack.backup()
+    target = shared_directory / "restored"
+    stack.succeed("restore", "db", "--target", target, "--to", "immediate")
+    assert wanted in (target / "postgresql.auto.conf").read_text()

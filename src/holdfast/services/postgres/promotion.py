@@ -17,6 +17,7 @@ from holdfast.postgres.account import server_account
 from holdfast.postgres.connection import connect, translated
 from holdfast.postgres.facts import one_row
 from holdfast.postgres.local import LocalCluster
+from holdfast.postgres.shared_memory import modest_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -33,6 +34,7 @@ _SETTINGS = {
     "recovery_target_timeline": "current",
     "recovery_target_action": "promote",
     "hot_standby": "on",
+    "huge_pages": "off",  # the live server beside it may hold all there are
 }
 
 
@@ -59,7 +61,8 @@ def promoted_alone(binaries: Binaries, data_directory: Path, user: str) -> Itera
     account = server_account(data_directory)
     (data_directory / _SIGNAL).touch(mode=0o600)
     account.take_over(data_directory / _SIGNAL)
-    cluster = LocalCluster(binaries, data_directory, account=account, settings=_SETTINGS)
+    settings = {**modest_settings(binaries, data_directory), **_SETTINGS}
+    cluster = LocalCluster(binaries, data_directory, account=account, settings=settings)
     cluster.start(timeout_s=_START_TIMEOUT_S)
     try:
         _wait_for_promotion(cluster, user)

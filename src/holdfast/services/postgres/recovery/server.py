@@ -12,6 +12,7 @@ from holdfast.errors import ServerError, ServerUnreachableError
 from holdfast.postgres.account import server_account
 from holdfast.postgres.initdb import add_settings
 from holdfast.postgres.local import LocalCluster, StopMode
+from holdfast.postgres.shared_memory import modest_settings
 from holdfast.services.postgres.recovery import words
 from holdfast.services.postgres.recovery.settings import WHEN_CONSISTENT
 from holdfast.services.postgres.recovery.state import Halt, Observer
@@ -57,6 +58,7 @@ class RecoveringServer:
         self, binaries: Binaries, data_directory: Path, settings: RecoverySettings, roles: Sequence[str]
     ) -> None:
         self._binaries, self._data_directory, self._settings = binaries, data_directory, settings
+        self._modest = modest_settings(binaries, data_directory)
         self._cluster = self._new_cluster(settings)
         self._roles = roles
         self._observer: Observer | None = None
@@ -177,7 +179,8 @@ class RecoveringServer:
         self._cluster.leave_running()
 
     def _new_cluster(self, settings: RecoverySettings) -> LocalCluster:
-        return LocalCluster(self._binaries, self._data_directory, settings=settings.for_major(self._binaries.major))
+        own = {**self._modest, **settings.for_major(self._binaries.major)}
+        return LocalCluster(self._binaries, self._data_directory, settings=own)
 
     def _restart(self, settings: RecoverySettings) -> tuple[Halt, ReplayState]:
         self.stop()

@@ -9,6 +9,10 @@ What it ends with (``RestoreArchivedFile`` in ``src/backend/access/transam/xloga
 place; 1, it is not in the archive, and recovery ends or goes on with another timeline; above 125, recovery must stop.
 A shell that cannot go on ends with 2, which PostgreSQL takes for "not there": so a trap is set before the script is
 read, and only its deliberate ends lift it.
+
+A standby that somebody runs is told 1 in the place of every stop: it takes nothing for the end of the WAL, asks its
+primary, and again later. Told to stop it would shut down, with all who read from it, because a repository was away for
+a moment. A restore of ours recovers in standby mode, too, and is stopped: it says why.
 """
 
 from __future__ import annotations
@@ -27,6 +31,9 @@ STOP_EXIT = 200
 NOT_THERE_EXIT = 79
 """What our own command ends with for "not there" when it is asked to: a Python that cannot even start ends with 1."""
 
+STANDBY_SIGNAL = "standby.signal"
+"""Lies in the data directory of a standby, in which the command runs."""
+
 SPOOL_NAME = "holdfast-supply"
 """What the directory is called in ``pg_wal``, the best place for it."""
 SCRIPT_NAME = "fetch"
@@ -37,6 +44,8 @@ PART_SUFFIX = ".part"
 _NOBODY = 78
 _STOP = f'trap "exit {STOP_EXIT}" 0'
 _BEGIN = f'{_STOP}; set -- "%f" "%p"; '
+_FOLLOWS, _RESTORES = "follows=yes", "follows="
+"""Whether a standby that asks is one that somebody runs."""
 
 # $1 is %f, $2 is %p. "own" is the server's copy of a segment in pg_wal, of which it may have more than the archive: a
 # restored file would take its place. Falls through when nobody answers, so that the sourcing line can go on.
@@ -64,11 +73,12 @@ part)
 absent)
     trap - 0; exit 1 ;;
 gap)
-    if [ -f "$own" ] || [ -f standby.signal ]; then trap - 0; exit 1; fi
+    if [ -f "$own" ] || [ -f @STANDBY@ ]; then trap - 0; exit 1; fi
     echo "holdfast: $words" >&2
     exit @STOP@ ;;
 stop)
     echo "holdfast: $words" >&2
+    if [ -n "$follows" ] && [ -f @STANDBY@ ]; then trap - 0; exit 1; fi
     exit @STOP@ ;;
 esac
 command exec 4<&- 9>&-
@@ -87,36 +97,42 @@ class Verdict(StrEnum):
 
 def script(spool: Path) -> str:
     """Return the script that takes from ``spool``."""
-    return _SCRIPT.replace("@STOP@", str(STOP_EXIT)).replace("@SPOOL@", shlex.quote(str(spool)))
+    values = {"@STOP@": str(STOP_EXIT), "@STANDBY@": STANDBY_SIGNAL, "@SPOOL@": shlex.quote(str(spool))}
+    text = _SCRIPT
+    for mark, value in values.items():
+        text = text.replace(mark, value)
+    return text
 
 
 def supplied_command(spool: Path) -> str:
     """Return the ``restore_command`` of a server whose WAL is handed over in ``spool`` and nowhere else."""
-    return f"{_BEGIN}. {_escaped(shlex.quote(str(spool / SCRIPT_NAME)))}"
+    return f"{_BEGIN}{_RESTORES}; . {_escaped(shlex.quote(str(spool / SCRIPT_NAME)))}"
 
 
 def shared_command(spool: Path, program: Sequence[str]) -> str:
     """Return a ``restore_command`` that takes from ``spool``, and runs ``program`` while nobody hands over there.
 
-    The program is given ``%f`` and ``%p``; it ends with 0, with NOT_THERE_EXIT, or with anything else to stop recovery.
+    The program is given ``%f`` and ``%p``; it ends with 0, with NOT_THERE_EXIT, or with anything else to stop recovery
+    (of a standby: to let it go on without the file).
     """
     source = _escaped(shlex.quote(str(spool / SCRIPT_NAME)))
     run = _escaped(shlex.join(program))
     return (
-        f'{_BEGIN}test -f {source} && command . {source}; {run} "%f" "%p"; '
-        f"case $? in 0) trap - 0; exit 0;; {NOT_THERE_EXIT}) trap - 0; exit 1;; esac"
+        f'{_BEGIN}{_FOLLOWS}; test -f {source} && command . {source}; {run} "%f" "%p"; '
+        f"case $? in 0) trap - 0; exit 0;; {NOT_THERE_EXIT}) trap - 0; exit 1;; esac; "
+        f"if test -f {STANDBY_SIGNAL}; then trap - 0; exit 1; fi"
     )
 
 
 def taking_arguments(spool: str, name: str, path: str, not_there_exit: int) -> list[str]:
     """Return the command line of a shell that takes one file from ``spool``; it ends as a ``restore_command`` does."""
-    line = f'{_STOP}; ({_STOP}; . "$0"); case $? in {_ends(not_there_exit)} esac'
+    line = f'{_STOP}; ({_STOP}; {_FOLLOWS}; . "$0"); case $? in {_ends(not_there_exit)} esac'
     return ["/bin/sh", "-c", line, os.path.join(spool, SCRIPT_NAME), name, path]
 
 
 def asking_arguments(spool: str, name: str, path: str, not_there_exit: int, otherwise: Sequence[str]) -> list[str]:
     """Return the same for a shell that becomes ``otherwise`` when nobody hands over in ``spool``."""
-    take = f'({_STOP}; test -f "$0" && command . "$0"; trap - 0; exit {_NOBODY})'
+    take = f'({_STOP}; {_FOLLOWS}; test -f "$0" && command . "$0"; trap - 0; exit {_NOBODY})'
     line = f'{_STOP}; {take}; case $? in {_ends(not_there_exit)} {_NOBODY}) shift 2; exec "$@";; esac'
     return ["/bin/sh", "-c", line, os.path.join(spool, SCRIPT_NAME), name, path, *otherwise]
 

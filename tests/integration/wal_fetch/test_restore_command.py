@@ -166,6 +166,28 @@ def test_a_standby_follows_what_comes_later_and_is_promoted(world, ended):
         wait_until(lambda: not (directory / "pg_wal" / SPOOL_NAME).exists())
 
 
+@pytest.mark.parametrize("command", [plain, quick])
+def test_a_standby_outlives_a_repository_that_is_away(world, ended, command):
+    world.give_away()
+    last = world.stored(world.segments()[-1])
+    later = [last, *last.parent.glob("*.piece-*")]
+    settings = {"restore_command": command(world), "wal_retrieve_retry_interval": "200ms"}
+    hidden = [path.rename(path.with_name(f"~{path.name}")) for path in later]
+    directory = world.copy("copy", settings, signal="standby.signal")
+    ended.append(directory)
+    with recovering(world.server(directory)) as server:
+        wait_until(lambda: 0 < count_if_there(server) < world.rows)
+        place = world.stack.place.rename(world.stack.place.with_name("away"))
+        wait_until(lambda: server.log().count("no longer the directory that it was") > 3)
+        os.kill(int((directory / "pg_wal" / SPOOL_NAME / "pid").read_text()), signal.SIGTERM)
+        wait_until(lambda: "there is no repository at" in server.log())
+        assert server.is_running
+        place.rename(world.stack.place)
+        for path, name in zip(hidden, later, strict=True):
+            path.rename(name)
+        wait_until(lambda: count_if_there(server) == world.rows)
+
+
 def wait_for_file(path: Path) -> str:
     """Return what is in a file as soon as it is there."""
     wait_until(lambda: path.exists() and path.read_text())

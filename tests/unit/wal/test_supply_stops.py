@@ -25,7 +25,7 @@ from holdfast.repository.keys import Keys
 from holdfast.wal.archive import WalArchive
 from holdfast.wal.names import object_name, piece_name
 from holdfast.wal.prefetch import PrefetchLimits
-from holdfast.wal.restore_command import SPOOL_NAME
+from holdfast.wal.restore_command import SPOOL_NAME, shared_command
 
 
 def test_a_missing_segment_before_others_stops_recovery(archive, server, supplied):
@@ -66,6 +66,12 @@ def test_a_repository_that_is_away_stops_recovery(archive, server, supplied, sto
             answer = server.ask(supply.restore_command, name)
             assert (answer.code, "the disk is gone" in answer.stderr) == (STOP, True)
         assert isinstance(supply.failure, StorageError)
+        (server.directory / "standby.signal").touch()
+        answer = server.ask(supply.restore_command, segment_name(3))
+        assert answer.code == STOP, "a restore recovers in standby mode, too"
+        shared = shared_command(server.pg_wal / SPOOL_NAME, ["false"])
+        answer = server.ask(shared, segment_name(3))  # a real standby would shut down; it asks its primary, and again
+        assert (answer.code, "the disk is gone" in answer.stderr) == (NOT_THERE, True)
         storage.is_away = False
         assert server.ask(supply.restore_command, segment_name(3)).code == DONE
 

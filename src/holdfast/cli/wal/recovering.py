@@ -1,8 +1,9 @@
 """What surrounds ``holdfast wal fetch`` when PostgreSQL runs it: its exit codes, and a way that skips most of Python.
 
 PostgreSQL takes every exit code from 1 to 125 for "this file is not in the archive", and ends recovery there. So here
-no complaint about a command line, no fault and no refusal may end with what it ends with elsewhere. And while another
-call left a process that answers, a shell asks it: nothing of ours is imported.
+no complaint about a command line, no fault and no refusal may end with what it ends with elsewhere; for a standby,
+which ends nothing and asks again, all of them do (``wal.restore_command``). And while another call left a process that
+answers, a shell asks it: nothing of ours is imported.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import sys
 from itertools import pairwise
 from typing import TYPE_CHECKING, NoReturn
 
-from holdfast.wal.restore_command import NOT_THERE_EXIT, SPOOL_NAME, STOP_EXIT, asking_arguments
+from holdfast.wal.restore_command import NOT_THERE_EXIT, SPOOL_NAME, STANDBY_SIGNAL, STOP_EXIT, asking_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,7 +47,8 @@ def exit_code(code: int, arguments: Sequence[str]) -> int:
     """Return what PostgreSQL must be told where the command line ended with ``code``."""
     if code == 0:
         return 0
-    return _not_there_exit(arguments) if code == NOT_THERE_EXIT else STOP_EXIT
+    goes_on_without = code == NOT_THERE_EXIT or os.path.exists(STANDBY_SIGNAL)
+    return _not_there_exit(arguments) if goes_on_without else STOP_EXIT
 
 
 def _ask_who_supplies(arguments: Sequence[str]) -> None:

@@ -41,6 +41,15 @@ def test_nothing_but_the_deliberate_end_says_not_there(code):
     assert exit_code(0, arguments) == 0
 
 
+def test_a_standby_is_never_told_to_stop(tmp_path, monkeypatch):
+    arguments = ["wal", "fetch", "db", "NAME", "PATH"]
+    (tmp_path / "standby.signal").touch()
+    monkeypatch.chdir(tmp_path)
+    assert exit_code(ExitCode.FAILED, arguments) == 1
+    assert exit_code(ExitCode.FAILED, [*arguments, "--not-there-exit", "7"]) == 7
+    assert exit_code(0, arguments) == 0
+
+
 def test_no_exit_code_of_holdfast_is_the_deliberate_one():
     assert NOT_THERE_EXIT not in set(ExitCode)
 
@@ -82,6 +91,12 @@ def test_the_shared_line_believes_only_the_deliberate_ends(tmp_path, end, expect
     assert "%%" not in line
     line = line.replace("%f", "NAME").replace("%p", "pg_wal/RECOVERYXLOG")
     assert subprocess.run(["sh", "-c", line], cwd=tmp_path, check=False).returncode == expected
+
+
+def test_the_shared_line_never_stops_a_standby(tmp_path):
+    (tmp_path / "standby.signal").touch()
+    line = shared_command(Path("pg_wal") / SPOOL_NAME, ["/nonexistent/holdfast"])
+    assert subprocess.run(["sh", "-c", line], cwd=tmp_path, check=False).returncode == 1
 
 
 @pytest.mark.parametrize("leftovers", [[], ["fetch"], ["fetch", "ask", "answer"]])

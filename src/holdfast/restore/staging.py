@@ -16,6 +16,7 @@ import msgspec
 from holdfast.errors import PermissionRefusedError, UsageError
 from holdfast.restore.checkpoint import SHORT, delete_parked
 from holdfast.restore.exchange import Parked
+from holdfast.restore.orphans import end_servers
 
 if TYPE_CHECKING:
     from holdfast.restore.state import StateDirectory
@@ -60,7 +61,8 @@ def abandoned_staging(state: StateDirectory) -> StagedRestore | None:
 
 
 def delete_staging(state: StateDirectory, staged: StagedRestore) -> None:
-    """Delete what was staged, and forget it."""
+    """Delete what was staged, and forget it; a server that a killed run left in it is ended first."""
+    end_servers(Path(os.path.realpath(staged.parked.directory)))
     delete_parked(staged.parked)
     forget_staging(state)
 

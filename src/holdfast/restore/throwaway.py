@@ -10,7 +10,6 @@ import fcntl
 import os
 import secrets
 import shutil
-import signal
 import stat
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,13 +17,13 @@ from typing import TYPE_CHECKING
 
 from holdfast import clock
 from holdfast.errors import UsageError
+from holdfast.restore.orphans import end_servers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _PREFIX = "holdfast-part-"
 _YOUNG_S = 60
-_END_WITHIN_S = 30
 _REACHABLE = 0o711
 """The server's account passes through, nobody else learns what is in it; the cluster itself is its owner's alone."""
 
@@ -87,23 +86,8 @@ def _remove_forgotten(parent: Path) -> None:
             is_ours = status.st_uid == os.geteuid() and directory.is_dir() and not directory.is_symlink()
             if is_ours and clock.now().timestamp() - status.st_mtime > _YOUNG_S:
                 with _locked(directory):
-                    _end_server(directory)
+                    end_servers(directory)
                     shutil.rmtree(directory)
-
-
-def _end_server(directory: Path) -> None:
-    """End a server whose data directory is below; it is known by its working directory, not by a number in a file."""
-    for process in Path("/proc").iterdir():
-        with suppress(OSError):
-            if process.name.isdecimal() and Path(os.readlink(process / "cwd")).is_relative_to(directory):
-                os.kill(int(process.name), signal.SIGQUIT)
-                _wait_for_end(process)
-
-
-def _wait_for_end(process: Path) -> None:
-    deadline = clock.monotonic() + _END_WITHIN_S
-    while process.exists() and clock.monotonic() < deadline:
-        clock.sleep(0.05)
 
 
 def _remove(directory: Path) -> None:

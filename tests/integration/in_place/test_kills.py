@@ -1,6 +1,9 @@
 """SIGKILL at every point of a swap: the next run finishes it, ``--undo`` turns it back, and nothing is ever lost."""
 
+import os
 import signal
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from tests.integration.in_place.services import owner
@@ -51,6 +54,16 @@ def spread_out(service):
     service.stack.backup()
     service.sql("INSERT INTO item VALUES (0)", "INSERT INTO far VALUES (0)")
     return service
+
+
+def servers_in(directory):
+    """The processes of servers that run in a directory, though it may be deleted by now."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if os.readlink(process / "cwd").removesuffix(" (deleted)") == str(directory):
+                found.append(process.name)
+    return found
 
 
 def killed(service, point, *arguments):
@@ -119,6 +132,7 @@ def some_of(points):
 
 
 SOME = {
+    CrashPoint.SWAP_RECOVERED,
     f"{CrashPoint.SWAP_STEP_DONE}:1",
     f"{CrashPoint.SWAP_STEP_DONE}:4",
     f"{CrashPoint.SWAP_STEP_UNDONE}:3",
@@ -132,8 +146,10 @@ def test_before_anything_is_touched(make, point):
     service = spread_out(make())
     killed(service, point, "restore", "db", "--yes")
     assert rows(service) == (1001, 1001)
-    assert service.leftovers
+    (staged,) = service.leftovers
+    assert bool(servers_in(staged)) == (point is CrashPoint.SWAP_RECOVERED)
     service.stack.succeed("restore", "db", "--yes")
+    assert not servers_in(staged)
     assert rows(service) == (1000, 1000)
     require_tidy(service, 1)
 

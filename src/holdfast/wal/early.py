@@ -37,7 +37,10 @@ class EarlyRead:
         self.packed: list[Buffer] = []
         sys.setswitchinterval(_SWITCH_EVERY_S)
         self._thread = Thread(self._work, "wal-early")
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError:  # the system gives no more threads: then nothing is early
+            self.content = None
 
     def wait(self) -> None:
         """Wait until it is done."""

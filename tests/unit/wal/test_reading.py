@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 
 import pytest
 
@@ -48,3 +49,15 @@ def test_only_the_file_that_was_begun_is_given(tmp_path):
     for name in ("one", "other"):
         (tmp_path / name).write_text(name)
     assert reader(EarlyRead(str(tmp_path / "one")))(str(tmp_path / "other"), MIB).length_bytes == 5
+
+
+def test_where_there_are_no_threads_the_file_is_read_late(tmp_path, monkeypatch):
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    (tmp_path / "one").write_text("one")
+    path = str(tmp_path / "one")
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    file = reader(EarlyRead(path))(path, MIB)
+    assert [bytes(frame) for frame in file.frames()] == [b"one"]
+    file.close()

@@ -33,6 +33,10 @@ class Rename(msgspec.Struct, frozen=True, tag="rename"):
     source: str
     destination: str
 
+    def __str__(self) -> str:
+        """Return what it did, for people who may have to undo it by hand."""
+        return f"{self.source} is now {self.destination}"
+
     def is_done(self) -> bool:
         """Whether the directory has its new name."""
         return os.path.isdir(self.destination) and not os.path.lexists(self.source)
@@ -52,6 +56,10 @@ class Relink(msgspec.Struct, frozen=True, tag="relink"):
     path: str
     before: str
     after: str
+
+    def __str__(self) -> str:
+        """Return what it did, for people who may have to undo it by hand."""
+        return f"the link {self.path} leads to {self.after} instead of {self.before}"
 
     def is_done(self) -> bool:
         """Whether it leads to the new place."""

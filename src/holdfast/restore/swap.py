@@ -216,5 +216,5 @@ def _told_where_all_is(intent: SwapIntent) -> Iterator[None]:
         raise HoldfastError(
             f"what was in service could not be put back: {_understood(error).message}",
             hint="nothing is lost: remove the cause, then run 'holdfast restore SERVICE --undo' to go on",
-            details=tuple(f"still exchanged: {step}" for step in intent.steps[:done]),
+            details=tuple(str(step) for step in intent.steps[:done]),
         ) from error

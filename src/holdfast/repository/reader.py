@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -15,14 +16,16 @@ from holdfast.repository.index import ChunkIndex, IndexedPack, chunk_words
 from holdfast.repository.pack import HEADER_READ_BYTES, Frame, FrameCipher, open_frame_cipher, parse_header
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from holdfast.repository.keys import Keys
-    from holdfast.storage.base import Buffer, Storage
+    from holdfast.storage.base import Storage
 
 SPAN_BYTES = 8 << 20
 GAP_BYTES = 256 << 10
 _CIPHERS_KEPT = 4096
+_FETCHING_AT_ONCE = 8
+Fetched = TypeVar("Fetched")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,10 @@ class ChunkReader:
         """Return the stored bytes of a span."""
         return memoryview(self._storage.get(span.pack.ref.name, offset=span.offset, length=span.length))
 
+    def fetch_with_cipher(self, span: Span) -> tuple[FrameCipher, memoryview]:
+        """Return what opens the chunks of a span, and its stored bytes."""
+        return self.cipher(span.pack), self.fetch(span)
+
     def frames(self, rows: np.ndarray) -> Iterator[tuple[bytes, Frame]]:
         """Yield (chunk id, frame) for each of some index rows."""
         index = self.index
@@ -83,19 +90,16 @@ class ChunkReader:
             start = frame.offset - span.offset
             yield row, chunk, frame, fetched[start : start + frame.stored]
 
-    def open_span(self, span: Span) -> Iterator[tuple[bytes, Buffer]]:
-        """Yield (chunk id, plaintext) for each wanted chunk of a span."""
-        cipher = self.cipher(span.pack)
-        for _, chunk, frame, sealed in self.sealed(span, self.fetch(span)):
-            yield chunk, self.opener.open(cipher, frame, chunk, sealed)
-
     def read_many(self, ids: Sequence[bytes]) -> Iterator[bytes]:
         """Yield the plaintexts of chunk ids, in their order; fetched a bounded group at a time."""
         group = 256
         for at in range(0, len(ids), group):
             wanted = ids[at : at + group]
+            spans = self.spans(self.rows(wanted))
             opened = {
-                chunk: bytes(plain) for span in self.spans(self.rows(wanted)) for chunk, plain in self.open_span(span)
+                chunk: bytes(self.opener.open(cipher, frame, chunk, sealed))
+                for span, (cipher, fetched) in zip(spans, side_by_side(self.fetch_with_cipher, spans), strict=True)
+                for _, chunk, frame, sealed in self.sealed(span, fetched)
             }
             for chunk in wanted:
                 yield opened[chunk]
@@ -119,6 +123,18 @@ class ChunkReader:
             if len(self._ciphers) > _CIPHERS_KEPT:
                 self._ciphers.popitem(last=False)
         return cipher
+
+
+def side_by_side(fetch: Callable[[Span], Fetched], spans: Sequence[Span]) -> Iterator[Fetched]:
+    """Yield what ``fetch`` makes of each span, in their order; several are on their way at once.
+
+    Metadata lies in as many packs as there are snapshots, and from far away each takes a request and its answer.
+    """
+    if len(spans) == 1:
+        yield fetch(spans[0])
+        return
+    with ThreadPoolExecutor(_FETCHING_AT_ONCE, thread_name_prefix="fetch") as pool:
+        yield from pool.map(fetch, spans)
 
 
 def _cut_spans(index: ChunkIndex, rows: np.ndarray) -> Iterator[Span]:

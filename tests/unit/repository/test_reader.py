@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -16,6 +18,7 @@ from holdfast.repository.keys import Keys
 from holdfast.repository.pack import PackKind, PackRef
 from holdfast.repository.reader import GAP_BYTES, SPAN_BYTES, ChunkReader
 from holdfast.repository.writer import WriterOptions
+from holdfast.storage.base import Buffer
 from holdfast.storage.memory import MemoryStorage
 
 # (gap before, stored length): small and large ones around the limits
@@ -92,3 +95,32 @@ def test_open_into_gives_what_open_gives() -> None:
 def test_a_chunk_that_nothing_holds_is_named() -> None:
     with pytest.raises(DamageError, match="chunk 4141414141414141"):
         make_repository(MemoryStorage()).reader().read(b"A" * 32)
+
+
+class WaitingStorage(MemoryStorage):
+    """Answers a reader of packs only when another one waits, too: one at a time would wait for ever."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.company = threading.Barrier(2, timeout=30)
+        self.is_waiting = False
+
+    def get(self, name: str, *, offset: int = 0, length: int | None = None) -> Buffer:
+        """Wait for company, then answer."""
+        if self.is_waiting:
+            self.company.wait()
+        return super().get(name, offset=offset, length=length)
+
+
+def test_what_lies_in_several_packs_is_fetched_side_by_side() -> None:
+    storage = WaitingStorage()
+    repository = make_plain_repository(storage)
+    ids = []
+    for chunk in (b"one", b"two"):
+        writer, _ = repository.writer("shop", "db", WriterOptions())
+        with writer:
+            ids.append(writer.put_metadata(chunk))
+            writer.flush()
+    reader = repository.reader()
+    storage.is_waiting = True
+    assert list(reader.read_many(ids)) == [b"one", b"two"]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from holdfast.errors import DamageError, NotFoundError
 from holdfast.repository.check.report import DamageKind
 from holdfast.repository.index import chunk_words
+from holdfast.repository.reader import side_by_side
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from holdfast.repository.check.chunks import ChunkVerdicts
     from holdfast.repository.check.report import Findings
+    from holdfast.repository.pack import FrameCipher
     from holdfast.repository.reader import ChunkReader, Span
 
 _GROUP = 256
@@ -39,19 +41,26 @@ class SoundReader:
 
     def _open(self, words: np.ndarray) -> dict[bytes, bytes | int]:
         opened: dict[bytes, bytes | int] = {}
-        for span in self._reader.spans(self._reader.index.lookup(words)):
-            opened.update(self._open_span(span))
+        spans = self._reader.spans(self._reader.index.lookup(words))
+        for span, fetched in zip(spans, side_by_side(self._fetch, spans), strict=True):
+            opened.update(self._lost(span, fetched) if isinstance(fetched, str) else self._open_span(span, *fetched))
         return opened
 
-    def _open_span(self, span: Span) -> Iterator[tuple[bytes, bytes | int]]:
+    def _fetch(self, span: Span) -> tuple[FrameCipher, memoryview] | str:
+        """Return what opens a span, and its bytes; or why they do not come."""
         try:
-            cipher, fetched = self._reader.cipher(span.pack), self._reader.fetch(span)
-        except (DamageError, NotFoundError) as error:
-            reason = error.reason if isinstance(error, DamageError) else "it was listed, and is gone"
-            number = self._altered(span, reason, span.rows)
-            for words in self._reader.index.ids_at(span.rows):
-                yield words.tobytes(), number
-            return
+            return self._reader.fetch_with_cipher(span)
+        except DamageError as error:
+            return error.reason
+        except NotFoundError:
+            return "it was listed, and is gone"
+
+    def _lost(self, span: Span, reason: str) -> Iterator[tuple[bytes, int]]:
+        number = self._altered(span, reason, span.rows)
+        for words in self._reader.index.ids_at(span.rows):
+            yield words.tobytes(), number
+
+    def _open_span(self, span: Span, cipher: FrameCipher, fetched: memoryview) -> Iterator[tuple[bytes, bytes | int]]:
         for row, chunk, frame, sealed in self._reader.sealed(span, fetched):
             try:
                 yield chunk, bytes(self._reader.opener.open(cipher, frame, chunk, sealed))

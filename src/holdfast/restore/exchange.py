@@ -134,6 +134,17 @@ def count_done(steps: Sequence[Step]) -> int:
     return next((number + 1 for number in reversed(range(len(steps))) if steps[number].is_done()), 0)
 
 
+def stranger(steps: Sequence[Step]) -> Rename | None:
+    """Return the next step where what it is to make is there already, though it is not done; None as it should be.
+
+    Something else has made a directory in the middle of an exchange: perhaps the one that should have made room, and
+    then the disk does not tell any more how far the exchange came.
+    """
+    done = count_done(steps)
+    step = steps[done] if done < len(steps) else None
+    return step if isinstance(step, Rename) and not _is_vacant(Path(step.destination)) else None
+
+
 def exchange(steps: Sequence[Step]) -> None:
     """Do what is not done yet, in order."""
     for step in steps[count_done(steps) :]:
@@ -150,7 +161,7 @@ def exchange_back(steps: Sequence[Step]) -> None:
 
 def _rename(source: Path, destination: Path) -> None:
     """Rename a directory; a destination that is there and not empty is never replaced (rename(2), ENOTEMPTY)."""
-    if os.path.lexists(destination) and not (destination.is_dir() and not any(destination.iterdir())):
+    if not _is_vacant(destination):
         raise HoldfastError(
             f"{source} cannot become {destination}: there is something already",
             hint=f"look at what is in {destination}, move it away, and run the same command again",
@@ -159,6 +170,11 @@ def _rename(source: Path, destination: Path) -> None:
     sync_directory(destination.parent)
     if source.parent != destination.parent:
         sync_directory(source.parent)
+
+
+def _is_vacant(path: Path) -> bool:
+    """Whether nothing is there, or an empty directory."""
+    return not os.path.lexists(path) or (path.is_dir() and not any(path.iterdir()))
 
 
 def _relink(path: Path, leads_to: str) -> None:

@@ -17,7 +17,7 @@ from holdfast import clock, crashpoint
 from holdfast.crashpoint import CrashPoint
 from holdfast.errors import HoldfastError, InterruptedRunError
 from holdfast.restore.checkpoint import Checkpoint, forget_checkpoint, read_checkpoints, record_checkpoint
-from holdfast.restore.exchange import Parked, Step, count_done, exchange, exchange_back
+from holdfast.restore.exchange import Parked, Step, count_done, exchange, exchange_back, stranger
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -98,6 +98,7 @@ def swap(state: StateDirectory, intent: SwapIntent, switch: Switch, reporter: Re
 
     Raises SwapPutBackError when it did not work and was undone; any other error leaves the intent to the next run.
     """
+    _require_no_stranger(intent)
     state.write(_INTENT, intent)
     crashpoint.reach(CrashPoint.SWAP_INTENDED)
     began = clock.monotonic()
@@ -118,6 +119,7 @@ def swap(state: StateDirectory, intent: SwapIntent, switch: Switch, reporter: Re
 
 def put_back(state: StateDirectory, intent: SwapIntent, switch: Switch, reporter: Reporter) -> None:
     """Undo a swap, wherever it is: what was in service comes back, and what was to come is parked again."""
+    _require_no_stranger(intent)
     intent = msgspec.structs.replace(intent, is_turned_back=True)
     try:
         state.write(_INTENT, intent)
@@ -139,6 +141,17 @@ def put_back(state: StateDirectory, intent: SwapIntent, switch: Switch, reporter
         with _told_that_all_is_back(intent):
             switch.start()
     state.remove(_INTENT)
+
+
+def _require_no_stranger(intent: SwapIntent) -> None:
+    """Raise HoldfastError when somebody else's directory took a place of the exchange: it must not pass for ours."""
+    step = stranger(intent.steps)
+    if step is not None:
+        raise HoldfastError(
+            f"the exchange was cut off, and something else has made {intent.home} since: {step.destination} is there, "
+            f"and so is {step.source}",
+            hint=f"nothing is lost: move away what is in {intent.home} now, then run the same command again",
+        )
 
 
 def _bring_into_service(intent: SwapIntent, switch: Switch, reporter: Reporter) -> None:

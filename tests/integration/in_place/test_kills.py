@@ -1,6 +1,7 @@
 """SIGKILL at every point of a swap: the next run finishes it, ``--undo`` turns it back, and nothing is ever lost."""
 
 import os
+import shutil
 import signal
 from contextlib import suppress
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 from tests.integration.in_place.services import owner
 
 from holdfast.crashpoint import CrashPoint
+from holdfast.postgres.initdb import ClusterOptions, create_cluster
 
 BEFORE_INTENT = [CrashPoint.SWAP_STAGED, CrashPoint.SWAP_RECOVERED, CrashPoint.SWAP_PROVEN]
 STEPS = range(1, 7)
@@ -152,6 +154,21 @@ def test_before_anything_is_touched(make, point):
     assert not servers_in(staged)
     assert rows(service) == (1000, 1000)
     require_tidy(service, 1)
+
+
+def test_a_directory_that_something_made_meanwhile_does_not_pass_for_what_was_in_service(service):
+    killed(service, f"{CrashPoint.SWAP_STEP_DONE}:1", "restore", "db", "--yes")
+    create_cluster(service.binaries, service.data, ClusterOptions(), owner())  # as a container's entry point does
+    for arguments in (["--undo"], []):
+        run = service.stack.run("restore", "db", "--yes", *arguments)
+        assert run.code == 1, str(run)
+        assert f"something else has made {service.data}" in run.error["message"]
+        assert (service.state / "swap.json").exists()
+    shutil.rmtree(service.data)
+    service.stack.succeed("restore", "db", "--yes")
+    assert service.ask("SELECT count(*) FROM item") == 1000
+    service.stack.succeed("restore", "db", "--undo", "--yes")
+    assert service.ask("SELECT count(*) FROM item") == 2000
 
 
 @pytest.mark.parametrize("point", some_of(DURING))

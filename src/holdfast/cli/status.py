@@ -64,10 +64,14 @@ def _rows(found: ServiceStatus) -> Iterator[tuple[str, str]]:
     if found.wal.lag is not None:
         yield "lag", text.size(found.wal.lag.size_bytes)
     for each in found.checkpoints:
-        yield "checkpoint", f"{each.short_id} in {each.parked.directory}, made {each.made}: {each.description}"
+        yield "checkpoint", f"{each.short_id} in {each.parked.directory}, made {_when(each.made)}: {each.description}"
 
 
 def _snapshot(snapshot: Snapshot) -> str:
+    return f"{snapshot.short_id}, taken {_when(snapshot.started)}"
+
+
+def _when(stored: str) -> str:
     from datetime import datetime
 
-    return f"{snapshot.short_id}, taken {text.instant(datetime.fromisoformat(snapshot.started))}"
+    return text.instant(datetime.fromisoformat(stored))

@@ -17,8 +17,19 @@ if TYPE_CHECKING:
 
     from holdfast.postgres.connection import Given
 
-# src/backend/libpq/auth.c: "no pg_hba.conf entry for replication connection from host \"%s\", user \"%s\", %s"
-_NO_ENTRY = re.compile(r'no pg_hba\.conf entry for replication connection from host "([^"]*)", user "([^"]*)"')
+# ClientAuthentication in src/backend/libpq/auth.c; and what is to be done with the line that would allow it
+_ENTRY_HINTS = (
+    (
+        re.compile(r'no pg_hba\.conf entry for replication connection from host "([^"]*)", user "([^"]*)"'),
+        "add to pg_hba.conf and reload the server (SELECT pg_reload_conf()): ",
+    ),
+    (
+        re.compile(r'pg_hba\.conf rejects replication connection for host "([^"]*)", user "([^"]*)"'),
+        "put before the line of pg_hba.conf that rejects it, and reload the server (SELECT pg_reload_conf()): ",
+    ),
+)
+_CLOSED_STANDBY = "Hot standby mode is disabled"  # ProcessStartupPacket in src/backend/postmaster/postmaster.c
+_TOO_LONG = "too long for tar format"  # _tarWriteHeader in src/backend/backup/basebackup.c
 _NO_PRIVILEGE = ("must be superuser or replication role", "permission denied to start WAL sender")
 _NO_SENDER = "max_wal_senders"
 _SENDERS_HINT = "raise max_wal_senders and restart the server, or end a standby, receiver or backup that is not needed"
@@ -59,6 +70,10 @@ class Complaint:
     hint: str = ""
 
 
+_TOO_LONG_HINT = (
+    "the server sends no names and links of 100 bytes and more: give it a shorter one, "
+    "or run Holdfast on the server itself, without 'method:'"
+)
 _STOPPING_HINT = "the server stops, starts or recovers; try again"
 _BY_STATE: dict[str, tuple[type[HoldfastError], str]] = {
     # undefined_file, said of a segment that "has already been removed" (src/backend/replication/walsender.c)
@@ -81,11 +96,14 @@ _BY_STATE: dict[str, tuple[type[HoldfastError], str]] = {
 def connection_refusal(words: str, given: Given) -> HoldfastError:
     """Return the error for a replication connection that did not come about, with the line that would allow it."""
     error = refusal(words, given)
+    if _CLOSED_STANDBY in words:
+        return ServerUnreachableError(
+            error.message, hint="set hot_standby = on and restart the server, or back its primary up"
+        )
     if isinstance(error, ServerUnreachableError):
         return error
-    entry = _NO_ENTRY.search(words)
-    if entry:
-        return ServerError(error.message, hint=_entry_hint(entry[1], entry[2]))
+    if entry_hint := _entry_hint(words):
+        return ServerError(error.message, hint=entry_hint)
     if any(sign in words for sign in _NO_PRIVILEGE):
         user = str(given.get("user") or "the role").replace('"', '""')
         return ServerError(error.message, hint=f'as a superuser: ALTER ROLE "{user}" REPLICATION')
@@ -120,6 +138,8 @@ def server_refusal(doing: str, complaint: Complaint) -> HoldfastError:
     message = f"{doing}: {complaint.words}{f' ({complaint.detail})' if complaint.detail else ''}"
     if complaint.state == "55000" and "slot" not in complaint.words:
         return ServerError(message, hint=complaint.hint or None)
+    if _TOO_LONG in complaint.words:
+        return ServerError(message, hint=_TOO_LONG_HINT)
     kind, our_hint = _BY_STATE.get(complaint.state, (ServerError, None))
     return kind(message, hint=our_hint or complaint.hint or None)
 
@@ -134,11 +154,12 @@ def _field(result: PGresult, which: DiagnosticField) -> str:
     return (result.error_field(which) or b"").decode(errors="replace")
 
 
-def _entry_hint(host: str, user: str) -> str:
-    """Return the line for pg_hba.conf; "replication" is a keyword there, which "all" does not cover."""
-    quoted = f'"{user}"'
-    if host == "[local]":
-        line = f"local  replication  {quoted}  peer"
-    else:
-        line = f"host  replication  {quoted}  {host}/{128 if ':' in host else 32}  scram-sha-256"
-    return f"add to pg_hba.conf and reload the server (SELECT pg_reload_conf()): {line}"
+def _entry_hint(words: str) -> str | None:
+    """Return the line for pg_hba.conf, and where it goes; "replication" is a keyword there, which "all" leaves out."""
+    for pattern, what in _ENTRY_HINTS:
+        if match := pattern.search(words):
+            host, user = match[1], f'"{match[2]}"'
+            if host == "[local]":
+                return f"{what}local  replication  {user}  peer"
+            return f"{what}host  replication  {user}  {host}/{128 if ':' in host else 32}  scram-sha-256"
+    return None

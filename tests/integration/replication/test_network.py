@@ -1,7 +1,9 @@
 """Replication over TCP without TLS, and from servers that are impatient: nothing of it depends on a local socket."""
 
 import socket
+import time
 
+import psycopg
 import pytest
 from tests.integration.backup_restore.clusters import ask, start_restored
 from tests.integration.backup_restore.stack import At, StackDirectory
@@ -55,4 +57,23 @@ def test_a_server_that_soon_gives_clients_up_is_backed_up(phase, make_cluster, m
     cluster = make_cluster(postgres_binaries(15), settings=impatient)
     stack = make_stack(cluster)
     stack.back_up_here(At(phase, lambda: ask(cluster, "SELECT pg_sleep(1)")))
+    stack.check()
+
+
+def test_missing_access_rule_is_shown_with_the_address_that_it_is_for(reachable, shared_directory, tmp_path):
+    _, conninfo = reachable
+    (shared_directory / "pg_hba.conf").write_text("local all all trust\nhost all all 127.0.0.1/32 trust\n")
+    with psycopg.connect(conninfo, autocommit=True) as connection:
+        connection.execute("SELECT pg_reload_conf()")
+    stack = StackDirectory(tmp_path, {"db": conninfo}, service={"method": "replication"})
+    stack.succeed("init")
+    run = stack.run("backup", "db")
+    assert run.error["hint"].endswith('host  replication  "postgres"  127.0.0.1/32  scram-sha-256')
+
+
+def test_times_that_servers_set_for_statements_do_not_end_a_backup(make_cluster, make_stack):
+    times = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout", "transaction_timeout")
+    cluster = make_cluster(postgres_binaries(18), settings=dict.fromkeys(times, "50ms"))
+    stack = make_stack(cluster)
+    stack.back_up_here(At("copying files", lambda: time.sleep(0.5)))
     stack.check()

@@ -2,7 +2,7 @@
 
 import psycopg
 import pytest
-from tests.integration.backup_restore.clusters import require_free, sql
+from tests.integration.backup_restore.clusters import make_place, require_free, sql
 from tests.integration.wal_receive.test_refusals import access_rules
 from tests.servers.postgres import postgres_binaries
 
@@ -90,3 +90,54 @@ def test_doctor_tries_what_a_backup_needs(cluster, make_courier_stack):
     (failed,) = [each for each in run.messages if each.get("state") == "failed"]
     assert failed["remedy"].endswith('local  replication  "courier"  peer')
     assert stack.run("config", "validate").code != 0
+
+
+@pytest.mark.parametrize("major", [15, 18])
+def test_rule_that_rejects_is_answered_with_the_line_to_put_before_it(make_cluster, make_stack, major):
+    cluster = make_cluster(postgres_binaries(major))
+    stack = make_stack(cluster)
+    access_rules(cluster, "local replication postgres reject", "local all all trust")
+    code, message, hint = refused(stack)
+    assert (code, "pg_hba.conf rejects" in message) == (1, True)
+    assert hint.startswith("put before the line of pg_hba.conf that rejects it")
+    assert hint.endswith('local  replication  "postgres"  peer')
+
+
+@pytest.mark.parametrize(
+    ("role", "rule", "words"),
+    [
+        ("LOGIN REPLICATION PASSWORD 'x'", "scram-sha-256", "no password supplied"),
+        ("LOGIN REPLICATION", "peer", "Peer authentication failed"),
+        ("REPLICATION", "trust", "not permitted to log in"),
+        ("LOGIN REPLICATION PASSWORD 'x' VALID UNTIL '2001-01-01'", "scram-sha-256", "no password supplied"),
+    ],
+)
+def test_role_that_may_not_come_in_is_told_what_to_look_at(make_cluster, make_stack, role, rule, words):
+    cluster = make_cluster(postgres_binaries(15))
+    sql(cluster, f"CREATE ROLE courier {role}")
+    stack = make_stack(cluster, user="courier")
+    access_rules(cluster, f"local replication courier {rule}", "local all postgres trust")
+    code, message, hint = refused(stack)
+    assert (code, words in message, bool(hint)) == (1, True, True), message
+
+
+@pytest.mark.parametrize(("major", "link_is_refused"), [(15, True), (17, False)])
+def test_names_too_long_for_the_server_to_send(make_cluster, make_stack, shared_directory, major, link_is_refused):
+    """It is the server that gives up: its archives have no place for them."""
+    cluster = make_cluster(postgres_binaries(major))
+    place = make_place(shared_directory, "long" * 25)
+    sql(cluster, f"CREATE TABLESPACE far LOCATION '{place}'", "CREATE TABLE t TABLESPACE far AS SELECT 1 AS one")
+    stack = make_stack(cluster)
+    if link_is_refused:
+        assert_too_long(refused(stack))
+    else:
+        assert stack.backup()["facts"]["tablespaces"][0]["location"] == str(place)
+    (cluster.data_directory / ("n" * 101)).touch()
+    sql(cluster, "DROP TABLE t", "DROP TABLESPACE far")
+    run = stack.run("backup", "db")
+    assert_too_long((run.code, run.error["message"], run.error["hint"]))
+
+
+def assert_too_long(refusal):
+    code, message, hint = refusal
+    assert (code, "too long for tar format" in message, "100 bytes and more" in hint) == (1, True, True), message

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from holdfast.postgres.timeline import Timeline
     from holdfast.postgres.waltablespace import MadeTablespace
     from holdfast.repository.writer import Writer
+    from holdfast.storage.base import Buffer
 
 _SPAN_BYTES = 8 << 20
 _PAGE_ADDRESS_WORD = 1
@@ -79,7 +80,7 @@ class StoredSegments:
         self.received = self._begin
         self.stored = NO_LSN
 
-    def take(self, start: Lsn, content: bytes) -> None:
+    def take(self, start: Lsn, content: Buffer) -> None:
         """Take what follows. VerificationError when it does not follow, or is not of its position."""
         if start != self.received:
             raise VerificationError(

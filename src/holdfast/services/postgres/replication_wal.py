@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Self
 from holdfast import clock
 from holdfast.errors import ServerError, ServerUnreachableError
 from holdfast.postgres.lsn import NO_LSN, Lsn
-from holdfast.postgres.replication_messages import StandbyStatus, WalData, instant
+from holdfast.postgres.replication_messages import Keepalive, StandbyStatus, WalData, instant
 from holdfast.thread import Thread
 
 if TYPE_CHECKING:
@@ -107,18 +107,15 @@ class ArrivingWal:
     def _receive(self) -> bool:
         """Store what has come in; return whether there was anything."""
         with self._lock:
-            arrived = [
-                (message.start, bytes(message.data), message.sent) if isinstance(message, WalData) else None
-                for message in self._stream.read()
-            ]
+            arrived = [_kept(message) for message in self._stream.read()]
         stored_before = self._segments.stored
         for message in arrived:
-            if message is not None:
-                start, content, sent = message
-                self._segments.take(start, content)
-                self.sent = instant(sent)
+            if isinstance(message, WalData):
+                self._segments.take(message.start, message.data)
+                self.sent = instant(message.sent)
         self._require_going_on(has_heard=bool(arrived))
-        if self._segments.stored > stored_before or clock.monotonic() - self._reported_at >= _REPORT_EVERY_S:
+        is_due = clock.monotonic() - self._reported_at >= _REPORT_EVERY_S
+        if self._segments.stored > stored_before or is_due or any(map(_wants_reply, arrived)):
             self._report()
         return bool(arrived)
 
@@ -147,3 +144,13 @@ class ArrivingWal:
             if self._slot_moves and stored > NO_LSN:
                 self._stream.report(StandbyStatus(received, stored))
             self._stream.report(StandbyStatus(received, NO_LSN, asks_for_reply=True))
+
+
+def _kept(message: WalData | Keepalive) -> WalData | Keepalive:
+    """Return a message that stays valid when the next one is asked for."""
+    return message._replace(data=memoryview(bytes(message.data))) if isinstance(message, WalData) else message
+
+
+def _wants_reply(message: WalData | Keepalive) -> bool:
+    """Whether the server waits for an answer: when it stops, it does so until it hears that all WAL has come."""
+    return isinstance(message, Keepalive) and message.wants_reply

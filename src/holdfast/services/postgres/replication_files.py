@@ -11,6 +11,7 @@ import os
 import threading
 from typing import TYPE_CHECKING
 
+from holdfast.errors import VerificationError
 from holdfast.postgres.base_backup_tar import MemberKind
 from holdfast.postgres.crc32c_spans import crc32c_of_each
 from holdfast.repository.chunker import BUNDLE_FILE_BYTES, bundle_cuts, content_cuts, fixed_cuts
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from holdfast.services.postgres.rules import DataDirectoryRules
 
 _HELD_BYTES = 48 << 20
+_KEPT_LIMIT_BYTES = 16 << 20
+"""A control file has 8 KiB; a line of ``tablespace_map`` 1 KiB, so these are thousands of tablespaces."""
 LABEL, TABLESPACE_MAP = b"backup_label", b"tablespace_map"
 _KEPT_WHOLE = {LABEL, TABLESPACE_MAP, CONTROL}
 _KINDS = {
@@ -59,8 +62,10 @@ class ArrivingFiles:
         self.left_out: set[bytes] = set()
 
     def received(self, path: bytes, size: int, crc32c: int) -> None:
-        """Note a file that is stored (a Recipient)."""
+        """Note a file that is stored (a Recipient). VerificationError when it was sent before."""
         with self._lock:
+            if path in self.files:
+                raise VerificationError(f"the server sent {path!r} twice", hint="run the backup again")
             self.files[path] = (size, crc32c)
 
     def tasks(self) -> Iterator[Task]:
@@ -94,6 +99,11 @@ class ArrivingFiles:
         return True
 
     def _keep(self, entry: Entry) -> None:
+        if entry.size > _KEPT_LIMIT_BYTES:
+            raise VerificationError(
+                f"the server sent {entry.path!r} of {entry.size} bytes, which it never is",
+                hint="see what answers in the server's place, then run the backup again",
+            )
         content = self._content(entry.size)
         self.received(entry.path, entry.size, crc32c_of_each([memoryview(content)])[0])
         self.whole[entry.path] = (entry, bytes(content))

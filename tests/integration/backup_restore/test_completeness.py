@@ -39,14 +39,14 @@ def test_directory_that_may_not_be_read_makes_the_exit_code_3(make_cluster, make
     cluster = make_cluster(postgres_binaries(15))
     (cluster.data_directory / "lost+found").mkdir()
     stack = make_stack(cluster)
-    scandir = os.scandir
+    listdir = os.listdir
 
     def refuse(path):
         if isinstance(path, bytes) and path.endswith(b"lost+found"):
             raise PermissionError(13, "Permission denied", path)
-        return scandir(path)
+        return listdir(path)
 
-    monkeypatch.setattr(os, "scandir", refuse)
+    monkeypatch.setattr(os, "listdir", refuse)
     snapshot = stack.back_up_here(At("", lambda: None))
     assert (snapshot.is_complete, snapshot.warnings) == (False, ("lost+found: Permission denied",))
 

@@ -5,19 +5,53 @@ Strict means that YAML's own type must fit: ``threads: "4"`` and ``stack: 5`` ar
 
 from __future__ import annotations
 
+import ast
+import inspect
+import itertools
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, StringConstraints, ValidationInfo
 from pydantic_core import PydanticCustomError
+
+if TYPE_CHECKING:
+    from pydantic import GetJsonSchemaHandler
+    from pydantic.json_schema import JsonSchemaValue
+    from pydantic_core import CoreSchema
 
 
 class ConfigModel(BaseModel):
     """A mapping of the stack file: known keys only, right types only, never changed after loading."""
 
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=True, hide_input_in_errors=True, use_attribute_docstrings=True
-    )
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Describe each key by the docstring below it.
+
+        Pydantic would do so by itself, but when a model is made: every command would parse the models' source for it.
+        """
+        schema = handler(core_schema)
+        keys = handler.resolve_ref_schema(schema)["properties"]
+        for model in cls.__mro__:
+            if issubclass(model, ConfigModel):
+                for name, text in _docstrings(model).items():
+                    keys[cls.model_fields[name].alias or name].setdefault("description", text)
+        return schema
+
+
+def _docstrings(model: type) -> dict[str, str]:
+    """Return the text below each attribute of a class that has one."""
+    body = cast("ast.ClassDef", ast.parse(inspect.getsource(model)).body[0]).body
+    return {
+        attribute.target.id: inspect.cleandoc(text.value.value)
+        for attribute, text in itertools.pairwise(body)
+        if isinstance(attribute, ast.AnnAssign)
+        and isinstance(attribute.target, ast.Name)
+        and isinstance(text, ast.Expr)
+        and isinstance(text.value, ast.Constant)
+        and isinstance(text.value.value, str)
+    }
 
 
 def mistake(message: str, *, hint: str | None = None) -> PydanticCustomError:

@@ -22,7 +22,7 @@ _PULSE_EVERY_S = 10.0
 
 
 def no_pulse() -> None:
-    """Nothing must stay true."""
+    """Nothing must stay true, and nobody need be told."""
 
 
 class Crew(Generic[Job]):
@@ -37,8 +37,13 @@ class Crew(Generic[Job]):
         self._is_stopping = False
         self._names = [f"{name}-{number}" for number in range(threads)]
 
-    def work_off(self, jobs: Iterator[Job], pulse: Callable[[], None] = no_pulse) -> None:
-        """Do all jobs, once; return when they are done, or raise what ended the work early."""
+    def work_off(
+        self, jobs: Iterator[Job], pulse: Callable[[], None] = no_pulse, give_up: Callable[[], None] = no_pulse
+    ) -> None:
+        """Do all jobs, once; return when they are done, or raise what ended the work early.
+
+        ``give_up`` makes ``jobs`` end where they are waited for: it is called when a pulse or a signal ends the work.
+        """
         threads = [Thread(lambda: self._work(jobs), name) for name in self._names]
         try:
             for thread in threads:
@@ -46,6 +51,9 @@ class Crew(Generic[Job]):
             for thread in threads:
                 while not thread.wait(_PULSE_EVERY_S):
                     pulse()
+        except BaseException:
+            give_up()
+            raise
         finally:
             self._is_stopping = True
             for thread in threads:

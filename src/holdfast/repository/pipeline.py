@@ -63,12 +63,14 @@ class Pipeline:
         """
         return self.work_off(plan_tasks(sources), pulse)
 
-    def work_off(self, tasks: Iterator[Task], pulse: Callable[[], None] = no_pulse) -> Capture:
+    def work_off(
+        self, tasks: Iterator[Task], pulse: Callable[[], None] = no_pulse, give_up: Callable[[], None] = no_pulse
+    ) -> Capture:
         """Do tasks that were planned elsewhere, in their order; otherwise as ``capture``.
 
-        ``tasks`` is asked for the next one by one thread at a time.
+        ``tasks`` is asked for the next one by one thread at a time, and is made to end by ``give_up``.
         """
-        Crew("capture", self.writer.options.threads, self._worker).work_off(tasks, pulse)
+        Crew("capture", self.writer.options.threads, self._worker).work_off(tasks, pulse, give_up)
         return self.result
 
     @contextmanager

@@ -1,13 +1,15 @@
 """Backups that are cut short: nothing is committed, the server is free, the next run reuses what was stored."""
 
+import os
 import signal
 
 import pytest
 from tests.chaos.test_crash_points import BACKUP, COMMITTED
-from tests.integration.backup_restore.clusters import require_free, sql
+from tests.integration.backup_restore.clusters import ask, require_free, sql
 from tests.integration.backup_restore.stack import At, finish, kill, wait_until
 from tests.servers.postgres import postgres_binaries, temporary_clusters
 
+from holdfast import clock
 from holdfast.crashpoint import CrashPoint
 from holdfast.errors import ServerUnreachableError
 
@@ -88,5 +90,22 @@ def test_signal_ends_a_backup_in_order(noisy, make_stack):
     child = stack.start("backup", "db")
     wait_until(lambda: stack.packs() or child.poll() is not None)
     assert kill(child, signal.SIGINT).code == 130
+    require_free(noisy)
+    assert stack.snapshots() == []
+
+
+def test_signal_ends_a_backup_whose_server_has_stopped_to_answer(noisy, make_stack):
+    stack = make_stack(noisy, repository={"limits": {"upload": "8MiB"}})
+    child = stack.start("backup", "db")
+    wait_until(lambda: stack.packs() or child.poll() is not None)
+    sender = int(ask(noisy, "SELECT pid FROM pg_stat_replication WHERE state = 'backup'"))
+    os.kill(sender, signal.SIGSTOP)
+    try:
+        clock.sleep(5)  # until all that had come is stored, and more is waited for
+        child.send_signal(signal.SIGINT)
+        child.wait(timeout=30)  # it would wait for the server for a minute
+        assert finish(child).code == 130
+    finally:
+        os.kill(sender, signal.SIGCONT)
     require_free(noisy)
     assert stack.snapshots() == []

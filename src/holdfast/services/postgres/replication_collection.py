@@ -92,7 +92,7 @@ class StreamCollection:
         self._reporter.phase("copying files", total_bytes=total)
         self._backup.keep_wanted()
         with TasksAhead(self._files.tasks(), self._backup.give_up) as tasks:
-            self._pipeline.work_off(tasks, pulse)
+            self._pipeline.work_off(tasks, pulse, self._backup.give_up)
 
     def name_changes(self, conninfo: str) -> None:
         """Count the pages that changed by relation, with their names where the catalog may be asked."""

@@ -4,11 +4,12 @@ import os
 import signal
 
 import pytest
-from tests.integration.backup_restore.clusters import ask, require_free, sql
+from tests.integration.backup_restore.clusters import ask, make_place, require_free, sql
 from tests.integration.backup_restore.stack import At, finish, kill, wait_until
 from tests.servers.postgres import postgres_binaries, temporary_clusters
 
 from holdfast.errors import ServerError, VerificationError
+from holdfast.postgres.server import Server
 
 
 @pytest.fixture(scope="module")
@@ -225,12 +226,32 @@ def test_two_services_share_a_repository_at_once(cluster, quiet_cluster, make_st
 
 
 def test_tablespace_made_during_the_backup_voids_it(make_cluster, make_stack, shared_directory):
-    from tests.integration.backup_restore.clusters import make_place
-
     cluster = make_cluster(postgres_binaries(15))
     stack = make_stack(cluster)
     place = make_place(shared_directory, "place")
     with pytest.raises(ServerError, match="tablespace late was made during the backup"):
         stack.back_up_here(At("copying files", lambda: sql(cluster, f"CREATE TABLESPACE late LOCATION '{place}'")))
+    assert stack.snapshots() == []
+    stack.backup()
+
+
+def test_tablespace_made_during_the_checkpoint_at_the_start_voids_the_backup(
+    make_cluster, make_stack, shared_directory, monkeypatch
+):
+    """It is there when tablespaces are listed, but its record comes after the redo point: recovery makes it again."""
+    cluster = make_cluster(postgres_binaries(15))
+    stack = make_stack(cluster)
+    place = make_place(shared_directory, "place")
+    start = Server.start_backup
+
+    def start_beside_another_session(server, *arguments, **options):
+        lsn = start(server, *arguments, **options)
+        sql(cluster, f"CREATE TABLESPACE early LOCATION '{place}'")
+        return lsn
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Server, "start_backup", start_beside_another_session)
+        with pytest.raises(ServerError, match="tablespace early was made during the backup"):
+            stack.back_up_here(At("", lambda: None))
     assert stack.snapshots() == []
     stack.backup()

@@ -27,7 +27,7 @@ from holdfast.services.postgres.walfiles import WalRange
 if TYPE_CHECKING:
     from datetime import timedelta
 
-    from holdfast.postgres.facts import ServerFacts
+    from holdfast.postgres.facts import ServerFacts, Tablespace
     from holdfast.progress import Reporter
     from holdfast.repository.parent import Parent
     from holdfast.repository.writer import Writer
@@ -82,7 +82,7 @@ class PostgresService:
             server.hold_wal()
             start = server.start_backup(self._options.label, fast=True)
             _require_checkpointed(root, facts)
-            facts = replace(facts, tablespaces=server.tablespaces())
+            known_before, facts = facts.tablespaces, replace(facts, tablespaces=server.tablespaces())
             configuration = server.configuration_files()
             crashpoint.reach(CrashPoint.BACKUP_STARTED)
             watch.lap("start")
@@ -99,7 +99,7 @@ class PostgresService:
 
             end = server.stop_backup()
             _require_same_cluster(server, facts)
-            _require_same_tablespaces(server, facts)
+            _require_same_tablespaces(server, known_before)
             crashpoint.reach(CrashPoint.BACKUP_STOPPED)
             collection.name_changes(self._options.conninfo)
             watch.lap("stop")
@@ -140,12 +140,13 @@ def _require_same_cluster(server: Server, facts: ServerFacts) -> None:
         )
 
 
-def _require_same_tablespaces(server: Server, facts: ServerFacts) -> None:
+def _require_same_tablespaces(server: Server, known_before: tuple[Tablespace, ...]) -> None:
     """Raise when a tablespace was made meanwhile: recovery would make it again at its place, which is in use here.
 
-    One that was dropped does no harm: recovery drops it, too.
+    That is so from the redo point on, which a checkpoint may pass long before it is done: ``known_before`` are those
+    before it began. One that was dropped does no harm: recovery drops it, too.
     """
-    known = {tablespace.oid for tablespace in facts.tablespaces}
+    known = {tablespace.oid for tablespace in known_before}
     made = [tablespace.name for tablespace in server.tablespaces() if tablespace.oid not in known]
     if made:
         raise ServerError(

@@ -138,14 +138,14 @@ def move_wal(service, disk):
 
 @pytest.fixture
 def other_disk():
-    """A directory on another file system."""
+    """A directory on another file system. Asked for before the server that writes there: it goes after it."""
     disk = Path(tempfile.mkdtemp(prefix="holdfast-wal-", dir="/dev/shm"))
     disk.chmod(0o755)
     yield disk / "disk"
     shutil.rmtree(disk)
 
 
-def test_wal_on_another_disk_stays_there(service, other_disk):
+def test_wal_on_another_disk_stays_there(other_disk, service):
     move_wal(service, other_disk)
     plan = service.stack.succeed("restore", "db", "--dry-run").message("in_place_plan")
     assert f"pg_wal stays on its disk: {other_disk / 'wal'}" in plan["notes"]
@@ -166,7 +166,7 @@ def test_wal_on_another_disk_stays_there(service, other_disk):
 
 
 @pytest.mark.parametrize(("step", "command"), [(2, "--yes"), (4, "--yes"), (5, "--undo")])
-def test_killed_while_wal_on_another_disk_changes_hands(service, other_disk, step, command):
+def test_killed_while_wal_on_another_disk_changes_hands(other_disk, service, step, command):
     move_wal(service, other_disk)
     run = service.stack.run("restore", "db", "--yes", HOLDFAST_CRASH_POINT=f"{CrashPoint.SWAP_STEP_DONE}:{step}")
     assert run.code == -signal.SIGKILL
@@ -175,7 +175,7 @@ def test_killed_while_wal_on_another_disk_changes_hands(service, other_disk, ste
     assert os.readlink(service.data / "pg_wal") == str(other_disk / "wal")
 
 
-def test_an_undo_makes_room_for_wal_whose_cluster_is_lost(service, other_disk):
+def test_an_undo_makes_room_for_wal_whose_cluster_is_lost(other_disk, service):
     move_wal(service, other_disk)
     service.stack.succeed("restore", "db", "--yes")
     service.stop()
@@ -184,7 +184,7 @@ def test_an_undo_makes_room_for_wal_whose_cluster_is_lost(service, other_disk):
     assert service.ask("SELECT count(*) FROM item") == 2000
 
 
-def test_wal_whose_directory_cannot_be_renamed_comes_back_inside_and_the_plan_says_so(service, other_disk):
+def test_wal_whose_directory_cannot_be_renamed_comes_back_inside_and_the_plan_says_so(other_disk, service):
     move_wal(service, other_disk)
     (other_disk / "wal").rename(other_disk / "real")
     (other_disk / "wal").symlink_to(other_disk / "real")

@@ -14,6 +14,7 @@ import subprocess
 import threading
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from fnmatch import fnmatch
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -168,7 +169,8 @@ class World:
         return found
 
     def _dump(self, timeline: Timeline) -> list[str]:
-        names = sorted(path.name for path in self.plain.glob(f"{timeline.hex}????????????????"))
+        # only what was pushed: a restore has the server in service archive more, and the stack never hears of that
+        names = sorted(name for name in self._pushed if fnmatch(name, f"{timeline.hex}????????????????"))
         command = [self._binaries.program("pg_waldump"), "-p", self.plain, names[0], names[-1]]
         answer = subprocess.run(
             command, capture_output=True, text=True, check=False, env={**os.environ, "TZ": "UTC", "LC_ALL": "C"}

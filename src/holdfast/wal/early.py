@@ -40,7 +40,7 @@ class EarlyRead:
         try:
             self._thread.start()
         except RuntimeError:  # the system gives no more threads: then nothing is early
-            self.content = None
+            return
 
     def wait(self) -> None:
         """Wait until it is done."""

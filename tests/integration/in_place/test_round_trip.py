@@ -1,5 +1,12 @@
 """A restore in place brings back what was backed up, keeps what was there, and can be taken back."""
 
+import pytest
+
+from holdfast.config.load import load_stack
+from holdfast.errors import HoldfastError
+from holdfast.operations.in_place.undo import prepare_undo, undo
+from holdfast.progress import Silence
+
 
 def test_restored_and_undone_and_undone_again(service):
     done = service.stack.succeed("restore", "db", "--yes").message("restored_in_place")
@@ -42,3 +49,13 @@ def test_after_two_restores_either_checkpoint_comes_back_or_goes(service):
     assert len(service.checkpoints) == 1
     service.stack.succeed("restore", "db", "--undo", "--yes")
     assert service.ask("SELECT count(*) FROM item") == 1000
+
+
+def test_an_undo_that_was_planned_before_another_restore_is_refused(service):
+    service.stack.succeed("restore", "db", "--yes")
+    planned = prepare_undo(load_stack(service.stack.config), "db")
+    service.stack.succeed("restore", "db", "--yes")
+    with pytest.raises(HoldfastError, match="another run changed the checkpoints"):
+        undo(planned, Silence())
+    assert len(service.checkpoints) == 2
+    assert not service.leftovers

@@ -15,13 +15,15 @@ from holdfast.operations.in_place import parts, place
 from holdfast.operations.in_place.deeds import Deed, repository_of
 from holdfast.operations.in_place.wal_home import is_wal, outgoing_wal
 from holdfast.restore import staging
-from holdfast.restore.checkpoint import choose_checkpoint, require_usable
+from holdfast.restore.checkpoint import choose_checkpoint, read_checkpoints, require_usable
 from holdfast.restore.exchange import plan_exchange
 from holdfast.restore.journal import new_entry
 from holdfast.restore.swap import SwapIntent, swap
 from holdfast.services.postgres.live import identity, look_at
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from holdfast.config.models import Stack
     from holdfast.progress import Reporter
     from holdfast.restore.checkpoint import Checkpoint
@@ -36,7 +38,10 @@ ACTION = "undo"
 
 @dataclass(frozen=True)
 class PreparedUndo:
-    """An undo that is possible; ``parked`` is where what is in service goes (None: there is nothing)."""
+    """An undo that is possible; ``parked`` is where what is in service goes (None: there is nothing).
+
+    ``known`` are all checkpoints when it was planned: if there are others by now, what is in service changed.
+    """
 
     id: str
     stack: Stack
@@ -45,6 +50,7 @@ class PreparedUndo:
     state: StateDirectory
     switch: PostgresSwitch
     checkpoint: Checkpoint
+    known: Sequence[Checkpoint]
     parked: Parked | None
 
 
@@ -72,6 +78,7 @@ def prepare_undo(stack: Stack, service: str, asked: str | None = None) -> Prepar
         state=state,
         switch=place.make_switch(stack, service, live.directory, major),
         checkpoint=checkpoint,
+        known=read_checkpoints(state),
         parked=parts.outgoing_parts(live, homes, undo_id, major, wal),
     )
 
@@ -87,7 +94,7 @@ def undo(prepared: PreparedUndo, reporter: Reporter) -> SwapOutcome:
         checkpoint=prepared.id if prepared.parked else "",
     )
     with prepared.state.locked():
-        if choose_checkpoint(prepared.state, prepared.checkpoint.id) != prepared.checkpoint:
+        if read_checkpoints(prepared.state) != prepared.known:
             raise HoldfastError("another run changed the checkpoints meanwhile", hint="run the same command again")
         with Deed(prepared.state, entry, reporter, repository_of(prepared.stack, prepared.service)) as deed:
             intent = _intend(prepared)

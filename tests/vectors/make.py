@@ -24,7 +24,7 @@ from holdfast.repository.cache import ObjectCache
 from holdfast.repository.compression import ContentClass
 from holdfast.repository.identity import parse_identity
 from holdfast.repository.init import init_repository, init_unencrypted
-from holdfast.repository.keys import SlotKind
+from holdfast.repository.key_slot import SlotKind
 from holdfast.repository.page_memory import CachedMemory
 from holdfast.repository.parent import NO_PARENT, load_parent
 from holdfast.repository.pipeline import Pipeline

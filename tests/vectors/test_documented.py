@@ -17,7 +17,8 @@ from holdfast.repository.crypto import AesGcmCipher, PlainCipher, derive, seal
 from holdfast.repository.extent_list import encode_list
 from holdfast.repository.identity import render_identity
 from holdfast.repository.index import IndexedPack, Records, chunk_words, encode_index
-from holdfast.repository.keys import Argon2Parameters, Keyring, Keys, SlotKind, _public_bytes, _slot_context
+from holdfast.repository.key_slot import Argon2Parameters, SlotKind, _slot_context
+from holdfast.repository.keys import Keyring, Keys, _public_bytes
 from holdfast.repository.manifest import EXTENT_DTYPE, Entry, EntryKind
 from holdfast.repository.pack import FrameCipher, PackKind, PackRef
 from holdfast.repository.sealed import authenticate, encode_document

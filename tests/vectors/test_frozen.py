@@ -15,7 +15,7 @@ from holdfast.progress import Silence
 from holdfast.repository.cache import ObjectCache
 from holdfast.repository.check.run import CheckOptions, check_repository
 from holdfast.repository.identity import parse_identity
-from holdfast.repository.keys import SlotKind
+from holdfast.repository.key_slot import SlotKind
 from holdfast.repository.manifest import EntryKind
 from holdfast.repository.repository import Repository, open_repository
 from holdfast.repository.salvage import list_packs, read_pack_table

@@ -14,7 +14,7 @@ from holdfast.errors import UsageError
 
 if TYPE_CHECKING:
     from holdfast.config.models import Stack
-    from holdfast.repository.keys import KeySlot
+    from holdfast.repository.key_slot import KeySlot
 
 _SHOWN_ONCE = {
     "recovery": "Recovery identity: print this line and lock it away. It opens the repository alone,",
@@ -91,7 +91,7 @@ def _add_passphrase(run: Invocation, file: Path, label: str) -> KeySlot:
 
 def _add_identity(run: Invocation, kind: str, label: str) -> tuple[KeySlot, str]:
     from holdfast.operations.keys import add_identity
-    from holdfast.repository.keys import SlotKind
+    from holdfast.repository.key_slot import SlotKind
 
     return add_identity(_stack(run), run.repository, SlotKind(kind), label)
 

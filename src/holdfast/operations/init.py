@@ -11,7 +11,7 @@ from holdfast.errors import UsageError
 from holdfast.operations.wiring import make_storage, make_unlock
 from holdfast.repository.identity import new_identity, render_identity
 from holdfast.repository.init import init_repository, init_unencrypted
-from holdfast.repository.keys import SlotKind
+from holdfast.repository.key_slot import SlotKind
 from holdfast.repository.unlock import Identity
 
 if TYPE_CHECKING:

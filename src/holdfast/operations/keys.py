@@ -11,7 +11,7 @@ from holdfast.repository.unlock import Identity, Passphrase
 if TYPE_CHECKING:
     from holdfast.config.models import Stack
     from holdfast.config.secrets import SecretSource
-    from holdfast.repository.keys import KeySlot, SlotKind
+    from holdfast.repository.key_slot import KeySlot, SlotKind
 
 
 def list_keys(stack: Stack, asked: str | None) -> list[KeySlot]:

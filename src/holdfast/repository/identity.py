@@ -13,7 +13,7 @@ import re
 import secrets
 
 from holdfast.errors import KeyRefusedError
-from holdfast.repository.keys import SlotKind
+from holdfast.repository.key_slot import SlotKind
 
 _SECRET_BYTES = 32
 _CHECK_BYTES = 3

@@ -8,7 +8,8 @@ from holdfast import crashpoint
 from holdfast.crashpoint import CrashPoint
 from holdfast.errors import AlreadyExistsError, UsageError
 from holdfast.repository.config import CONFIG_NAME, SUITE_ENCRYPTED, SUITE_PLAIN, new_config
-from holdfast.repository.keys import Keys, KeySlot, new_keyring
+from holdfast.repository.key_slot import KeySlot
+from holdfast.repository.keys import Keys, new_keyring
 from holdfast.repository.sealed import authenticate, encode_document
 from holdfast.repository.slots import store_slot
 

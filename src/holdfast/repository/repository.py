@@ -22,11 +22,8 @@ from holdfast.repository.config import (
     RepositoryConfig,
     parse_config,
 )
-from holdfast.repository.keys import (
-    Keyring,
-    Keys,
-    KeySlot,
-)
+from holdfast.repository.key_slot import KeySlot
+from holdfast.repository.keys import Keyring, Keys
 from holdfast.repository.sealed import ObjectType, open_object, require_authentic
 from holdfast.repository.slots import choose_slot, parse_slot, store_slot, stored_slots
 from holdfast.repository.snapshot import SNAPSHOT_PREFIX, Snapshot, SnapshotSurvey, decode_snapshot

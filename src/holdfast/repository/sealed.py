@@ -19,7 +19,8 @@ from holdfast.repository.crypto import COMMITMENT_BYTES, TAG_BYTES, SealBrokenEr
 
 if TYPE_CHECKING:
     from holdfast.repository.config import RepositoryConfig
-    from holdfast.repository.keys import Keys, KeySlot
+    from holdfast.repository.key_slot import KeySlot
+    from holdfast.repository.keys import Keys
     from holdfast.storage.base import Buffer
 
 MAGIC = b"holdfast"

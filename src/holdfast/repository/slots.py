@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from holdfast.errors import DamageError, UsageError
-from holdfast.repository.keys import KeySlot
+from holdfast.repository.key_slot import KeySlot
 from holdfast.repository.sealed import authenticate, encode_document
 
 if TYPE_CHECKING:

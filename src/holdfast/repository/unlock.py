@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from holdfast.errors import DamageError, KeyRefusedError
-from holdfast.repository.keys import (
+from holdfast.repository.key_slot import (
     SlotKind,
     identity_slot,
     open_with_identity,
@@ -16,7 +16,8 @@ from holdfast.repository.keys import (
 from holdfast.repository.slots import parse_slot, stored_slots
 
 if TYPE_CHECKING:
-    from holdfast.repository.keys import Keyring, KeySlot
+    from holdfast.repository.key_slot import KeySlot
+    from holdfast.repository.keys import Keyring
     from holdfast.storage.base import Storage
 
 

@@ -22,7 +22,7 @@ from holdfast.operations.wiring import open_stack_repository
 from holdfast.progress import Silence
 from holdfast.repository.check.run import CheckOptions, check_repository
 from holdfast.repository.identity import render_identity
-from holdfast.repository.keys import SlotKind
+from holdfast.repository.key_slot import SlotKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

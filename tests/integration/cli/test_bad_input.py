@@ -55,7 +55,7 @@ def test_a_stack_file_that_cannot_be_read(call, tmp_path, arguments: list[str]):
 @pytest.mark.parametrize("arguments", READERS, ids=NAMES)
 def test_a_wrong_key(copied_stack, call, tmp_path, arguments: list[str]):
     from holdfast.repository.identity import render_identity
-    from holdfast.repository.keys import SlotKind
+    from holdfast.repository.key_slot import SlotKind
 
     (copied_stack.directory / "identity").write_text(render_identity(bytes(32), SlotKind.RECOVERY))
     before = tree(copied_stack.place)

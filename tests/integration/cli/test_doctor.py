@@ -131,7 +131,7 @@ def test_no_repository(shop, call, tmp_path):
 def test_a_wrong_key(copied_stack, call):
     path = copied_stack.directory / "identity"
     from holdfast.repository.identity import render_identity
-    from holdfast.repository.keys import SlotKind
+    from holdfast.repository.key_slot import SlotKind
 
     path.write_text(render_identity(bytes(32), SlotKind.RECOVERY))
     assert "no key slot" in only_problem(call(copied_stack, "doctor", "--json"), "failed")["words"]

@@ -27,7 +27,7 @@ from holdfast.progress import Silence
 from holdfast.repository import chunker, file_extents, intake, packer, page_gather, paged_file, tasks
 from holdfast.repository.check.run import CheckOptions, check_repository
 from holdfast.repository.compression import ContentClass
-from holdfast.repository.keys import SlotKind
+from holdfast.repository.key_slot import SlotKind
 from holdfast.repository.session import Session
 from holdfast.repository.unlock import Identity, Passphrase
 from holdfast.storage.files import FilesStorage

@@ -18,7 +18,7 @@ from tests.servers.postgres import account
 
 from holdfast.errors import HoldfastError
 from holdfast.repository.identity import render_identity
-from holdfast.repository.keys import SlotKind
+from holdfast.repository.key_slot import SlotKind
 from holdfast.wal.restore_command import NOT_THERE_EXIT, SPOOL_NAME, STOP_EXIT, shared_command
 
 

@@ -27,7 +27,7 @@ from holdfast.repository.check.run import CheckOptions, check_repository
 from holdfast.repository.check.sample import choose
 from holdfast.repository.compression import ContentClass
 from holdfast.repository.extent_list import encode_list
-from holdfast.repository.keys import SlotKind
+from holdfast.repository.key_slot import SlotKind
 from holdfast.repository.manifest import EXTENT_DTYPE, Entry, EntryKind
 from holdfast.repository.repository import Repository
 from holdfast.repository.sources import Capture

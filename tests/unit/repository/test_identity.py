@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from holdfast.errors import KeyRefusedError
 from holdfast.repository.identity import new_identity, parse_identity, render_identity
-from holdfast.repository.keys import SlotKind
+from holdfast.repository.key_slot import SlotKind
 
 kinds = st.sampled_from([SlotKind.RECOVERY, SlotKind.WRITER])
 secrets = st.binary(min_size=32, max_size=32)

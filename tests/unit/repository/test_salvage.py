@@ -26,7 +26,7 @@ from holdfast.progress import Silence
 from holdfast.repository import packer
 from holdfast.repository.check.run import CheckOptions, check_repository
 from holdfast.repository.index import ChunkIndex
-from holdfast.repository.keys import SlotKind
+from holdfast.repository.key_slot import SlotKind
 from holdfast.repository.salvage import list_packs, read_pack_table, salvage_packs
 from holdfast.repository.unlock import Identity
 from holdfast.storage.files import FilesStorage

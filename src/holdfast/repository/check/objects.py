@@ -12,7 +12,7 @@ from holdfast.repository.check.report import DamageKind
 from holdfast.repository.config import CONFIG_NAME, parse_config
 from holdfast.repository.index import INDEX_PREFIX, decode_index
 from holdfast.repository.journal import JOURNAL_PREFIX, JournalEntry, decode_entry
-from holdfast.repository.keys import KeySlot
+from holdfast.repository.key_slot import KeySlot
 from holdfast.repository.pack import PackKind, PackRef
 from holdfast.repository.sealed import ObjectType, open_object, require_authentic
 from holdfast.repository.session import read_sessions

@@ -2,6 +2,10 @@
 
 The same name with the same bytes is success (a crash made PostgreSQL ask again); the same name with other bytes is
 refused, and what was refused is kept apart for whoever must find out which of two clusters is the right one.
+
+A ``.partial`` is no exception to the first rule, but to the second: every server that is promoted in one segment calls
+the beginning that it has so (``CleanupAfterArchiveRecovery`` in xlog.c), and what follows its WAL is whatever its file
+was recycled from. Nobody's segment is taken by another, so each of them is kept, and is success.
 """
 
 from __future__ import annotations
@@ -19,7 +23,15 @@ from holdfast.repository.walfile import STAMP_READ_BYTES, Stamp, content_digest,
 from holdfast.repository.walframes import InMemory
 from holdfast.repository.walread import SPAN_BYTES, StoredWalFile
 from holdfast.repository.walseal import SealOptions, room_for, seal_wal_file
-from holdfast.wal.names import ArchivedFile, archive_prefix, conflict_name, kind_of, object_name
+from holdfast.wal.names import (
+    ArchivedFile,
+    WalFileKind,
+    archive_prefix,
+    conflict_name,
+    kind_of,
+    object_name,
+    other_partial_name,
+)
 from holdfast.wal.room import room
 
 if TYPE_CHECKING:
@@ -144,6 +156,8 @@ class WalArchive:
         digest, stamp = content_digest(self._keys, content), stored.stamp
         if (stamp.digest, stamp.length_bytes) == (digest, content.length_bytes):
             return Pushed.ALREADY_THERE
+        if kind_of(name) is WalFileKind.PARTIAL:
+            return self.push_content(other_partial_name(name, digest), content)
         apart = conflict_name(name, digest)
         with suppress(AlreadyExistsError):  # the same refused bytes as the last time
             self._put(apart, content)

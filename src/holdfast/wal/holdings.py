@@ -137,6 +137,7 @@ class Listing:
     pieces: Mapping[Timeline, Mapping[int, Sequence[ArchivedFile]]]
     partials: Mapping[Timeline, Mapping[int, ArchivedFile]]
     histories: Mapping[Timeline, ArchivedFile]
+    other_partials: tuple[ArchivedFile, ...]
     conflicts: tuple[ArchivedFile, ...]
     gap_records: tuple[ArchivedFile, ...]
     strangers: tuple[ArchivedFile, ...]
@@ -213,6 +214,7 @@ class _Sorter:
             pieces=self._pieces,
             partials=self._partials,
             histories={file.timeline: file for file in self._others.get(WalFileKind.HISTORY, ())},
+            other_partials=tuple(self._others.get(WalFileKind.OTHER_PARTIAL, ())),
             conflicts=tuple(self._others.get(WalFileKind.CONFLICT, ())),
             gap_records=tuple(self._others.get(WalFileKind.GAP, ())),
             strangers=tuple(self._strangers),

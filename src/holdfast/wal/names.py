@@ -1,8 +1,9 @@
 """What the archive's objects are called: ``wal/<system identifier>/<timeline>/<file>``, and which files there are.
 
-The names of segments, history files, partial segments and backup history files are PostgreSQL's own. Three kinds are
-ours: *pieces* (a part of a segment, stored while it still grows), *conflicts* (other bytes under a name that is taken)
-and *gap* records (WAL that was given up because somebody configured it so).
+The names of segments, history files, partial segments and backup history files are PostgreSQL's own. Four kinds are
+ours: *pieces* (a part of a segment, stored while it still grows), *other partials* (further beginnings of a segment, of
+servers that were promoted in the same one), *conflicts* (other bytes under a name that is taken) and *gap* records (WAL
+that was given up because somebody configured it so).
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from holdfast.repository.walfile import WAL_PREFIX
 _SEGMENT_DIGITS = 24
 _SYSTEM_IDENTIFIER = re.compile(r"[1-9][0-9]{0,19}")
 _FILE = re.compile(
-    r"(?P<segment>[0-9A-F]{24})(?:(?P<partial>\.partial)|(?P<backup>\.[0-9A-F]{8}\.backup)|(?P<gap>\.gap)"
-    r"|\.piece-(?P<begin>[0-9A-F]{8})-(?P<end>[0-9A-F]{8}))?|(?P<history>[0-9A-F]{8}\.history)"
+    r"(?P<segment>[0-9A-F]{24})(?:(?P<partial>\.partial)|(?P<other>\.partial-[0-9a-f]{16})"
+    r"|(?P<backup>\.[0-9A-F]{8}\.backup)|(?P<gap>\.gap)|\.piece-(?P<begin>[0-9A-F]{8})-(?P<end>[0-9A-F]{8}))?|(?P<history>[0-9A-F]{8}\.history)"
 )
 _CONFLICT = re.compile(r"(.+)\.conflict-[0-9a-f]{16}")
 
@@ -32,6 +33,7 @@ class WalFileKind(StrEnum):
     SEGMENT = "segment"
     HISTORY = "history"
     PARTIAL = "partial"
+    OTHER_PARTIAL = "other partial"
     BACKUP = "backup"
     PIECE = "piece"
     CONFLICT = "conflict"
@@ -40,6 +42,7 @@ class WalFileKind(StrEnum):
 
 _BY_GROUP = (
     ("partial", WalFileKind.PARTIAL),
+    ("other", WalFileKind.OTHER_PARTIAL),
     ("backup", WalFileKind.BACKUP),
     ("gap", WalFileKind.GAP),
     ("begin", WalFileKind.PIECE),
@@ -113,6 +116,11 @@ def piece_range(name: str) -> tuple[int, int]:
 def conflict_name(name: str, digest: bytes) -> str:
     """Return the name under which other bytes of a taken name are kept."""
     return f"{name}.conflict-{digest[:8].hex()}"
+
+
+def other_partial_name(name: str, digest: bytes) -> str:
+    """Return the name under which a further beginning of a segment is kept; ``name`` is that of its ``.partial``."""
+    return f"{name}-{digest[:8].hex()}"
 
 
 def gap_name(segment_name: str) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Protocol
 
-from holdfast.postgres.segment import Segment, is_segment_name, parse_segment_name, partial_name
+from holdfast.postgres.segment import Segment, is_segment_name, parse_segment_name
 from holdfast.postgres.walpage import LONG_HEADER_BYTES, read_shape
+from holdfast.wal.beginning import PARTIALS, find_beginning
 from holdfast.wal.names import WalFileKind
 from holdfast.wal.pieces import assembled
 
@@ -76,7 +77,8 @@ class ArchiveSource:
         self._archive = archive
         files = [file for entry in history.entries for file in archive.list(entry.timeline)]
         self._whole = {file.name for file in files if file.kind is WalFileKind.SEGMENT}
-        self._partial = {file.segment_name for file in files if file.kind is WalFileKind.PARTIAL}
+        with_partial = {file.segment_name for file in files if file.kind in PARTIALS}
+        self._beginnings = [file for file in files if file.segment_name in with_partial]
         names = {file.segment_name for file in files if file.kind in _WITH_WAL}
         self.segments: Sequence[Segment] = along(history, [parse_segment_name(name, segment_size) for name in names])
 
@@ -87,8 +89,8 @@ class ArchiveSource:
     def _frames(self, segment: Segment) -> Iterator[memoryview]:
         if segment.name in self._whole:
             return self._archive.open(segment.name, segment.size_bytes).frames()
-        if segment.name in self._partial:
-            return self._archive.open(partial_name(segment), segment.size_bytes).frames()
+        if beginning := find_beginning(self._archive, segment, self._beginnings):
+            return beginning.content.frames()
         return assembled(self._archive, segment)
 
 

@@ -74,6 +74,21 @@ def test_fault_03_a_history_file_is_never_overwritten(archive: WalArchive) -> No
     assert archive.get("00000002.history") == b"1\t0/3000000\tfirst\n"
 
 
+def test_fault_01_another_beginning_of_a_segment_is_kept_beside_the_first(
+    archive: WalArchive, storage: MemoryStorage
+) -> None:
+    archive.push(f"{SEGMENT}.partial", b"of one")
+    assert archive.push(f"{SEGMENT}.partial", b"of another") is Pushed.NEW
+    assert archive.push(f"{SEGMENT}.partial", b"of another") is Pushed.ALREADY_THERE
+    assert archive.push(f"{SEGMENT}.partial", b"of one") is Pushed.ALREADY_THERE
+    (beside,) = [file.name for file in archive.list() if file.kind is WalFileKind.OTHER_PARTIAL]
+    assert (archive.get(f"{SEGMENT}.partial"), archive.get(beside)) == (b"of one", b"of another")
+    place = next(info.name for info in storage.list() if info.name.endswith(beside))
+    storage.put(place, storage.get(place)[:-1], must_not_exist=False)
+    with pytest.raises(DamageError):
+        archive.push(f"{SEGMENT}.partial", b"of another")
+
+
 def test_what_is_not_there_is_not_found(archive: WalArchive) -> None:
     with pytest.raises(NotFoundError):
         archive.get(SEGMENT)

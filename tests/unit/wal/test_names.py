@@ -1,4 +1,4 @@
-"""Names of the archive: PostgreSQL's own and our three kinds, and nothing else."""
+"""Names of the archive: PostgreSQL's own and our four kinds, and nothing else."""
 
 from __future__ import annotations
 
@@ -7,7 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.errors import VerificationError
-from holdfast.wal.names import WalFileKind, conflict_name, gap_name, kind_of, object_name, piece_name, piece_range
+from holdfast.wal.names import (
+    WalFileKind,
+    conflict_name,
+    gap_name,
+    kind_of,
+    object_name,
+    other_partial_name,
+    piece_name,
+    piece_range,
+)
 
 SEGMENT = "0000000A00000001000000FE"
 
@@ -18,6 +27,7 @@ SEGMENT = "0000000A00000001000000FE"
         (SEGMENT, WalFileKind.SEGMENT),
         ("0000000A.history", WalFileKind.HISTORY),
         (SEGMENT + ".partial", WalFileKind.PARTIAL),
+        (other_partial_name(SEGMENT + ".partial", bytes(32)), WalFileKind.OTHER_PARTIAL),
         (SEGMENT + ".00000028.backup", WalFileKind.BACKUP),
         (piece_name(SEGMENT, 0, 8192), WalFileKind.PIECE),
         (gap_name(SEGMENT), WalFileKind.GAP),

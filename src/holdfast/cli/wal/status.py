@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -64,6 +65,7 @@ def _rows(status: WalStatus) -> Iterator[tuple[str, str]]:
     if not windows:
         yield "window", "none: there is no complete snapshot, and WAL alone recovers nothing"
     yield from _gaps(status.coverage)
+    yield from _promotions(status.coverage)
     yield from _flow(status)
 
 
@@ -105,6 +107,12 @@ def _gaps(coverage: Coverage) -> Iterator[tuple[str, str]]:
         yield "gap", f"{gap_words(gap)} (no snapshot needs it)"
     if len(harmless) > _MOST_GAPS:
         yield "gap", f"and {len(harmless) - _MOST_GAPS} more that no snapshot needs"
+
+
+def _promotions(coverage: Coverage) -> Iterator[tuple[str, str]]:
+    servers = Counter(file.segment_name for file in coverage.listing.other_partials)
+    for segment, others in sorted(servers.items()):
+        yield "kept", f"{others + 1} beginnings of {segment}, of servers promoted in it; recovery reads the longest"
 
 
 def _flow(status: WalStatus) -> Iterator[tuple[str, str]]:

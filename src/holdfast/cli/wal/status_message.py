@@ -29,6 +29,7 @@ def status_message(status: WalStatus, alerts: Sequence[Alert]) -> dict[str, obje
         "timelines": _timelines(coverage) if coverage else [],
         "windows": [window_message(window) for window in coverage.windows] if coverage else [],
         "gaps": [_gap(gap) for gap in coverage.gaps] if coverage else [],
+        "other_partials": [file.name for file in coverage.listing.other_partials] if coverage else [],
         "conflicts": [file.name for file in coverage.listing.conflicts] if coverage else [],
         "given_up": [file.segment_name for file in coverage.listing.gap_records] if coverage else [],
         "missing_histories": list(coverage.missing_histories) if coverage else [],

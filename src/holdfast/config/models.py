@@ -183,6 +183,8 @@ class RestoreConfig(ConfigModel):
     checks: dict[str, Annotated[list[str], Field(min_length=1)]] = {}
     """SQL statements by database. What is restored goes into service only if each succeeds, and the first value of its
     first row is neither false nor null."""
+    check_timeout: Duration = Field(default=parse_duration("5m"), json_schema_extra={"default": "5m"})
+    """How long each of them may take; one that takes longer has failed."""
     amcheck: bool = True
     """Let ``pg_amcheck`` look through every table and index before the restored cluster goes into service."""
     staging: LocalPath | None = None

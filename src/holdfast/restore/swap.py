@@ -56,6 +56,10 @@ class Switch(Protocol):
         """Stop the server and make sure that nothing runs in its directory; one that does not run is no error."""
         ...
 
+    def end(self) -> None:
+        """Stop the server in any way that loses nothing committed: it did not work, and is in the way."""
+        ...
+
     def start(self) -> None:
         """Start the server, unless it runs, and wait until it takes connections."""
         ...
@@ -128,7 +132,7 @@ def put_back(state: StateDirectory, intent: SwapIntent, switch: Switch, reporter
     crashpoint.reach(CrashPoint.SWAP_TURNED_BACK)
     reporter.phase("putting back what was in service")
     if count_done(intent.steps):
-        switch.stop()
+        switch.end()
         with _told_where_all_is(intent):
             exchange_back(intent.steps)
     crashpoint.reach(CrashPoint.SWAP_PUT_BACK)

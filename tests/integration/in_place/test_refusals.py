@@ -118,6 +118,38 @@ def test_amcheck_leaves_no_extension_behind(make):
         assert service.ask("SELECT count(*) FROM pg_extension WHERE extname = 'amcheck'", database) == 0
 
 
+WAITS_FOR_EVER = """
+SELECT pg_sleep(CASE WHEN current_setting('unix_socket_directories') LIKE '/tmp/holdfast-pg-%' THEN 0 ELSE 600 END)
+"""
+STALLS = """
+CREATE FUNCTION stalls() RETURNS bool LANGUAGE plpgsql AS $$
+BEGIN
+  SET statement_timeout = 0;
+  IF current_setting('unix_socket_directories') NOT LIKE '/tmp/holdfast-pg-%' THEN
+    COPY (SELECT 1) TO PROGRAM 'kill -STOP $PPID';
+  END IF;
+  RETURN true;
+END $$
+"""
+"""Stops the very process that works on it, which neither keeps the server's limit nor ends with it in order."""
+
+
+@pytest.mark.parametrize(
+    ("check", "words"), [(WAITS_FOR_EVER, "statement timeout"), ("SELECT stalls()", "did not answer within 6 s")]
+)
+def test_a_check_that_hangs_in_service_fails_and_what_was_there_is_put_back(make, check, words):
+    service = make(checks={"postgres": [check]}, check_timeout="1s", stop_timeout="6s")
+    service.sql(STALLS)
+    filled(service)
+    run = service.stack.run("restore", "db", "--yes")
+    assert run.code == 1, str(run)
+    assert "took longer than 1 s" in run.error["message"]
+    assert words in run.error["details"][0]
+    assert any("is back in" in detail for detail in run.error["details"])
+    assert service.ask("SELECT count(*) FROM item") == 2000
+    assert not service.checkpoints
+
+
 def test_what_fails_in_service_is_put_back(make):
     service = filled(make(checks=SELDOM_WELL))
     run = service.stack.run("restore", "db", "--yes")

@@ -15,9 +15,10 @@ from holdfast.restore.swap import unfinished_swap
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from holdfast.config.models import ServerConfig, ServiceConfig, Stack
+    from holdfast.config.models import RestoreConfig, ServerConfig, ServiceConfig, Stack
     from holdfast.postgres.binaries import Binaries
     from holdfast.services.postgres.activation import PostgresSwitch, ServerCommands
+    from holdfast.services.postgres.health import Checks
     from holdfast.services.postgres.live import LiveCluster
 
 _DEFAULT_STATE = Path("/var/lib/holdfast")
@@ -51,11 +52,18 @@ def make_switch(stack: Stack, service: str, data_directory: Path, major: int) ->
         data_directory=data_directory,
         conninfo=connection_string(config),
         commands=_commands(config, server, data_directory, major),
-        checks=config.restore.checks,
+        checks=checks_of(config.restore),
         stop_timeout_s=config.restore.stop_timeout.total_seconds(),
         start_timeout_s=config.restore.start_timeout.total_seconds(),
     )
     return PostgresSwitch(options)
+
+
+def checks_of(config: RestoreConfig) -> Checks:
+    """Return what is asked of a cluster before it counts as well."""
+    from holdfast.services.postgres.health import Checks
+
+    return Checks(config.checks, config.check_timeout.total_seconds())
 
 
 def require_primary(live: LiveCluster) -> None:

@@ -169,7 +169,7 @@ def _prove(prepared: PreparedInPlace, server: PrivateServer, reporter: Reporter)
         reporter.phase("looking through tables and indexes")
         check_relations(server, prepared.binaries, reporter)
     reporter.phase("running the checks")
-    run_checks(server.reach("postgres"), config.checks)
+    run_checks(server.reach("postgres"), place.checks_of(config))
 
 
 def _rearm(prepared: PreparedInPlace, reporter: Reporter) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import subprocess
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from holdfast import clock
@@ -18,10 +18,10 @@ from holdfast.postgres.account import Account, server_account
 from holdfast.postgres.connection import connect, translated
 from holdfast.postgres.ping import is_answering, is_taking_connections
 from holdfast.postgres.running import require_stopped
-from holdfast.services.postgres.health import require_identity, run_checks
+from holdfast.services.postgres.health import Checks, require_identity, run_checks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from holdfast.postgres.binaries import Binaries
@@ -36,10 +36,15 @@ _PASSED_ON = ("PATH", "LANG", "LC_ALL", "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADD
 
 @dataclass(frozen=True)
 class ServerCommands:
-    """How a server is stopped and started; ``runs_as_owner``: as the account that owns the data directory, not ours."""
+    """How a server is stopped and started; ``runs_as_owner``: as the account that owns the data directory, not ours.
+
+    ``end`` stops one that does not stop in order, at once (manual, section 18.5: "Immediate Shutdown"); where it is
+    empty, that is left to whoever looks into it.
+    """
 
     stop: Sequence[str]
     start: Sequence[str]
+    end: Sequence[str] = ()
     runs_as_owner: bool = False
 
 
@@ -50,7 +55,7 @@ class ActivationOptions:
     data_directory: Path
     conninfo: str
     commands: ServerCommands
-    checks: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    checks: Checks
     stop_timeout_s: float = 60
     start_timeout_s: float = 60
 
@@ -90,9 +95,24 @@ class PostgresSwitch:
 
     def stop(self) -> None:
         """Stop the server. Also run where none runs: systemd may be about to start it again."""
+        self._stop_by(self._options.commands.stop)
+
+    def end(self) -> None:
+        """Stop the server, at once if it does not stop in order: what it would still do must not keep a better one out.
+
+        Nothing that it has committed is lost: its next start recovers.
+        """
+        try:
+            self.stop()
+        except HoldfastError:
+            if not self._options.commands.end:
+                raise
+            self._stop_by(self._options.commands.end)
+
+    def _stop_by(self, command: Sequence[str]) -> None:
         options = self._options
         began = clock.monotonic()
-        answer = self._run(options.commands.stop, options.stop_timeout_s) if options.data_directory.exists() else None
+        answer = self._run(command, options.stop_timeout_s) if options.data_directory.exists() else None
         left_s = options.stop_timeout_s - (clock.monotonic() - began)
         if not self._waits_until(lambda: not self.is_running(), left_s):
             raise HoldfastError(
@@ -214,7 +234,11 @@ class _Answer:
 
 def systemd_commands(unit: str) -> ServerCommands:
     """Return how systemd stops and starts a unit."""
-    return ServerCommands(("systemctl", "stop", unit), ("systemctl", "start", unit))
+    return ServerCommands(
+        stop=("systemctl", "stop", unit),
+        start=("systemctl", "start", unit),
+        end=("systemctl", "kill", "--signal=SIGQUIT", "--kill-who=main", unit),
+    )
 
 
 def pg_ctl_commands(
@@ -224,9 +248,11 @@ def pg_ctl_commands(
     program, (stop_s, start_s) = str(binaries.program("pg_ctl")), timeouts_s
     base = [program, "--pgdata", str(data_directory), "--wait"]
     start = [*base, "--timeout", f"{start_s:.0f}", "--log", str(log), *(["--options", options] if options else [])]
+    stop = [*base, "--timeout", f"{stop_s:.0f}"]
     return ServerCommands(
-        stop=(*base, "--timeout", f"{stop_s:.0f}", "--mode", "fast", "stop"),
+        stop=(*stop, "--mode", "fast", "stop"),
         start=(*start, "start"),
+        end=(*stop, "--mode", "immediate", "stop"),
         runs_as_owner=True,
     )
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import subprocess
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from holdfast.errors import HoldfastError
+from holdfast import clock
+from holdfast.errors import HoldfastError, ServerError
+from holdfast.postgres.answer_limit import answering_within
 from holdfast.postgres.connection import connect, translated
 from holdfast.postgres.facts import one_row, read_timeline
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from holdfast.postgres.binaries import Binaries
     from holdfast.postgres.connection import Connection
@@ -26,6 +29,9 @@ _HAS_AMCHECK = "SELECT count(*) FROM pg_extension WHERE extname = 'amcheck'"
 _CAN_AMCHECK = "SELECT count(*) FROM pg_available_extensions WHERE name = 'amcheck'"
 _FOUND_CORRUPTION = 2
 _SHOWN_LINES = 10
+_ANSWERED_WITHIN_S = 10.0
+_GRACE_S = 5.0
+"""How much longer than its own limit a server may take to say that it was kept."""
 
 
 @dataclass(frozen=True)
@@ -54,11 +60,11 @@ def with_parts(conninfo: str, **parts: str) -> str:
 
 
 def require_identity(conninfo: str, identity: str) -> None:
-    """Raise HoldfastError unless a primary of this system identifier and timeline answers.
+    """Raise HoldfastError unless a primary of this system identifier and timeline answers, and soon.
 
     An empty identity (that of a damaged directory) asks for an answer only.
     """
-    with connect(conninfo) as connection:
+    with connect(conninfo) as connection, answering_within(connection, _ANSWERED_WITHIN_S):
         with translated("asking which cluster answers"):
             number = int(one_row(connection, "SELECT system_identifier FROM pg_control_system()")[0]) & _UNSIGNED_64
         found = f"{number}/{read_timeline(connection)}"
@@ -69,17 +75,44 @@ def require_identity(conninfo: str, identity: str) -> None:
         )
 
 
-def run_checks(conninfo: str, checks: Mapping[str, Sequence[str]]) -> None:
-    """Run the operator's statements, by database. HoldfastError for the first one that fails or says no.
+@dataclass(frozen=True)
+class Checks:
+    """The operator's statements, by database, and how many seconds each may take."""
+
+    statements: Mapping[str, Sequence[str]]
+    timeout_s: float
+
+
+def run_checks(conninfo: str, checks: Checks) -> None:
+    """Run the operator's statements. HoldfastError for the first one that fails, says no, or takes too long.
 
     Names in them are found as the role finds them in psql.
     """
-    for database, statements in checks.items():
+    for database, statements in checks.statements.items():
         with connect(with_parts(conninfo, dbname=database)) as connection:
+            for statement in statements:
+                with _limited(connection, statement, checks.timeout_s):
+                    _require_yes(_first_value(connection, statement), statement, database)
+
+
+@contextmanager
+def _limited(connection: Connection, statement: str, timeout_s: float) -> Iterator[None]:
+    """Limit the time of one check on both sides: by the server, which can say why; by us, where the server stalls."""
+    began = clock.monotonic()
+    try:
+        with answering_within(connection, timeout_s + _GRACE_S):
             with translated("preparing the checks"):
                 connection.execute("RESET search_path")
-            for statement in statements:
-                _require_yes(_first_value(connection, statement), statement, database)
+                connection.execute(f"SET statement_timeout = {round(timeout_s * 1000)}".encode())
+            yield
+    except ServerError as error:
+        if clock.monotonic() - began < timeout_s:
+            raise
+        raise ServerError(
+            f"the check {statement!r} took longer than {timeout_s:g} s",
+            hint="raise restore.check_timeout if it only needs longer; --target lets you look at what was restored",
+            details=(error.message,),
+        ) from error
 
 
 def _first_value(connection: Connection, statement: str) -> object:

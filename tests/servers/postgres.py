@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.servers import embedded
+from tests.servers.templates import Templates
 
 from holdfast.postgres.account import Account, server_account
 from holdfast.postgres.binaries import Binaries, binaries_in, find_binaries
-from holdfast.postgres.initdb import ClusterOptions, create_cluster
+from holdfast.postgres.initdb import ClusterOptions
 from holdfast.postgres.local import LocalCluster
 
 if TYPE_CHECKING:
@@ -48,6 +49,16 @@ def make_shared_directory() -> Path:
     return directory
 
 
+@functools.cache
+def _templates() -> Templates:
+    return Templates(account(), make_shared_directory)
+
+
+def make_new_cluster(binaries: Binaries, data_directory: Path, **options: Any) -> None:
+    """Make a cluster in a directory, as ``create_cluster`` does; ``options`` are those of ClusterOptions."""
+    _templates().make_cluster(binaries, data_directory, ClusterOptions(**options))
+
+
 class ClusterFactory:
     """Makes clusters below one directory, and ends them all."""
 
@@ -58,7 +69,7 @@ class ClusterFactory:
     def __call__(self, binaries: Binaries, name: str = "data", **options: Any) -> LocalCluster:
         """Make and start a cluster; ``options`` are those of ClusterOptions."""
         data_directory = self.directory / name
-        create_cluster(binaries, data_directory, ClusterOptions(**options), account())
+        make_new_cluster(binaries, data_directory, **options)
         return self.adopt(LocalCluster(binaries, data_directory, account=account()))
 
     def adopt(self, cluster: LocalCluster) -> LocalCluster:

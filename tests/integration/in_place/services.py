@@ -12,11 +12,11 @@ import psycopg
 from jsonschema import Draft202012Validator
 from tests.integration.backup_restore.stack import Run, StackDirectory
 from tests.servers.installation import holdfast_directory
-from tests.servers.postgres import account, postgres_binaries
+from tests.servers.postgres import account, make_new_cluster, postgres_binaries
 
 from holdfast import clock
 from holdfast.postgres.account import Account
-from holdfast.postgres.initdb import ClusterOptions, add_settings, create_cluster
+from holdfast.postgres.initdb import add_settings
 from holdfast.postgres.ping import is_taking_connections
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ def make_service(place: Path, stack_directory: Path, major: int = 15, **restore:
     binaries = postgres_binaries(major)
     (place / "socket").mkdir()
     owner().take_over(place / "socket")
-    create_cluster(binaries, place / "data", ClusterOptions(), owner())
+    make_new_cluster(binaries, place / "data")
     with (place / "data" / "postgresql.conf").open("a") as file:
         file.write(_CONFIGURATION.format(socket=place / "socket"))
     server = {"pg_ctl": {"log": str(place / "log")}}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from holdfast.config.choose import choose_repository
 from holdfast.errors import UsageError
@@ -57,19 +57,14 @@ class PreparedRestore:
     options: RestoreOptions
 
 
-def prepare_restore(stack: Stack, request: RestoreRequest) -> PreparedRestore:
-    """Plan a restore; nothing is written. Raises what stands in its way."""
-    require_absolute(request.target)
-    choose_repository(stack, asked=request.repository, service=request.service)
-    with ThreadPoolExecutor(1) as pool:  # the passphrase takes half a second of another core: load modules meanwhile
-        opening = pool.submit(open_stack_repository, stack, request.repository, request.service)
-        import holdfast.postgres.binaries
-        import holdfast.restore.run
-        import holdfast.services.postgres.layout  # noqa: F401
+class PrepareRestore(Protocol):
+    """Plans the restore of a snapshot that was chosen already."""
 
-        repository = opening.result()
-    survey = repository.survey_snapshots().of(stack.stack, request.service)
-    return prepare_restore_of(stack, request, repository, survey.choose_restorable(request.snapshot))
+    def __call__(
+        self, stack: Stack, request: RestoreRequest, repository: Repository, snapshot: Snapshot
+    ) -> PreparedRestore:
+        """Return the plan; nothing is written."""
+        ...
 
 
 def prepare_restore_of(
@@ -92,6 +87,26 @@ def prepare_restore_of(
     plan, reader = plan_restore(repository, snapshot, layout, options)
     extra = [path] if (path := _configured_binaries(stack, request.service)) else []
     return PreparedRestore(plan, facts, find_binaries(facts.major, extra), repository, reader, options)
+
+
+def prepare_restore(
+    stack: Stack, request: RestoreRequest, prepare: PrepareRestore = prepare_restore_of
+) -> PreparedRestore:
+    """Choose a snapshot and plan its restore; nothing is written. Raises what stands in its way.
+
+    ``prepare`` plans the restore of the chosen snapshot: into new directories, unless it is given.
+    """
+    require_absolute(request.target)
+    choose_repository(stack, asked=request.repository, service=request.service)
+    with ThreadPoolExecutor(1) as pool:  # the passphrase takes half a second of another core: load modules meanwhile
+        opening = pool.submit(open_stack_repository, stack, request.repository, request.service)
+        import holdfast.postgres.binaries
+        import holdfast.restore.run
+        import holdfast.services.postgres.layout  # noqa: F401
+
+        repository = opening.result()
+    survey = repository.survey_snapshots().of(stack.stack, request.service)
+    return prepare(stack, request, repository, survey.choose_restorable(request.snapshot))
 
 
 def require_absolute(target: Path) -> None:

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from holdfast.config.models import Stack
-    from holdfast.operations.recovering import PreparedRecovery, Recovered
+    from holdfast.operations.recovery.plan import PreparedRecovery
+    from holdfast.operations.recovery.run import Recovered
     from holdfast.progress import Reporter
     from holdfast.repository.repository import Repository
     from holdfast.repository.snapshot import Snapshot
@@ -64,7 +65,7 @@ def prepared_delta(stack: Stack, request: DeltaRequest, reporter: Reporter) -> I
             planner.prepare(stack, wanted, repository, snapshot)
             yield planner.prepared(None)
         else:
-            from holdfast.operations.recovering import RecoveryRequest, prepare_recovery
+            from holdfast.operations.recovery.plan import RecoveryRequest, prepare_recovery
 
             recovery = RecoveryRequest(wanted, request.recovery)
             yield planner.prepared(prepare_recovery(stack, recovery, reporter, planner.prepare))
@@ -89,7 +90,7 @@ def recover_copy(prepared: PreparedDelta, reporter: Reporter) -> Recovered | Non
     """Recover what was rewritten to the target, if there is one."""
     if prepared.recovery is None:
         return None
-    from holdfast.operations.recovering import recover
+    from holdfast.operations.recovery.run import recover
 
     return recover(prepared.recovery, prepared.delta.whole.layout.target, reporter)
 

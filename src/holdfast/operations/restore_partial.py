@@ -14,7 +14,8 @@ from typing import IO, TYPE_CHECKING, Protocol
 
 from holdfast.errors import UsageError
 from holdfast.operations.new_file import is_there, new_file
-from holdfast.operations.recovering import RecoveryRequest, prepare_recovery, recovered
+from holdfast.operations.recovery.plan import RecoveryRequest, prepare_recovery
+from holdfast.operations.recovery.run import recovered
 from holdfast.operations.restore import RestoreRequest, restore
 from holdfast.postgres.connection import connect
 from holdfast.postgres.facts import read_databases
@@ -37,7 +38,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from holdfast.config.models import Stack
-    from holdfast.operations.recovering import PreparedRecovery, RecoveredServer
+    from holdfast.operations.recovery.plan import PreparedRecovery
+    from holdfast.operations.recovery.run import RecoveredServer
     from holdfast.postgres.connection import Connection
     from holdfast.postgres.timeline import Timeline
     from holdfast.progress import Reporter

@@ -13,7 +13,8 @@ from tests.integration.recovery.world import World, copy_cluster
 from tests.servers.postgres import postgres_binaries, temporary_clusters
 
 from holdfast.config.load import load_stack
-from holdfast.operations.recovering import PreparedRecovery, RecoveryRequest, prepare_recovery, restore_files
+from holdfast.operations.recovery.plan import PreparedRecovery, RecoveryRequest, prepare_recovery
+from holdfast.operations.recovery.run import restore_files
 from holdfast.operations.restore import RestoreRequest
 from holdfast.postgres.local import StopMode
 from holdfast.progress import Silence

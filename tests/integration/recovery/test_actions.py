@@ -158,7 +158,7 @@ def _named(name):
 
 
 def _recovered(prepared, target):
-    from holdfast.operations.recovering import recovered
+    from holdfast.operations.recovery.run import recovered
     from holdfast.progress import Silence
 
     return recovered(prepared, target, Silence())

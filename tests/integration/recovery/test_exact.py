@@ -13,7 +13,7 @@ import pytest
 from tests.integration.recovery.conftest import SEED
 from tests.integration.recovery.world import xids_of
 
-from holdfast.operations.recovering import recovered
+from holdfast.operations.recovery.run import recovered
 from holdfast.postgres.lsn import Lsn
 from holdfast.postgres.timeline import Timeline
 from holdfast.progress import Silence

@@ -8,7 +8,7 @@ from tests.integration.backup_restore.stack import StackDirectory, wait_until
 
 from holdfast import clock
 from holdfast.errors import TargetNotReachableError
-from holdfast.operations.recovering import recover, recovered
+from holdfast.operations.recovery.run import recover, recovered
 from holdfast.postgres.control import ClusterState, read_control_file
 from holdfast.postgres.lsn import Lsn
 from holdfast.progress import Silence

@@ -10,7 +10,7 @@ from holdfast.cli.restoring.to_directory import whole_message
 
 if TYPE_CHECKING:
     from holdfast.cli.restoring.asked import AskedRestore
-    from holdfast.operations.recovering import Recovered
+    from holdfast.operations.recovery.run import Recovered
     from holdfast.operations.restore_delta import PreparedDelta
     from holdfast.restore.delta import DeltaResult, Difference
 

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from holdfast.cli.restoring.asked import AskedRestore
-    from holdfast.operations.recovering import PreparedRecovery, Recovered
+    from holdfast.operations.recovery.plan import PreparedRecovery
+    from holdfast.operations.recovery.run import Recovered
     from holdfast.restore.target import RecoveryTarget
 
 
@@ -20,7 +21,8 @@ def restore_and_recover(asked: AskedRestore) -> None:
     """Restore into a new directory and recover to the target; a dry run stops after the plan."""
     from holdfast import clock
     from holdfast.config.load import find_stack_file, load_stack
-    from holdfast.operations.recovering import RecoveryRequest, prepare_recovery, recover, restore_files
+    from holdfast.operations.recovery.plan import RecoveryRequest, prepare_recovery
+    from holdfast.operations.recovery.run import recover, restore_files
 
     run = asked.run
     target = asked_target(asked)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from holdfast.config.models import Stack
-    from holdfast.operations.recovering import PreparedRecovery
+    from holdfast.operations.recovery.plan import PreparedRecovery
     from holdfast.operations.restore import PreparedRestore
     from holdfast.services.postgres.live import LiveCluster
 

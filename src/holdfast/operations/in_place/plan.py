@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from holdfast.config.models import Stack
-    from holdfast.operations.recovering import PreparedRecovery
+    from holdfast.operations.recovery.plan import PreparedRecovery
     from holdfast.operations.restore import PreparedRestore
     from holdfast.postgres.binaries import Binaries
     from holdfast.progress import Reporter
@@ -158,7 +158,7 @@ def _plan(
     stack: Stack, wanted: RestoreRequest, target: RecoveryTarget | None, reporter: Reporter
 ) -> tuple[PreparedRestore, PreparedRecovery | None]:
     """Plan the restore, and the recovery where there is an archive: it knows which timelines there have been."""
-    from holdfast.operations.recovering import RecoveryRequest, prepare_recovery
+    from holdfast.operations.recovery.plan import RecoveryRequest, prepare_recovery
     from holdfast.restore.target import ImmediateGoal, RecoveryTarget
 
     if target is None:

@@ -137,7 +137,7 @@ def _running(prepared: PreparedInPlace, reporter: Reporter) -> Iterator[tuple[Pr
         with promoted_alone(prepared.binaries, prepared.staging, user) as cluster:
             yield PrivateServer(cluster.conninfo(user=user), user), None
         return
-    from holdfast.operations.recovering import recovered
+    from holdfast.operations.recovery.run import recovered
 
     with recovered(prepared.recovery, prepared.staging, reporter) as server:
         reporter.phase("promoting")

@@ -1,1 +1,1 @@
-"""The parts of a recovery to a target that ``operations.recovering`` puts together."""
+"""Recovery of a restored cluster to a target: planned, located in the WAL, and carried out."""

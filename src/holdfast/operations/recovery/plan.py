@@ -1,56 +1,34 @@
-"""Recover a restored cluster to a target: planned and proven first, then replayed, verified, and ended as asked.
-
-Two ways in, for whoever restores: ``recover`` does it all and leaves the directory as the target's action says;
-``recovered`` yields the server halted at the verified target, to read from (a dump) or to promote and examine (a
-staged restore).
-"""
+"""The plan of a recovery to a target: which snapshot, which history, and the proof that all the WAL is there."""
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-from holdfast import clock, crashpoint
-from holdfast.crashpoint import CrashPoint
-from holdfast.errors import ServerError, TargetNotReachableError, UsageError
-from holdfast.operations.restore import prepare_restore_of, require_absolute, restore
+from holdfast.errors import TargetNotReachableError, UsageError
+from holdfast.operations.restore import prepare_restore_of, require_absolute
 from holdfast.operations.wiring import open_stack_repository
 from holdfast.progress import Silence
 from holdfast.repository.cache import default_cache_root
-from holdfast.restore.recovery.estimate import Rates, keep_restore_rate, load_rates
-from holdfast.restore.target import LatestGoal, TargetAction
+from holdfast.restore.recovery.estimate import Rates, load_rates
+from holdfast.restore.target import LatestGoal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
+    from collections.abc import Sequence
 
     from holdfast.config.models import Stack
-    from holdfast.operations.restore import PreparedRestore, RestoreRequest
+    from holdfast.operations.restore import PreparedRestore, PrepareRestore, RestoreRequest
     from holdfast.postgres.binaries import Binaries
-    from holdfast.postgres.timeline import Timeline
     from holdfast.progress import Reporter
     from holdfast.repository.repository import Repository
     from holdfast.repository.snapshot import Snapshot
     from holdfast.restore.recovery.judge import Expected
-    from holdfast.restore.recovery.reached import Reached
     from holdfast.restore.select import Choice
     from holdfast.restore.target import RecoveryTarget
-    from holdfast.services.postgres.recovery.server import RecoveringServer
     from holdfast.wal.archive import WalArchive
     from holdfast.wal.coverage import Coverage
 
 _LATEST = "latest"
-
-
-class PrepareRestore(Protocol):
-    """Plans the restore of a snapshot that was chosen already."""
-
-    def __call__(
-        self, stack: Stack, request: RestoreRequest, repository: Repository, snapshot: Snapshot
-    ) -> PreparedRestore:
-        """Return the plan; nothing is written."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -99,45 +77,6 @@ class PreparedRecovery:
         return self.rates.seconds(self.restore.plan.size_bytes, self.replayed_bytes)
 
 
-class RecoveredServer:
-    """A running server that halted at its verified target: read-only until it is promoted. Private socket, no TCP."""
-
-    def __init__(self, server: RecoveringServer, reached: Reached) -> None:
-        self._server = server
-        self.reached = reached
-
-    def conninfo(self, *, user: str | None = None, dbname: str | None = None) -> str:
-        """Return the connection string; by default as the superuser. Any role may connect, without a password."""
-        return self._server.conninfo(user=user, dbname=dbname)
-
-    def log(self) -> str:
-        """Return all that the server wrote since recovery began."""
-        return self._server.log()
-
-    def promote(self) -> Timeline:
-        """End recovery, wait until the server writes, and return its new timeline; archiving stays off."""
-        timeline = self._server.promote()
-        crashpoint.reach(CrashPoint.RECOVERY_PROMOTED)
-        return timeline
-
-    def stay_at_target(self) -> None:
-        """Have the cluster halt here again when it is started later."""
-        self._server.stay_at_target()
-
-    def leave_running(self) -> None:
-        """Let the server run on, paused, after this process."""
-        self._server.leave_running()
-
-
-@dataclass(frozen=True)
-class Recovered:
-    """How a recovery ended: what was reached, the new timeline of a promotion, how to connect to a waiting server."""
-
-    reached: Reached
-    new_timeline: Timeline | None = None
-    conninfo: str | None = None
-
-
 def prepare_recovery(
     stack: Stack,
     request: RecoveryRequest,
@@ -156,7 +95,7 @@ def prepare_recovery(
     archive, coverage, expected = _locate(stack, request, repository, snapshots, reporter or Silence())
     chosen = next(each for each in snapshots if each.id == expected.choice.point.id)
     planned = prepare(stack, wanted, repository, chosen)
-    _require_binaries(planned)
+    require_binaries(planned)
     return PreparedRecovery(
         restore=planned,
         expected=expected,
@@ -167,62 +106,7 @@ def prepare_recovery(
     )
 
 
-def restore_files(prepared: PreparedRecovery, reporter: Reporter) -> None:
-    """Restore the files of the chosen snapshot, and remember how fast that was."""
-    began = clock.monotonic()
-    restore(prepared.restore, reporter)
-    keep_restore_rate(default_cache_root(), prepared.restore.plan.size_bytes, clock.monotonic() - began)
-
-
-@contextmanager
-def recovered(prepared: PreparedRecovery, data_directory: Path, reporter: Reporter) -> Iterator[RecoveredServer]:
-    """Recover the files in ``data_directory`` (where they were restored to) and yield the server.
-
-    The server is stopped when the block ends. The directory then starts plainly, if it was promoted; if not, it is in
-    recovery still. Raises TargetNotReachableError, with how far it came, when the server did not reach the target;
-    the server is stopped then.
-    """
-    from holdfast.operations.recovery.server import Replay, replayed
-    from holdfast.restore.marker import mark_recovered
-
-    facts = prepared.restore.facts
-    replay = Replay(
-        expected=prepared.expected,
-        archive=prepared.archive,
-        binaries=_require_binaries(prepared.restore),
-        roles=prepared.roles,
-        at_least=facts.recovery_settings,
-        timelines=sorted(prepared.coverage.listing.histories),
-        has_wal=bool(prepared.coverage.listing.timelines),
-        cache=default_cache_root(),
-    )
-    with replayed(replay, data_directory, reporter) as (server, reached):
-        mark_recovered(data_directory, reached.as_facts(prepared.target))
-        yield RecoveredServer(server, reached)
-
-
-def recover(prepared: PreparedRecovery, data_directory: Path, reporter: Reporter) -> Recovered:
-    """Recover the files in ``data_directory`` and end as the target's action says; return how it ended.
-
-    PROMOTE: promoted and stopped in order; starts plainly. SHUTDOWN: stopped; halts there again. PAUSE: left running.
-    ServerError when it was to rest there and the server had ended recovery by itself (FAULTS 15).
-    """
-    with recovered(prepared, data_directory, reporter) as server:
-        _require_action(prepared.target.action, server.reached)
-        match prepared.target.action:
-            case TargetAction.PROMOTE:
-                reporter.phase("promoting")
-                return Recovered(server.reached, new_timeline=server.promote())
-            case TargetAction.PAUSE:
-                conninfo = server.conninfo()
-                server.leave_running()
-                return Recovered(server.reached, conninfo=conninfo)
-            case TargetAction.SHUTDOWN:
-                server.stay_at_target()
-                return Recovered(server.reached)
-
-
-def _require_binaries(planned: PreparedRestore) -> Binaries:
+def require_binaries(planned: PreparedRestore) -> Binaries:
     """Return the programs that recovery needs; UsageError where this machine has none of that version."""
     if planned.binaries is None:
         raise UsageError(
@@ -230,14 +114,6 @@ def _require_binaries(planned: PreparedRestore) -> Binaries:
             hint=f"install PostgreSQL {planned.facts.major}, or name its bin directory: 'binaries' in the stack file",
         )
     return planned.binaries
-
-
-def _require_action(action: TargetAction, reached: Reached) -> None:
-    if reached.has_ended and action is not TargetAction.PROMOTE:
-        raise ServerError(
-            f"the server reached the target at {reached.lsn}, but ended recovery there: it could not {action.value}",
-            hint="the data is right, on a timeline of its own; a later target or another snapshot may let it rest",
-        )
 
 
 def _candidates(repository: Repository, stack: str, wanted: RestoreRequest) -> list[Snapshot]:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import secrets
+import signal
 import socket
 import subprocess
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
 
 from tests.servers.downloads import go_program
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
     from types import TracebackType
 
@@ -67,6 +70,16 @@ class VersityGateway:
             self._process.kill()
             self._process.wait()
         self._process = None
+
+    @contextmanager
+    def hanging(self) -> Iterator[None]:
+        """Let the server accept connections, and answer none of them."""
+        assert self._process is not None, "the server does not run"
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
 
     def make_bucket(self, name: str) -> str:
         """Make a bucket and return its name. The server shows each directory beneath its own as a bucket."""

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from holdfast.operations.status import ServiceStatus
-    from holdfast.repository.snapshot import Snapshot
 
 
 def status(ctx: typer.Context) -> int:
@@ -37,7 +36,7 @@ def _message(found: ServiceStatus) -> dict[str, object]:
     return {
         "service": found.wal.service,
         "server_is_up": found.wal.server is not None,
-        "snapshots": len(found.wal.snapshots),
+        "snapshots": None if found.wal.repository_error else len(found.wal.snapshots),
         "last_snapshot": {"id": found.last.id, "started": found.last.started} if found.last else None,
         "window": window_message(found.window) if found.window else None,
         "lag_bytes": found.wal.lag.size_bytes if found.wal.lag else None,
@@ -58,7 +57,7 @@ def _words(found: ServiceStatus) -> str:
 def _rows(found: ServiceStatus) -> Iterator[tuple[str, str]]:
     error = found.wal.server_error
     yield "server", "answers" if error is None else f"does not answer: {error.message}"
-    yield "snapshot", _snapshot(found.last) if found.last else "none is complete: run 'holdfast backup'"
+    yield "snapshot", _last_snapshot(found)
     if found.window is not None:
         yield "window", window_words(found.window)
     if found.wal.lag is not None:
@@ -67,8 +66,12 @@ def _rows(found: ServiceStatus) -> Iterator[tuple[str, str]]:
         yield "checkpoint", f"{each.short_id} in {each.parked.directory}, made {_when(each.made)}: {each.description}"
 
 
-def _snapshot(snapshot: Snapshot) -> str:
-    return f"{snapshot.short_id}, taken {_when(snapshot.started)}"
+def _last_snapshot(found: ServiceStatus) -> str:
+    if found.wal.repository_error is not None:
+        return "not known: the repository cannot be asked"
+    if found.last is None:
+        return "none is complete: run 'holdfast backup'"
+    return f"{found.last.short_id}, taken {_when(found.last.started)}"
 
 
 def _when(stored: str) -> str:

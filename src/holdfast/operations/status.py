@@ -37,7 +37,7 @@ class ServiceStatus:
 
 
 def status(stack: Stack, asked: str | None = None) -> Iterator[ServiceStatus]:
-    """Yield the services of the stack, in its order; raises what keeps a repository from being read."""
+    """Yield the services of the stack, in its order; raises what ``wal_statuses`` does."""
     for wal in wal_statuses(stack, stack.services, asked):
         state = service_state(stack, wal.service)
         swap = unfinished_swap(state)

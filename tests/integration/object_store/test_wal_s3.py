@@ -14,6 +14,8 @@ from tests.integration.wal_receive.receiving import Receiving, flushed, wait_unt
 from tests.integration.wal_receive.test_receive import FILL
 from tests.servers.postgres import account, postgres_binaries
 
+from holdfast import clock
+from holdfast.errors import ExitCode
 from holdfast.postgres.local import LocalCluster, StopMode
 from holdfast.postgres.lsn import Lsn
 from holdfast.wal.restore_command import SPOOL_NAME
@@ -77,6 +79,31 @@ def test_wal_goes_to_s3_and_a_recovery_comes_back_from_it(make_cluster, bucket_s
             assert ask(recovered, "SELECT name FROM item WHERE id = -1") == "last"
         finally:
             end_supplier(base)
+
+
+def test_a_status_says_within_seconds_that_the_repository_hangs(make_cluster, gateway, bucket_section, tmp_path):
+    """Of two services in that repository it asks for one only."""
+    cluster = make_cluster(postgres_binaries(15), settings={"autovacuum": "off"})
+    servers = {"db": cluster.conninfo(), "other": cluster.conninfo()}
+    stack = StackDirectory(tmp_path / "stack", servers, repository={**bucket_section, "retry_deadline": "10m"})
+    stack.succeed("init")
+    with gateway.hanging():
+        began = clock.monotonic()
+        run = stack.run("wal", "status")
+        assert clock.monotonic() - began < 25
+    assert run.code == ExitCode.PARTIAL
+    assert [message["service"] for message in run.messages] == ["db", "other"]
+    for message in run.messages:
+        require_schema(message)
+        assert message["server"]["timeline"] == 1
+        assert "no answer" in message["repository_error"]
+        assert [alert["kind"] for alert in message["alerts"]] == ["repository"]
+    gateway.stop()
+    glance = stack.run("status")
+    assert glance.code == ExitCode.PARTIAL
+    for message in glance.messages:
+        require_schema(message)
+        assert (message["server_is_up"], message["snapshots"]) == (True, None)
 
 
 def test_what_was_received_is_stored_when_the_server_is_lost(make_cluster, gateway, bucket_section, tmp_path):

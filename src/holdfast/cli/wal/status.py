@@ -55,6 +55,10 @@ def _words(status: WalStatus, alerts: Sequence[Alert]) -> str:
 
 def _rows(status: WalStatus) -> Iterator[tuple[str, str]]:
     yield "server", _server(status)
+    if status.repository_error is not None:
+        yield "archive", "the repository cannot be asked"
+        yield from _flow(status)
+        return
     if status.coverage is None:
         yield "archive", "nothing tells yet which cluster this is: no server answers, and there is no snapshot"
         return

@@ -26,6 +26,7 @@ def status_message(status: WalStatus, alerts: Sequence[Alert]) -> dict[str, obje
         "segment_size": coverage.segment_size if coverage else None,
         "server": _server(status),
         "server_error": status.server_error.message if status.server_error else None,
+        "repository_error": status.repository_error.message if status.repository_error else None,
         "timelines": _timelines(coverage) if coverage else [],
         "windows": [window_message(window) for window in coverage.windows] if coverage else [],
         "gaps": [_gap(gap) for gap in coverage.gaps] if coverage else [],

@@ -35,6 +35,7 @@ _LOST_SLOT = frozenset({"unreserved", "lost"})
 class AlertKind(StrEnum):
     """What is wrong."""
 
+    REPOSITORY = "repository"
     SNAPSHOT = "snapshot"
     GAP = "gap"
     CONFLICT = "conflict"
@@ -61,6 +62,9 @@ class Alert:
 
 def find_alerts(status: WalStatus) -> Iterator[Alert]:
     """Yield what is wrong, the worst first."""
+    if (error := status.repository_error) is not None:
+        words = f"the repository cannot be asked, so nothing is known of snapshots and windows: {error.message}"
+        yield Alert(AlertKind.REPOSITORY, words, error.hint or "see whether it can be reached from here")
     for damage in status.damages:
         yield Alert(AlertKind.SNAPSHOT, f"a snapshot does not open: {damage.message}", "run 'holdfast check'")
     if status.coverage is not None:

@@ -1,37 +1,32 @@
 """How a service's archive stands: one survey of it, held against what the server and the spool say.
 
 The server is asked first: what it counted as archived before the archive was listed must be in the listing. A server
-that is down is part of the answer, not a failure of it.
+that is down is part of the answer, not a failure of it; and so is a repository that does not answer within seconds.
 """
 
 from __future__ import annotations
 
 import os
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from holdfast import clock
 from holdfast.config.choose import choose_repository, choose_service
-from holdfast.errors import ConfigError, DamageError, HoldfastError, ServerError
-from holdfast.operations.left_timelines import timelines_left
+from holdfast.errors import ConfigError, DamageError, HoldfastError, ServerError, StorageError
+from holdfast.operations.wal.archived import Cluster, ask_repository, open_soon
 from holdfast.operations.wal.compilation import settings_path, spool_directory
 from holdfast.operations.wal.receive import slot_name
-from holdfast.operations.wiring import connection_string, open_stack_repository
+from holdfast.operations.wiring import connection_string
 from holdfast.postgres.lsn import Lsn
-from holdfast.postgres.timeline import Timeline, TimelineHistory, parse_history
-from holdfast.services.postgres.points import restorable_points
+from holdfast.postgres.timeline import Timeline
 from holdfast.wal import queue, receive_state
-from holdfast.wal.archive import WalArchive
-from holdfast.wal.coverage import survey
 from holdfast.wal.lag import Lag, measure_lag
 from holdfast.wal.ready import status_directory, waiting_files
 from holdfast.wal.settings import read_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator
 
     from holdfast.config.models import Stack
     from holdfast.postgres.archiving import ArchivingFacts
@@ -61,12 +56,14 @@ class WalStatus:
     """What is known of one service. ``snapshots`` are its own, oldest first; ``damages`` tells of those not opening.
 
     ``coverage`` is None where nothing tells which cluster it is. ``server`` is None where it does not answer, and
-    ``server_error`` says why. ``push`` and ``receive`` are what those last wrote into the spool.
+    ``server_error`` says why; ``repository_error`` does so for the repository, of which nothing is known then. ``push``
+    and ``receive`` are what those last wrote into the spool.
     """
 
     service: str
     snapshots: tuple[Snapshot, ...]
     damages: tuple[DamageError, ...]
+    repository_error: StorageError | None
     system_identifier: str | None
     coverage: Coverage | None
     server: ArchivingFacts | None
@@ -78,42 +75,41 @@ class WalStatus:
 
 
 def wal_statuses(stack: Stack, services: Iterable[str], asked: str | None = None) -> Iterator[WalStatus]:
-    """Yield how the archive of each service stands; raises what keeps a repository from being read.
+    """Yield how the archive of each service stands.
 
-    Each repository is opened once: a passphrase costs half a second.
+    Each repository is opened once: a passphrase costs half a second. One that does not answer is part of the answer,
+    and is not asked again; raises what else keeps one from being read.
     """
-    opened: dict[str, Repository] = {}
+    opened: dict[str, Repository | StorageError] = {}
     for service in services:
-        name, _ = choose_repository(stack, asked=asked, service=service)
+        name, config = choose_repository(stack, asked=asked, service=service)
         if name not in opened:
-            opened[name] = open_stack_repository(stack, asked, service)
-        yield wal_status(stack, service, opened[name])
+            opened[name] = open_soon(config)
+        status = _wal_status(stack, service, opened[name])
+        if status.repository_error is not None:
+            opened[name] = status.repository_error
+        yield status
 
 
-def wal_status(stack: Stack, service: str, repository: Repository) -> WalStatus:
-    """Return how the archive of a service in a repository stands."""
+def _wal_status(stack: Stack, service: str, repository: Repository | StorageError) -> WalStatus:
+    """Return how the archive of a service stands, in a repository or without one that answers."""
     spool = spool_directory(stack, service)
     receive = receive_state.read_state(spool)
     server, server_error = _ask_server(stack, service)
     settings = _settings(stack, service)
-    survey_of_snapshots = repository.survey_snapshots().of(stack.stack, service)
-    snapshots = survey_of_snapshots.snapshots
-    identifier, segment_size = _cluster(server, settings, snapshots)
     data_directory = _data_directory(stack, service, server, settings)
     waiting = _waiting(server, data_directory)  # before the survey: what waited then and is there now is no gap
-    coverage = None
-    if identifier is not None:
-        coverage = _survey(repository, identifier, segment_size, snapshots, _local_histories(data_directory))
-        coverage = replace(coverage, left=timelines_left(stack, service, repository, identifier, coverage.lineage))
+    archived = ask_repository(stack, repository, Cluster(service, server, settings, data_directory))
     return WalStatus(
         service=service,
-        snapshots=snapshots,
-        damages=survey_of_snapshots.damages,
-        system_identifier=identifier,
-        coverage=coverage,
+        snapshots=archived.snapshots,
+        damages=archived.damages,
+        repository_error=archived.error,
+        system_identifier=archived.system_identifier,
+        coverage=archived.coverage,
         server=server,
         server_error=server_error,
-        lag=_lag(coverage, server, receive, waiting, segment_size),
+        lag=_lag(archived.coverage, server, receive, waiting, archived.segment_size),
         waiting=waiting,
         push=queue.read_state(str(spool)),
         receive=receive,
@@ -137,30 +133,6 @@ def _settings(stack: Stack, service: str) -> WalSettings | None:
         return None
 
 
-def _cluster(
-    server: ArchivingFacts | None, settings: WalSettings | None, snapshots: Sequence[Snapshot]
-) -> tuple[str | None, int]:
-    """Return system identifier and segment size: as the server says, else as was set up, else as last backed up."""
-    if server is not None:
-        return server.system_identifier, server.segment_size
-    if settings is not None:
-        return settings.system_identifier, settings.segment_size
-    if snapshots:
-        return str(snapshots[-1].facts["system_identifier"]), int(snapshots[-1].facts["wal_segment_size"])
-    return None, 0
-
-
-def _survey(
-    repository: Repository,
-    identifier: str,
-    segment_size: int,
-    snapshots: Iterable[Snapshot],
-    histories: dict[Timeline, TimelineHistory],
-) -> Coverage:
-    archive = WalArchive(repository.storage, repository.keys, identifier)
-    return survey(archive, restorable_points(snapshots, identifier), segment_size, histories)
-
-
 def _data_directory(
     stack: Stack, service: str, server: ArchivingFacts | None, settings: WalSettings | None
 ) -> str | None:
@@ -170,17 +142,6 @@ def _data_directory(
     if server is not None:
         return server.data_directory
     return settings.data_directory if settings else None
-
-
-def _local_histories(data_directory: str | None) -> dict[Timeline, TimelineHistory]:
-    """Return the histories in ``pg_wal``, as far as they can be read: the archive may lack the newest one."""
-    found: dict[Timeline, TimelineHistory] = {}
-    if data_directory is not None:
-        for path in Path(data_directory, "pg_wal").glob("????????.history"):
-            with suppress(OSError, ValueError, HoldfastError):
-                timeline = Timeline.parse_hex(path.name[:8])
-                found[timeline] = parse_history(timeline, path.read_text(encoding="utf-8"))
-    return found
 
 
 def _waiting(server: ArchivingFacts | None, data_directory: str | None) -> Waiting | None:

@@ -50,7 +50,15 @@ def archive():
 
 def status_of(archive: Archive | None, *points, **known: object) -> WalStatus:
     coverage = None if archive is None else survey(archive, points, archive.segment_size)
-    facts = {"server": SERVER, "server_error": None, "lag": None, "waiting": None, "push": None, "receive": None}
+    facts = {
+        "repository_error": None,
+        "server": SERVER,
+        "server_error": None,
+        "lag": None,
+        "waiting": None,
+        "push": None,
+        "receive": None,
+    }
     return WalStatus(
         service="db", snapshots=(), damages=(), system_identifier="7", coverage=coverage, **{**facts, **known}
     )

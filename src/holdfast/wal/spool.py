@@ -22,6 +22,7 @@ ACK_DIRECTORY = "ack"
 FETCHED_DIRECTORY = "fetched"
 GAP_DIRECTORY = "gaps"
 DIRECTORIES = (ACK_DIRECTORY, FETCHED_DIRECTORY, GAP_DIRECTORY)
+_FORGOTTEN = "forgotten."
 _MODE = 0o700
 
 
@@ -85,11 +86,22 @@ def make_spool(path: str, owner: tuple[int, int]) -> None:
 
 
 def clear_acknowledgements(path: str) -> None:
-    """Forget every acknowledgement in the spool at ``path``: the next push of each file asks the repository."""
+    """Forget every acknowledgement in the spool at ``path``: the next push of each file asks the repository.
+
+    They are put aside as a whole before they are removed, as a resident process goes on making new ones. What cannot be
+    removed then counts no more, and is removed the next time. StorageError.
+    """
     import shutil  # costs a cold push two milliseconds
 
-    with suppress(FileNotFoundError):
-        shutil.rmtree(os.path.join(path, ACK_DIRECTORY))
+    try:
+        with suppress(FileNotFoundError):
+            os.rename(os.path.join(path, ACK_DIRECTORY), os.path.join(path, f"{_FORGOTTEN}{os.urandom(6).hex()}"))
+        with suppress(FileNotFoundError):
+            for name in os.listdir(path):
+                if name.startswith(_FORGOTTEN):
+                    shutil.rmtree(os.path.join(path, name), ignore_errors=True)
+    except OSError as error:
+        raise spool_error(path, error) from error
 
 
 def replace_file(path: str, content: bytes, mode: int, owner: tuple[int, int] | None = None) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shlex
 import stat
 import subprocess
+import threading
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -119,6 +123,29 @@ def test_an_acknowledgement_is_of_one_file_at_one_time(settings):
     clear_acknowledgements(settings.spool)
     spool.acknowledge(SECOND, 7)
     assert spool.is_acknowledged(SECOND, 7)
+
+
+def test_acknowledgements_are_forgotten_while_a_resident_process_makes_new_ones(settings):
+    spool, is_done = Spool(settings.spool, settings.repository_id), threading.Event()
+
+    def acknowledge_on_and_on() -> None:
+        for number in itertools.count():
+            if is_done.is_set():
+                return
+            with suppress(StorageError):  # between two of its steps the directory was put aside: it tries again
+                spool.acknowledge(f"{number:024X}", 7)
+
+    resident = threading.Thread(target=acknowledge_on_and_on)
+    resident.start()
+    try:
+        for _ in range(20):
+            time.sleep(0.02)
+            clear_acknowledgements(settings.spool)
+    finally:
+        is_done.set()
+        resident.join()
+    clear_acknowledgements(settings.spool)
+    assert sorted(os.listdir(settings.spool)) == ["fetched", "gaps"]
 
 
 def test_an_acknowledgement_is_not_written_through_a_link(settings, tmp_path):

@@ -24,7 +24,7 @@ def make_stack(tmp_path: Path) -> Callable[..., StackDirectory]:
         names = ["db", *(f"db{number}" for number in range(2, len(clusters) + 1))]
         connections = {each: cluster.conninfo() for each, cluster in zip(names, clusters, strict=False)}
         stack = StackDirectory(tmp_path / name, connections, **options)
-        stack.succeed("init")
+        stack.make_repository()
         return stack
 
     return make

@@ -18,6 +18,7 @@ import yaml
 from holdfast import clock
 from holdfast.config.load import load_stack
 from holdfast.operations.backup import BackupRequest, backup
+from holdfast.operations.init import init
 from holdfast.operations.wiring import open_stack_repository
 from holdfast.progress import Silence
 from holdfast.repository.check.run import CheckOptions, check_repository
@@ -150,6 +151,11 @@ class StackDirectory:
         run = self.run(*arguments, **environment)
         assert run.code == 0, str(run)
         return run
+
+    def make_repository(self) -> None:
+        """Make the repository, in this process: most tests want one, and the command has tests of its own."""
+        with self.cache_of_children():
+            init(load_stack(self.config), None, unencrypted="unencrypted" in self.repository)
 
     def backup(self, service: str = "db", *options: str) -> dict[str, Any]:
         """Back a service up; return the snapshot's message."""

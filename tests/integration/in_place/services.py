@@ -154,7 +154,7 @@ def make_service(place: Path, stack_directory: Path, major: int = 15, **restore:
     )
     service = Service(place, binaries, stack)
     service.start()
-    stack.succeed("init")
+    stack.make_repository()
     return service
 
 

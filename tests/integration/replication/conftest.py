@@ -29,7 +29,7 @@ def make_stack(tmp_path: Path) -> Callable[..., StackDirectory]:
         connections = {each: cluster.conninfo(user=user) for each, cluster in zip(names, clusters, strict=False)}
         options = {"service": {"method": "replication"}, **options}
         stack = StackDirectory(tmp_path / name, connections, **options)
-        stack.succeed("init")
+        stack.make_repository()
         return stack
 
     return make

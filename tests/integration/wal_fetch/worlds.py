@@ -99,7 +99,7 @@ def build_world(factory: ClusterFactory, binaries: Binaries) -> World:
     cluster = factory(binaries, "origin", settings=settings, wal_segment_size_bytes=SEGMENT_SIZE)
     sql(cluster, "CREATE TABLE entry (id int PRIMARY KEY, t text NOT NULL)")
     stack = StackDirectory(directory / "stack", {"db": cluster.conninfo()})
-    stack.succeed("init")
+    stack.make_repository()
     stack.backup()
     base = directory / "base"
     stack.succeed("restore", "db", "--target", base)

@@ -32,7 +32,7 @@ class Accident:
         settings = {"wal_level": "replica", "wal_keep_size": "512MB"}
         self.cluster = factory(postgres_binaries(15), settings=settings, wal_segment_size_bytes=SEGMENT_SIZE)
         self.stack = StackDirectory(directory, {"db": self.cluster.conninfo()})
-        self.stack.succeed("init")
+        self.stack.make_repository()
         sql(self.cluster, "CREATE TABLE item AS SELECT i FROM generate_series(1, 1000) AS i")
         self.snapshot = self.stack.backup()
         with psycopg.connect(self.cluster.conninfo(), autocommit=True) as connection:
@@ -181,7 +181,7 @@ def test_an_answer_tells_of_the_wal_that_it_could_not_look_at(accident, tmp_path
 
 def test_a_service_without_wal_is_told_so(accident, tmp_path):
     stack = StackDirectory(tmp_path / "other", accident.stack.connections)
-    stack.succeed("init")
+    stack.make_repository()
     assert stack.run("wal", "find", "--service", "db", "--xid", 5).code != 0
     stack.backup()
     run = stack.run("wal", "find", "--service", "db", "--xid", 5)

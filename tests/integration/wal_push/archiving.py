@@ -67,7 +67,7 @@ class Archiving:
             self.remote or {"url": str(self.repository)},
             service,
         )
-        self.stack.succeed("init")
+        self.stack.make_repository()
         self.give_repository()
 
     def give_repository(self) -> None:

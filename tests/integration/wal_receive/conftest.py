@@ -25,7 +25,7 @@ def make_receiving(tmp_path: Path) -> Iterator[Callable[..., Receiving]]:
         spool = tmp_path / f"spool-{number}"
         service = {"wal": {"spool": str(spool), **wal}}
         stack = StackDirectory(tmp_path / f"stack-{number}", {"db": connection or cluster.conninfo()}, service=service)
-        stack.succeed("init")
+        stack.make_repository()
         made.append(Receiving(stack, spool))
         return made[-1]
 

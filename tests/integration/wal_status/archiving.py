@@ -47,7 +47,7 @@ def make_archiving_stack(directory: Path, cluster: LocalCluster) -> StackDirecto
     stack = StackDirectory(
         directory / "stack", {"db": cluster.conninfo()}, service={"wal": {"spool": str(directory / "spool")}}
     )
-    stack.succeed("init")
+    stack.make_repository()
     stack.succeed("wal", "setup", "db")
     return stack
 

@@ -246,7 +246,7 @@ def kill(child: subprocess.Popen[str], number: signal.Signals = signal.SIGKILL) 
     return finish(child)
 
 
-def wait_until(condition, *, timeout_s: float = 30) -> None:
+def wait_until(condition, *, timeout_s: float = 90) -> None:
     """Wait for something to become true."""
     deadline = clock.monotonic() + timeout_s
     while not condition():

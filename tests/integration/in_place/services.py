@@ -175,7 +175,7 @@ def archived(service: Service) -> set[str]:
 
 def wait_for_end(service: Service) -> None:
     """Wait until the server is gone."""
-    deadline = clock.monotonic() + 30
+    deadline = clock.monotonic() + 90
     while service.is_up:
         assert clock.monotonic() < deadline
         clock.sleep(0.05)

@@ -41,7 +41,7 @@ def make_standby(factory, primary, name="standby"):
 
 
 def wait_until(condition):
-    deadline = clock.monotonic() + 30
+    deadline = clock.monotonic() + 90
     while not condition():
         assert clock.monotonic() < deadline, "waited in vain"
         clock.sleep(0.05)

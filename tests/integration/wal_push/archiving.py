@@ -191,7 +191,7 @@ class Archiving:
             if process.poll() is None:
                 process.terminate()
             try:
-                process.wait(20)
+                process.wait(TIMEOUT_S)
             finally:
                 process.kill()
                 process.wait()

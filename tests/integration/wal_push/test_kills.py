@@ -39,7 +39,7 @@ def test_serve(kept, point):
     kept.archive_by("false")
     names = kept.write(4)
     with kept.serving(HOLDFAST_CRASH_POINT=point) as process:
-        assert process.wait(30) == -signal.SIGKILL
+        assert process.wait(60) == -signal.SIGKILL
     archived = kept.archived()
     for name in names:
         assert not kept.is_acknowledged(name) or name in archived

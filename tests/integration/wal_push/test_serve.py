@@ -39,13 +39,12 @@ def test_it_ships_ahead_and_the_script_only_looks(idle_archiving):
         assert set(names) <= shop.archived()
         process.send_signal(signal.SIGSTOP)  # whatever answers now is the acknowledgement alone
         try:
-            began = clock.monotonic()
             assert [shop.ask_script(name).returncode for name in names] == [0] * 5
-            assert clock.monotonic() - began < 1
+            assert not has_waited_in_vain(shop)
         finally:
             process.send_signal(signal.SIGCONT)
         process.terminate()
-        assert process.wait(20) == 0
+        assert process.wait(TIMEOUT_S) == 0
     assert shop.serve_log()[-1] == "stopped"
 
 
@@ -60,7 +59,7 @@ def test_it_is_waited_for_as_soon_as_it_has_shipped_one_file_of_many(idle_archiv
     names = shop.write(12)
     later = f"{CrashPoint.PUSH_ACKNOWLEDGED}:{shop.settings.threads + 2}"  # by a thread that has taken its second file
     with shop.serving(HOLDFAST_CRASH_POINT=later) as process:
-        assert process.wait(30) == -signal.SIGKILL
+        assert process.wait(TIMEOUT_S) == -signal.SIGKILL
     assert not all(shop.is_acknowledged(name) for name in names), "the first batch was not done"
     assert (shop.spool / "serve.pid").read_text().split()[2] == "shipping"
 
@@ -72,9 +71,8 @@ def test_when_it_was_killed_the_script_pushes_by_itself(idle_archiving):
         process.kill()
         process.wait()
         (name,) = shop.write(1)
-        began = clock.monotonic()
         assert shop.ask_script(name).returncode == 0
-        assert clock.monotonic() - began < 5
+        assert not has_waited_in_vain(shop)
     assert name in shop.archived()
 
 
@@ -86,9 +84,8 @@ def test_a_number_that_another_process_has_now_is_not_waited_for(idle_archiving)
     try:
         (shop.spool / "serve.pid").write_text(f"{other.pid} 1 shipping\n")
         (name,) = shop.write(1)
-        began = clock.monotonic()
         assert shop.ask_script(name).returncode == 0
-        assert clock.monotonic() - began < 5
+        assert not has_waited_in_vain(shop)
     finally:
         other.communicate(b"\n")
         (shop.spool / "serve.pid").write_text("")
@@ -105,15 +102,16 @@ def test_one_that_hangs_is_waited_for_once_and_for_a_while(idle_archiving):
             first, second = shop.write(2)
             began = clock.monotonic()
             assert shop.ask_script(first).returncode == 0
-            assert 9 < clock.monotonic() - began < 25
+            assert clock.monotonic() - began > 9
+            assert has_waited_in_vain(shop)
             (third,) = shop.write(1)
             began = clock.monotonic()
             assert shop.ask_script(third).returncode == 0
-            assert clock.monotonic() - began < 5
+            assert clock.monotonic() - began < 9
             assert {first, third} <= shop.archived()  # what waits besides is left to who began with it
         finally:
             process.send_signal(signal.SIGCONT)
-        wait_until(lambda: not (shop.spool / "stuck").exists())
+        wait_until(lambda: not has_waited_in_vain(shop))
         wait_until(lambda: second in shop.archived())  # it says that it lives before it ships
 
 
@@ -185,7 +183,7 @@ def test_one_whose_spool_was_taken_away_ends_and_leaves_the_next_one_alone(idle_
     with shop.serving() as process:
         shop.wait_shipping(process)
         shop.spool.rename(shop.spool.with_name("taken"))
-        assert process.wait(20) == ExitCode.FAILED
+        assert process.wait(TIMEOUT_S) == ExitCode.FAILED
     assert "no such file or directory" in shop.serve_log()[-2]
     assert "HINT" in shop.serve_log()[-1]
     shop.set_up()
@@ -193,7 +191,7 @@ def test_one_whose_spool_was_taken_away_ends_and_leaves_the_next_one_alone(idle_
     with shop.serving() as process:
         shop.wait_shipping(process)
         (shop.spool / "wake").rename(shop.spool / "lost")
-        assert process.wait(20) == ExitCode.FAILED
+        assert process.wait(TIMEOUT_S) == ExitCode.FAILED
 
 
 def test_a_refused_file_does_not_hold_up_the_others(idle_archiving):
@@ -217,10 +215,7 @@ def test_it_is_modest_when_there_is_nothing_to_do(make_archiving):
     with shop.serving() as process:
         names = shop.write(6)
         wait_until(lambda: all(shop.is_acknowledged(name) for name in names))
-        clock.sleep(1)
-        before = _ticks(process.pid)
-        clock.sleep(3)
-        assert _ticks(process.pid) - before <= 3  # of 300: a hundredth of a core
+        assert any(_is_modest(process.pid) for _ in range(5)), "it does not come to rest"
         assert _resident_kib(process.pid) <= IDLE_KIB
 
 
@@ -234,12 +229,24 @@ def test_acknowledgements_go_when_their_files_are_gone(kept):
     assert not (place / "0000000100000000000000EE").exists()
 
 
+def has_waited_in_vain(shop) -> bool:
+    """Whether the script has waited for the resident process for as long as it ever does, and said so."""
+    return (shop.spool / "stuck").exists()
+
+
 def _looked(shop, name: str) -> str:
     """Return what the script finds in the spool: it is cut off before it would push."""
     text = re.sub(r"(?m)^exec .*", "exit 77", (shop.spool / "archive").read_text())
     command = ["/bin/sh", "-s", f"pg_wal/{name}", name]
     code = subprocess.run(command, input=text, text=True, check=False, cwd=shop.cluster.data_directory).returncode
     return {0: "acknowledged", 77: "not there"}[code]
+
+
+def _is_modest(pid: int) -> bool:
+    """Whether a process uses less than a hundredth of a core, for three seconds."""
+    before = _ticks(pid)
+    clock.sleep(3)
+    return _ticks(pid) - before <= 3
 
 
 def _ticks(pid: int) -> int:

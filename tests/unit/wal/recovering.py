@@ -84,7 +84,7 @@ class Recovering:
         self.restored.unlink(missing_ok=True)
         child = self.start(command, name)
         try:
-            _, stderr = child.communicate(timeout=20)
+            _, stderr = child.communicate(timeout=60)
         except BaseException:
             child.kill()
             child.communicate()
@@ -101,7 +101,7 @@ def push(archive: WalArchive, *numbers: int, timeline: int = 1) -> None:
 
 def wait_until(condition: Callable[[], object]) -> None:
     """Wait for something to become true."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.005)

@@ -11,9 +11,10 @@ import os
 import threading
 from typing import TYPE_CHECKING
 
+from crc32c import crc32c
+
 from holdfast.errors import VerificationError
 from holdfast.postgres.base_backup_tar import MemberKind
-from holdfast.postgres.crc32c_spans import crc32c_of_each
 from holdfast.repository.chunker import BUNDLE_FILE_BYTES, bundle_cuts, content_cuts, fixed_cuts
 from holdfast.repository.compression import ContentClass
 from holdfast.repository.manifest import Entry, EntryKind
@@ -105,7 +106,7 @@ class ArrivingFiles:
                 hint="see what answers in the server's place, then run the backup again",
             )
         content = self._content(entry.size)
-        self.received(entry.path, entry.size, crc32c_of_each([memoryview(content)])[0])
+        self.received(entry.path, entry.size, crc32c(content))
         self.whole[entry.path] = (entry, bytes(content))
 
     def _content(self, size: int) -> bytearray:

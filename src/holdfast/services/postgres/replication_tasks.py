@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
+from crc32c import crc32c
 
-from holdfast.postgres.crc32c_spans import crc32c_consuming, crc32c_joined, crc32c_of_each
+from holdfast.postgres.crc32c import crc32c_joined
 from holdfast.repository.buffers import large_buffer
 from holdfast.repository.chunker import CHUNK_BYTES
 from holdfast.repository.extents import join_extents
@@ -101,10 +102,10 @@ class ArrivingFile:
             if len(self._spans) != self._expected:
                 return
         spans = [self._spans[each] for each in sorted(self._spans)]
-        crc32c = 0
+        checksum = 0
         for each in spans:
-            crc32c = crc32c_joined(crc32c, each.crc32c, each.length)
-        self.recipient.received(self.source.entry.path, self.source.entry.size, crc32c)
+            checksum = crc32c_joined(checksum, each.crc32c, each.length)
+        self.recipient.received(self.source.entry.path, self.source.entry.size, checksum)
         before = self._pages.stored if self._pages is not None else NOTHING_STORED
         intake.finish_file(self.source.entry, join_extents([each.extents for each in spans]), before)
         if self._pages is not None:
@@ -137,7 +138,7 @@ class SpanTask:
             extents["file_offset"] = [self.offset + at for at, _ in self.cuts]
             extents["length"] = [size for _, size in self.cuts]
             extents["chunk"] = [np.void(chunk) for chunk in ids]
-            stored = _StoredSpan(extents, crc32c_consuming(self.content[:length]), length)
+            stored = _StoredSpan(extents, crc32c(self.content[:length]), length)
         finally:
             self.file.buffers.give_back(self.content)
         self.file.stored(intake, self.number, stored)
@@ -165,7 +166,7 @@ class PagesTask:
                 if _address(room) != _address(block):
                     room[:] = block
                 gatherer.take(self.offset + at, len(block))
-            stored = _StoredSpan(gatherer.finish(), crc32c_consuming(content), self.length)
+            stored = _StoredSpan(gatherer.finish(), crc32c(content), self.length)
         finally:
             self.file.buffers.give_back(self.content)
         self.file.stored(intake, self.number, stored)
@@ -198,10 +199,9 @@ class BundleTask:
             pieces.append(Piece(file.source, 0, at, len(file.content)))
             at += len(file.content)
         ids = intake.store(memoryview(joined), [piece for piece in pieces if piece.length], [(0, at)]) if at else []
-        sums = crc32c_of_each([memoryview(file.content) for file in self.files])
-        for piece, crc32c in zip(pieces, sums, strict=True):
+        for piece, file in zip(pieces, self.files, strict=True):
             extents = np.zeros(1 if piece.length else 0, dtype=EXTENT_DTYPE)
             if piece.length:
                 extents[0] = (0, piece.length, piece.buffer_offset, np.void(ids[0]))
-            self.recipient.received(piece.source.entry.path, piece.length, crc32c)
+            self.recipient.received(piece.source.entry.path, piece.length, crc32c(file.content))
             intake.finish_file(piece.source.entry, extents)

@@ -32,9 +32,10 @@ def sql(cluster: LocalCluster, *statements: str, dbname: str = "postgres") -> No
 
 
 def ask(cluster: LocalCluster, query: str, dbname: str = "postgres"):
-    """Return the one value of a query."""
+    """Return the one value of a query; None where it finds no row, as who waits for one may ask too early."""
     with psycopg.connect(cluster.conninfo(), dbname=dbname, autocommit=True) as connection:
-        return connection.execute(query).fetchone()[0]
+        row = connection.execute(query).fetchone()
+        return row[0] if row else None
 
 
 def make_place(directory: Path, name: str) -> Path:

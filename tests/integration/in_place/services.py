@@ -108,7 +108,8 @@ class Service:
     def ask(self, query: str, dbname: str = "postgres"):
         """Return the one value of a query."""
         with psycopg.connect(self.conninfo, dbname=dbname, autocommit=True) as connection:
-            return connection.execute(query).fetchone()[0]
+            row = connection.execute(query).fetchone()
+            return row[0] if row else None
 
     @property
     def checkpoints(self) -> list[Path]:

@@ -98,7 +98,7 @@ def test_a_crash_leaves_no_core_with_the_passphrase(stack, tmp_path):
         env=stack.environment,
         cwd=tmp_path,
     )
-    wait_until(lambda: any((stack.place / "sessions").glob("*")))
+    wait_until(lambda: any((stack.place / "sessions").glob("*-*")))
     limits = Path(f"/proc/{started.pid}/limits").read_text()
     assert re.search(r"Max core file size +0 ", limits), limits
     started.send_signal(signal.SIGABRT)

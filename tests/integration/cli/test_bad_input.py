@@ -157,7 +157,7 @@ def test_a_closed_pipe_ends_a_dump_quietly(shop):
     child.stdout.close()
     assert child.stderr.read() == b""
     child.stderr.close()
-    assert child.wait(30) == 1
+    assert child.wait(60) == 1
 
 
 def test_a_repository_without_snapshots(call, tmp_path):

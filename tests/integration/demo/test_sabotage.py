@@ -6,6 +6,8 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from tests.integration.backup_restore.clusters import ask
+from tests.integration.backup_restore.stack import wait_until
 from tests.servers.postgres import postgres_binaries
 
 from holdfast import clock
@@ -126,7 +128,7 @@ def test_either_load_keeps_the_sums_equal_and_a_half_transaction_is_noticed(make
         load = SqlLoad(cluster.conninfo(), 1)
     load.fill()
     with load:
-        clock.sleep(1)
+        wait_until(lambda: ask(cluster, "SELECT EXISTS (SELECT FROM pgbench_history)"))
     proof = prove_sums(cluster.conninfo())
     assert proof.verdict is Verdict.PROVEN
     assert " 0 transactions" not in proof.text

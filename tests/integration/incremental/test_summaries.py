@@ -164,7 +164,7 @@ def summarize(cluster: LocalCluster) -> None:
     """Let the server make a summary of all so far."""
     sql(cluster, "CHECKPOINT")
     is_made = "SELECT bool_or(end_lsn >= redo_lsn) FROM pg_available_wal_summaries(), pg_control_checkpoint()"
-    deadline = clock.monotonic() + 30
+    deadline = clock.monotonic() + 90
     while not ask(cluster, is_made):
         assert clock.monotonic() < deadline, cluster.log()
         clock.sleep(0.02)

@@ -146,10 +146,10 @@ def test_settings_of_the_role_do_not_time_the_backup_out(binaries, make_cluster)
     cluster = make_cluster(binaries)
     names = ["statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout", "idle_session_timeout"]
     names += ["transaction_timeout"] if binaries.major >= 17 else []
-    run(cluster, *(f"ALTER ROLE postgres SET {name} = '200ms'" for name in names))
+    run(cluster, *(f"ALTER ROLE postgres SET {name} = '1s'" for name in names))
     with Server.connect(cluster.conninfo()) as server:
         server.start_backup("slow", fast=True)
-        clock.sleep(0.5)
+        clock.sleep(1.5)
         server.stop_backup()
 
 

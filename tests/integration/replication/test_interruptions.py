@@ -103,7 +103,7 @@ def test_signal_ends_a_backup_whose_server_has_stopped_to_answer(noisy, make_sta
     try:
         clock.sleep(5)  # until all that had come is stored, and more is waited for
         child.send_signal(signal.SIGINT)
-        child.wait(timeout=30)  # it would wait for the server for a minute
+        child.wait(timeout=50)  # it would wait for the server for a minute
         assert finish(child).code == 130
     finally:
         os.kill(sender, signal.SIGCONT)

@@ -53,10 +53,10 @@ def test_files_and_wal_come_over_tcp_without_tls(
 @pytest.mark.parametrize("phase", ["starting the backup", "copying files"])
 def test_a_server_that_soon_gives_clients_up_is_backed_up(phase, make_cluster, make_stack):
     """Operators of servers set such times: 5 s for standbys are usual; sessions at rest are ended after minutes."""
-    impatient = {"wal_sender_timeout": "100ms", "idle_session_timeout": "100ms", "autovacuum": "off"}
+    impatient = {"wal_sender_timeout": "1s", "idle_session_timeout": "1s", "autovacuum": "off"}
     cluster = make_cluster(postgres_binaries(15), settings=impatient)
     stack = make_stack(cluster)
-    stack.back_up_here(At(phase, lambda: ask(cluster, "SELECT pg_sleep(1)")))
+    stack.back_up_here(At(phase, lambda: ask(cluster, "SELECT pg_sleep(2.5)")))
     stack.check()
 
 
@@ -73,7 +73,7 @@ def test_missing_access_rule_is_shown_with_the_address_that_it_is_for(reachable,
 
 def test_times_that_servers_set_for_statements_do_not_end_a_backup(make_cluster, make_stack):
     times = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout", "transaction_timeout")
-    cluster = make_cluster(postgres_binaries(18), settings=dict.fromkeys(times, "50ms"))
+    cluster = make_cluster(postgres_binaries(18), settings=dict.fromkeys(times, "500ms"))
     stack = make_stack(cluster)
-    stack.back_up_here(At("copying files", lambda: time.sleep(0.5)))
+    stack.back_up_here(At("copying files", lambda: time.sleep(1)))
     stack.check()

@@ -127,7 +127,7 @@ def require_same_wal(
     return compared
 
 
-def wait_until_stored(receiving: Receiving, cluster: LocalCluster, timeout_s: float = 30) -> Lsn:
+def wait_until_stored(receiving: Receiving, cluster: LocalCluster, timeout_s: float = 90) -> Lsn:
     """Wait until the slot says that all of the server's WAL is in the repository; return the position."""
     position = flushed(cluster)
     query = f"SELECT count(*) FROM pg_replication_slots WHERE slot_name = '{SLOT}' AND restart_lsn >= '{position}'"

@@ -80,7 +80,7 @@ def test_the_server_restarts(cluster, make_receiving):
     receiving = make_receiving(cluster)
     child = receiving.start_streaming("--create-slot")
     sql(cluster, FILL.format(3))
-    cluster.stop(timeout_s=20)  # waits until the receiver has stored the very last record
+    cluster.stop()  # waits until the receiver has stored the very last record
     cluster.start()
     wait_until(lambda: receiving.streams(child))
     sql(cluster, FILL.format(3))

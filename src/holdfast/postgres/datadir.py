@@ -83,6 +83,15 @@ DIRECTORIES_KEPT_EMPTY = frozenset(
 )
 """``excludeDirContents``: emptied or rebuilt when the server starts; kept for their permissions."""
 
+_SLRU_DIRECTORIES = frozenset({b"pg_xact", b"pg_multixact", b"pg_commit_ts"})
+TABLESPACES_DIRECTORY = b"pg_tblspc"
+SERVERS_OWN_DIRECTORIES = (
+    DIRECTORIES_KEPT_EMPTY
+    | _SLRU_DIRECTORIES
+    | {b"base", b"global", b"pg_logical", b"pg_stat", b"pg_twophase", b"pg_wal"}
+)
+"""What a server keeps its state in, but for tablespaces: it follows links to or in them, and no other server may."""
+
 _EXCLUDED_NAMES = frozenset(
     {
         b"postgresql.auto.conf.tmp",
@@ -96,7 +105,6 @@ _EXCLUDED_NAMES = frozenset(
     }
 )
 _EXCLUDED_PREFIXES = (b"pg_internal.init", b"pgsql_tmp")
-_SLRU_DIRECTORIES = frozenset({b"pg_xact", b"pg_multixact", b"pg_commit_ts"})
 
 _RELATION = re.compile(rb"([1-9][0-9]{0,9})(?:_(fsm|vm|init))?(?:\.([1-9][0-9]{0,9}))?")
 _TEMPORARY_RELATION = re.compile(rb"t[0-9]+_[0-9]+(?:_(?:fsm|vm|init))?(?:\.[0-9]+)?")

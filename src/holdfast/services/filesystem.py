@@ -39,7 +39,7 @@ class ScanRules(Protocol):
         ...
 
     def is_replaced_by_target(self, link: bytes) -> bool:
-        """Return whether a symbolic link is recorded as the directory that it leads to."""
+        """Return whether a symbolic link is recorded as the directory or file that it leads to."""
         ...
 
 
@@ -107,17 +107,22 @@ def _list(
             continue
         path, absolute = prefix + name, os.path.join(place, name)
         try:
-            yield path, absolute, _status(path, absolute, rules)
-        except FileNotFoundError:
-            continue
+            found, status = _look_at(path, absolute, rules)
         except OSError as error:
-            unreadable.append(Unreadable(path, os.strerror(error.errno or 0)))
+            is_gone = isinstance(error, FileNotFoundError) and not os.path.islink(absolute)
+            if not is_gone:  # a link that leads nowhere is not: somebody's disk may be
+                unreadable.append(Unreadable(path, os.strerror(error.errno or 0)))
+            continue
+        yield path, found, status
 
 
-def _status(path: bytes, absolute: bytes, rules: ScanRules) -> os.stat_result:
+def _look_at(path: bytes, absolute: bytes, rules: ScanRules) -> tuple[bytes, os.stat_result]:
+    """Return (where it is, its status), of what a link leads to where that is to be in its place."""
     status = os.lstat(absolute)
-    is_replaced = stat.S_ISLNK(status.st_mode) and rules.is_replaced_by_target(path)
-    return os.stat(absolute) if is_replaced else status
+    if stat.S_ISLNK(status.st_mode) and rules.is_replaced_by_target(path):
+        absolute = os.path.realpath(absolute, strict=True)
+        status = os.lstat(absolute)
+    return absolute, status
 
 
 def _is_entered(entry: Entry, absolute: bytes, rules: ScanRules) -> bool:

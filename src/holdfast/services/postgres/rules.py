@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from holdfast.postgres.datadir import FileKind, classify, left_out
+from holdfast.postgres.datadir import SERVERS_OWN_DIRECTORIES, TABLESPACES_DIRECTORY, FileKind, classify, left_out
 from holdfast.repository.compression import ContentClass
 from holdfast.services.postgres.configuration import CONFIGURATION_DIRECTORY
 
@@ -42,8 +42,12 @@ class DataDirectoryRules:
         return link in self._tablespaces
 
     def is_replaced_by_target(self, link: bytes) -> bool:
-        """Return whether a link stands for a directory: ``initdb --waldir`` makes ``pg_wal`` one."""
-        return link == _WAL_DIRECTORY
+        """Return whether a link stands for what it leads to: ``initdb --waldir`` makes one, others move a database.
+
+        The server follows it, so what lies there is the cluster's; and a restored cluster must not share it.
+        """
+        first, *rest = link.split(b"/")
+        return first in SERVERS_OWN_DIRECTORIES or (first == TABLESPACES_DIRECTORY and len(rest) > 1)
 
 
 def content_class(path: bytes) -> ContentClass:

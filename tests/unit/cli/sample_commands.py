@@ -37,6 +37,8 @@ def break_down(ctx: typer.Context) -> None:
 def interrupt(ctx: typer.Context, name: Annotated[str, typer.Argument(help="The signal.")]) -> None:
     """Receive a signal."""
     os.kill(os.getpid(), getattr(signal, name))
+    sys.stdout.write("not ended by it\n")
+    sys.stdout.flush()
     signal.pause()
 
 

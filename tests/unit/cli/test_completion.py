@@ -28,7 +28,7 @@ def complete(line: str, directory) -> list[str]:
         cwd=directory,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
         check=True,
     )
     assert done.stderr == ""

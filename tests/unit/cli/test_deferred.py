@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
-import time
 from importlib import import_module
 
 import pytest
@@ -41,20 +41,25 @@ BELOW = HEAVY - {"pydantic"}
 )
 def test_help_imports_nothing_heavy(arguments: list[str], unwanted: set[str]):
     done = subprocess.run(
-        [sys.executable, "-c", LIST_MODULES, *arguments], capture_output=True, text=True, timeout=30, check=True
+        [sys.executable, "-c", LIST_MODULES, *arguments], capture_output=True, text=True, timeout=120, check=True
     )
     imported = {name.partition(".")[0] for name in done.stderr.split()}
     assert "typer" in imported
     assert imported & unwanted == set()
 
 
+def spent_by_children_s() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
 def test_help_is_quick():
-    """The bar is 200 ms; the best of several runs counts, since other tests may keep the machine busy."""
+    """The bar is 200 ms, of the processor's time, and in the best of several runs: others may keep the machine busy."""
     spent = []
     for _ in range(7):
-        began = time.perf_counter()
-        subprocess.run([sys.executable, "-m", "holdfast", "--help"], capture_output=True, timeout=30, check=True)
-        spent.append(time.perf_counter() - began)
+        began = spent_by_children_s()
+        subprocess.run([sys.executable, "-m", "holdfast", "--help"], capture_output=True, timeout=120, check=True)
+        spent.append(spent_by_children_s() - began)
     assert min(spent) < 0.2
 
 

@@ -87,7 +87,7 @@ def test_one_more_later_ends_the_process_at_once():
                 signal.raise_signal(signal.SIGINT)
                 print("tidied up", flush=True)
     """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
     assert (done.returncode, done.stdout) == (130, "")
     assert done.stderr.startswith("error: interrupted twice")
 

@@ -116,7 +116,7 @@ def test_a_terminal_gets_a_live_line(sample_process):
             check=False,
             stderr=theirs,
             stdout=subprocess.PIPE,
-            timeout=30,
+            timeout=120,
             env={**os.environ, "TERM": "xterm"},
         )
     finally:

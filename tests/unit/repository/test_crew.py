@@ -17,7 +17,7 @@ THREADS = 3
 
 def no_worker_is_left() -> bool:
     """Return whether all threads end: the work of each is done, but its last instant may be still to come."""
-    patience = clock.monotonic() + 5
+    patience = clock.monotonic() + 60
     while threading.active_count() > 1 and clock.monotonic() < patience:
         clock.sleep(0.001)
     return threading.active_count() == 1

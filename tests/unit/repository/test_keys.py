@@ -29,10 +29,10 @@ open_uncached = partial(open_repository, cache=partial(ObjectCache, NO_CACHE))
 def test_a_wrong_passphrase_is_refused_in_about_a_second() -> None:
     storage = MemoryStorage()
     init_repository(storage, [(Passphrase(b"correct horse"), "people"), (OWNER, "paper")])
-    began = time.monotonic()
+    began = time.process_time()
     with pytest.raises(KeyRefusedError) as caught:
         open_uncached(storage, Passphrase(b"wrong horse"))
-    assert time.monotonic() - began < 5  # half a second on an idle machine
+    assert time.process_time() - began < 5  # half a second on an idle machine
     assert caught.value.hint
     assert b"correct" not in str(caught.value).encode()
 

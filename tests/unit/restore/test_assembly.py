@@ -32,14 +32,14 @@ def test_a_group_waits_until_another_is_written_or_a_thread_has_ended() -> None:
 
     thread = threading.Thread(target=admit_all)
     thread.start()
-    assert [admitted.get(timeout=10) for _ in range(GROUPS_AT_ONCE)] == groups[:GROUPS_AT_ONCE]
+    assert [admitted.get(timeout=60) for _ in range(GROUPS_AT_ONCE)] == groups[:GROUPS_AT_ONCE]
     with pytest.raises(queue.Empty):
         admitted.get(timeout=0.05)
     assembly.release(groups[1])
-    assert admitted.get(timeout=10) == groups[GROUPS_AT_ONCE]
+    assert admitted.get(timeout=60) == groups[GROUPS_AT_ONCE]
     assembly.close()
-    assert admitted.get(timeout=10) == groups[GROUPS_AT_ONCE + 1]
-    thread.join(10)
+    assert admitted.get(timeout=60) == groups[GROUPS_AT_ONCE + 1]
+    thread.join(60)
     assert not thread.is_alive()
 
 

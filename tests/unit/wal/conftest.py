@@ -38,7 +38,7 @@ class Breakable(MemoryStorage):
         self._require_here(name)
         self.asked.append(name.rpartition("/")[2])
         if self.slow and name.endswith(self.slow[0]):
-            self.slow[1].wait(20)
+            self.slow[1].wait(120)
         return super().get(name, **where)
 
     def list(self, prefix="", **where):

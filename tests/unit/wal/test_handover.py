@@ -98,7 +98,7 @@ def test_closing_waits_for_files_on_their_way_and_later_ones_are_dropped(spool):
             thread.start()
         handover.close()
         for thread in (serving, *publishing):
-            thread.join(10)
+            thread.join(60)
             assert not thread.is_alive()
         assert (failures, list(spool.parent.iterdir())) == ([], [])
 

@@ -63,7 +63,7 @@ def filled(length, segment=SEGMENT, content=CONTENT):
 
 
 def settle(storer):
-    deadline = clock.monotonic() + 10
+    deadline = clock.monotonic() + 60
     while storer.waiting:
         assert clock.monotonic() < deadline
         clock.sleep(0.001)
@@ -72,7 +72,7 @@ def settle(storer):
 
 def names(archive, kind, expected):
     """Return the names of a kind, when deletions have caught up."""
-    deadline = clock.monotonic() + 10
+    deadline = clock.monotonic() + 60
     while (found := [file.name for file in archive.list() if file.kind is kind]) != expected:
         assert clock.monotonic() < deadline, found
         clock.sleep(0.001)

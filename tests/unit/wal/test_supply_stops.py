@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import resource
 import threading
-import time
 
 import pytest
 from tests.unit.wal.recovering import (
@@ -139,9 +138,7 @@ def test_who_waits_is_let_go_at_the_end(archive, server, supplied, storage):
     with supplied() as supply:
         waiting = server.start(supply.restore_command, segment_name(1))
         wait_until(lambda: segment_name(1) in storage.asked)
-    began = time.monotonic()
-    assert waiting.wait(10) == STOP
-    assert time.monotonic() - began < 2
+    assert waiting.wait(60) == STOP  # what it had asked for has not come yet
     waiting.stderr.close()
     released.set()
     assert not server.restored.exists()

@@ -112,8 +112,8 @@ def test_where_nobody_supplies_the_command_itself_is_run(tmp_path, leftovers):
         else:
             os.mkfifo(spool / name)
     command = asking_arguments(str(spool), "NAME", "pg_wal/RECOVERYXLOG", 1, ["sh", "-c", "echo $0 $1", "ran", "this"])
-    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=10, check=False)
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
     assert (ended.returncode, ended.stdout) == (0, "ran this\n")
     line = shared_command(spool, ["echo", "instead"]).replace("%f", "NAME").replace("%p", "pg_wal/RECOVERYXLOG")
-    ended = subprocess.run(["sh", "-c", line], cwd=tmp_path, capture_output=True, text=True, timeout=10, check=False)
+    ended = subprocess.run(["sh", "-c", line], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
     assert (ended.returncode, ended.stdout) == (0, "instead NAME pg_wal/RECOVERYXLOG\n")

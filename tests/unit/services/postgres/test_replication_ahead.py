@@ -32,7 +32,7 @@ class Source:
 def assert_ended():
     for thread in threading.enumerate():
         if thread.name == "receive":
-            thread.join(10)
+            thread.join(60)
             assert not thread.is_alive()
 
 

@@ -47,7 +47,7 @@ def test_a_server_that_asks_is_answered_at_once():
     """One that stops waits for it: the next report that is due anyway is ten seconds away."""
     asking = Stream([Keepalive(Lsn(0x1000), wants_reply=True)])
     with asking as stream, ArrivingWal(stream, Segments(), slot_moves=True):
-        assert stream.is_answered.wait(5)
+        assert stream.is_answered.wait(9)
     assert [(status.received, status.flushed) for status in stream.reports] == [(Lsn(0x1000), NO_LSN)]
 
 

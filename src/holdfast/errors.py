@@ -20,6 +20,7 @@
     │   └── TransientStorageError  1   ... it may work if tried again
     ├── ServerError                1   PostgreSQL refused or failed
     │   └── ServerUnreachableError 1   ... it does not answer
+    ├── OutputError                1   the results could not be written to standard output
     └── InterruptedRunError      130   stopped by a signal
 
 Library errors are translated where they are caught (psycopg in ``postgres``, obstore and OSError in
@@ -148,6 +149,10 @@ class ServerError(HoldfastError):
 
 class ServerUnreachableError(ServerError):
     """PostgreSQL does not answer."""
+
+
+class OutputError(HoldfastError):
+    """The results could not be written to standard output; what they tell of was done."""
 
 
 class InterruptedRunError(HoldfastError):

@@ -12,6 +12,8 @@ import os
 import resource
 import sys
 
+from holdfast.cli.streams import make_fit
+
 TYPE_CHECKING = False  # see holdfast.wal.early
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -41,6 +43,7 @@ class ShortCall:
 
 def run() -> NoReturn:
     """Run the command line of this process and end with its exit code."""
+    make_fit()
     # Keys are in memory while this runs; servers that are started from here may still raise it again (pg_ctl -c).
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     if "fetch" in sys.argv:

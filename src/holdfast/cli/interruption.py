@@ -13,7 +13,7 @@ import os
 import signal
 import sys
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, NoReturn
 
 from holdfast import clock
@@ -130,7 +130,8 @@ def _is_uncut(frame: FrameType | None) -> bool:
 
 
 def _end_at_once() -> NoReturn:
-    if os.isatty(2):
-        os.write(2, _SHOW_CURSOR)  # the live line of the progress hides it
-    os.write(2, _AT_ONCE)
+    with suppress(OSError):  # the terminal may be gone
+        if os.isatty(2):
+            os.write(2, _SHOW_CURSOR)  # the live line of the progress hides it
+        os.write(2, _AT_ONCE)
     os._exit(ExitCode.INTERRUPTED)

@@ -15,7 +15,8 @@ from holdfast.cli.deferred import Branch, Leaf, build_group
 from holdfast.cli.everywhere import show_version
 from holdfast.cli.interruption import Interruption
 from holdfast.cli.invocation import Invocation
-from holdfast.errors import ExitCode, HoldfastError, InterruptedRunError, UsageError
+from holdfast.cli.output import TextOutput
+from holdfast.errors import ExitCode, HoldfastError, InterruptedRunError, OutputError, UsageError
 
 if TYPE_CHECKING:
     from typer.core import TyperGroup
@@ -109,9 +110,8 @@ def run(interruption: Interruption) -> NoReturn:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     gc.set_threshold(_COLLECT_EVERY)
     exit_code = _conclude(sys.argv[1:], interruption)
-    with suppress(OSError):
+    with suppress(BrokenPipeError, OutputError):
         sys.stdout.flush()
-        sys.stderr.flush()
     # Everything is closed by now. Taking numpy and the rest apart would take 60 ms and free nothing but memory.
     os._exit(exit_code)
 
@@ -144,8 +144,15 @@ def _conclude(arguments: list[str], interruption: Interruption) -> int:
         failure = _interrupted() if interruption.has_come else internal_error(invocation, error)
     else:
         return exit_code
-    invocation.output.error(failure)
+    _tell(failure, invocation)
     return failure.exit_code
+
+
+def _tell(failure: HoldfastError, invocation: Invocation) -> None:
+    try:
+        invocation.output.error(failure)
+    except (BrokenPipeError, OutputError):  # JSON goes to standard output, which may be what failed
+        TextOutput().error(failure)
 
 
 def _carry_out(arguments: list[str], invocation: Invocation) -> int:

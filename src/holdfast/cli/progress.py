@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Protocol
 
 from holdfast import clock
 from holdfast.cli.output import write_message
 from holdfast.cli.standing import Standing, sentence
+from holdfast.errors import OutputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -93,19 +94,25 @@ class PacedReporter:
 
 
 class JsonDisplay:
-    """JSON messages on standard output: ``progress``, ``notice``, ``warning``."""
+    """JSON messages on standard output: ``progress``, ``notice``, ``warning``.
+
+    Where it is full they are lost, and the work goes on: the result, which must be written, is still to come.
+    """
 
     def standing(self, standing: Standing) -> None:
         """Print one ``progress`` message."""
-        write_message("progress", standing)
+        with suppress(OutputError):
+            write_message("progress", standing)
 
     def notice(self, words: str) -> None:
         """Print one ``notice`` message."""
-        write_message("notice", {"text": words})
+        with suppress(OutputError):
+            write_message("notice", {"text": words})
 
     def warning(self, words: str) -> None:
         """Print one ``warning`` message."""
-        write_message("warning", {"text": words})
+        with suppress(OutputError):
+            write_message("warning", {"text": words})
 
 
 class LineDisplay:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+
+import pytest
 from tests.integration.backup_restore.stack import StackDirectory
 from tests.integration.cli.calling import validator
 
@@ -37,3 +40,19 @@ def test_an_unencrypted_repository_says_so(tmp_path):
     stack = StackDirectory(tmp_path / "plain", {}, repository={"unencrypted": True})
     made = told(stack.run("init", "--unencrypted"))["repository_made"]
     assert (made["is_encrypted"], made["recovery_identity"]) == (False, None)
+
+
+@pytest.mark.parametrize(
+    ("redirection", "arguments"), [("2> /dev/full", []), ("> /dev/full", ["--json"]), (">&- 2>&-", ["--json"])]
+)
+def test_a_backup_is_made_though_the_log_is_full(redirection: str, arguments: list[str], shop, tmp_path):
+    stack = StackDirectory(tmp_path / "stack", shop.stack.connections)
+    stack.succeed("init")
+    command = ["sh", "-c", f'exec "$@" {redirection}', "sh", *stack.command("backup", "db", *arguments)]
+    run = subprocess.run(command, capture_output=True, text=True, env=stack.environment, check=False)
+    is_result_lost = not redirection.startswith("2>")
+    assert run.returncode == int(is_result_lost), run
+    assert "Traceback" not in run.stdout + run.stderr
+    assert ("error: cannot write to standard output" in run.stderr) == (redirection == "> /dev/full")
+    (snapshot,) = stack.snapshots()
+    assert snapshot["is_complete"] is True

@@ -32,7 +32,7 @@ class Crew(Generic[Job]):
         self, name: str, threads: int, make_worker: Callable[[], AbstractContextManager[Callable[[Job], None]]]
     ) -> None:
         self._make_worker = make_worker
-        self._lock = threading.Lock()
+        self._lock, self._failing = threading.Lock(), threading.Lock()
         self._failure: BaseException | None = None
         self._is_stopping = False
         self._names = [f"{name}-{number}" for number in range(threads)]
@@ -42,9 +42,10 @@ class Crew(Generic[Job]):
     ) -> None:
         """Do all jobs, once; return when they are done, or raise what ended the work early.
 
-        ``give_up`` makes ``jobs`` end where they are waited for: it is called when a pulse or a signal ends the work.
+        ``give_up`` makes ``jobs`` end where they are waited for: it is called, from any thread, when a pulse, a signal
+        or a failed job ends the work.
         """
-        threads = [Thread(lambda: self._work(jobs), name) for name in self._names]
+        threads = [Thread(lambda: self._work(jobs, give_up), name) for name in self._names]
         try:
             for thread in threads:
                 thread.start()
@@ -61,14 +62,15 @@ class Crew(Generic[Job]):
         if self._failure is not None:
             raise self._failure
 
-    def _work(self, jobs: Iterator[Job]) -> None:
+    def _work(self, jobs: Iterator[Job], give_up: Callable[[], None]) -> None:
         try:
             with self._make_worker() as do:
                 while (job := self._next(jobs)) is not None:
                     do(job)
         except BaseException as error:  # noqa: BLE001 - carried to the caller's thread, and raised there
-            with self._lock:
+            with self._failing:  # not the lock for jobs: another worker may hold that, and wait
                 self._failure = self._failure or error
+            give_up()
 
     def _next(self, jobs: Iterator[Job]) -> Job | None:
         with self._lock:

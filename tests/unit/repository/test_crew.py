@@ -60,6 +60,24 @@ def test_the_first_failure_ends_the_work_and_is_raised() -> None:
     assert no_worker_is_left()
 
 
+def test_a_failure_ends_the_wait_of_another_worker_for_jobs() -> None:
+    released, waits = threading.Event(), threading.Event()
+    was_released: list[bool] = []
+
+    def jobs():
+        yield 1
+        waits.set()
+        was_released.append(released.wait(10))
+
+    def do(job: int) -> None:
+        waits.wait()
+        raise KeyError("one")
+
+    with pytest.raises(KeyError, match="one"):
+        crew_that_does(do).work_off(jobs(), give_up=released.set)
+    assert was_released == [True]
+
+
 def test_a_failing_stream_of_jobs_is_raised() -> None:
     def jobs():
         yield 1

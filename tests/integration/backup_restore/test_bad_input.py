@@ -7,6 +7,7 @@ import pytest
 from tests.integration.backup_restore.clusters import ask, require_free, sql
 from tests.integration.backup_restore.stack import IDENTITY, StackDirectory, finish, wait_until
 from tests.integration.backup_restore.test_round_trip import damage
+from tests.servers.majors import on_majors
 from tests.servers.postgres import postgres_binaries
 
 from holdfast.errors import ExitCode
@@ -74,6 +75,7 @@ def test_server_that_is_down_or_refuses(quiet_cluster, make_stack, tmp_path):
     assert not sessions.exists() or not list(sessions.iterdir())
 
 
+@on_majors(15, 18)
 def test_role_with_too_few_privileges_and_with_just_enough(binaries, make_cluster, make_stack):
     cluster = make_cluster(binaries)
     sql(cluster, "CREATE ROLE weak LOGIN")

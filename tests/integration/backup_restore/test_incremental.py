@@ -5,6 +5,7 @@ import subprocess
 
 from tests.integration.backup_restore.clusters import ask, sql, start_restored
 from tests.integration.backup_restore.stack import At
+from tests.servers.majors import on_majors
 from tests.servers.postgres import account, postgres_binaries
 
 from holdfast import clock
@@ -21,6 +22,7 @@ def stats(snapshot):
     return snapshot["stats"]
 
 
+@on_majors(15, 18)
 def test_second_backup_reads_and_stores_only_what_changed(binaries, make_cluster, make_stack, shared_directory):
     cluster = make_cluster(binaries, settings={"autovacuum": "off"})
     sql(

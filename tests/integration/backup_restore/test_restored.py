@@ -10,6 +10,7 @@ import psycopg
 import pytest
 from tests.integration.backup_restore.clusters import ask, make_place, sql, start_restored
 from tests.integration.backup_restore.stack import wait_until
+from tests.servers.majors import on_majors
 from tests.servers.postgres import account
 
 from holdfast.errors import HoldfastError
@@ -47,6 +48,7 @@ class PgCtl:
         assert answer.returncode == 0, (self.sockets / "log").read_text()
 
 
+@on_majors(15, 18)
 def test_fault_37_restored_cluster_starts_plainly_and_does_not_archive(
     binaries, make_cluster, make_stack, shared_directory
 ):
@@ -89,6 +91,7 @@ def test_fault_37_restored_cluster_starts_plainly_and_does_not_archive(
     wait_until(lambda: len(list(archive.iterdir())) > len(archived))
 
 
+@on_majors(15, 18)
 def test_fault_16_without_its_label_a_restored_cluster_does_not_start(
     binaries, make_cluster, make_stack, shared_directory
 ):

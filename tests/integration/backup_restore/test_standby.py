@@ -6,6 +6,7 @@ import pytest
 from tests.integration.backup_restore.clusters import ask, make_standby, require_sound, sql, start_restored
 from tests.integration.backup_restore.stack import At, wait_until
 from tests.servers.load import Ledger, compare
+from tests.servers.majors import in_pairs
 from tests.servers.postgres import postgres_binaries
 
 from holdfast.errors import ServerError
@@ -23,7 +24,7 @@ def caught_up(primary, standby):
     wait_until(lambda: ask(standby, f"SELECT pg_last_wal_replay_lsn() >= '{position}'"))
 
 
-@BY_EITHER_METHOD
+@in_pairs("method", ["data_directory", "replication"])
 def test_backup_of_a_standby_restores_to_a_primary(binaries, make_cluster, make_stack, shared_directory, method):
     primary = make_cluster(binaries)
     standby = make_standby(make_cluster, primary)
@@ -48,7 +49,7 @@ def test_backup_of_a_standby_restores_to_a_primary(binaries, make_cluster, make_
     require_sound(restored)
 
 
-@BY_EITHER_METHOD
+@in_pairs("method", ["replication", "data_directory"])
 def test_fault_10_promotion_during_the_backup_voids_it(binaries, make_cluster, make_stack, method):
     primary = make_cluster(binaries)
     standby = make_standby(make_cluster, primary)
@@ -82,7 +83,7 @@ def test_fault_10_change_of_timeline_that_a_standby_follows_voids_the_backup(mak
     assert stack.snapshots() == []
 
 
-@BY_EITHER_METHOD
+@in_pairs("method", ["replication", "data_directory"])
 def test_timelines_after_the_first_are_restored(binaries, make_cluster, make_stack, shared_directory, method):
     primary = make_cluster(binaries)
     middle = make_standby(make_cluster, primary, "middle")

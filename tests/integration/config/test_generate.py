@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 
 import psycopg
+from tests.servers.majors import on_majors
 
 from holdfast.cli.main import main
 from holdfast.config.load import load_stack
 
 
+@on_majors(15, 18)
 def test_the_file_fits_the_server(binaries, make_cluster, tmp_path, capsys):
     cluster = make_cluster(binaries)
     output = tmp_path / "holdfast.yaml"
@@ -39,6 +41,7 @@ def test_the_file_fits_the_server(binaries, make_cluster, tmp_path, capsys):
     assert (message["message_type"], message["file"], message["text"]) == ("config_generated", None, text)
 
 
+@on_majors(15, 18)
 def test_a_role_that_lacks_privileges_is_told_what_to_run(binaries, make_cluster, capsys):
     cluster = make_cluster(binaries)
     with psycopg.connect(cluster.conninfo(), autocommit=True) as connection:

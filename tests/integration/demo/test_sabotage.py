@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from tests.integration.backup_restore.clusters import ask
 from tests.integration.backup_restore.stack import wait_until
+from tests.servers.majors import on_majors
 from tests.servers.postgres import postgres_binaries
 
 from holdfast import clock
@@ -137,6 +138,7 @@ def test_either_load_keeps_the_sums_equal_and_a_half_transaction_is_noticed(make
     assert prove_sums(cluster.conninfo()).verdict is Verdict.FAILED
 
 
+@on_majors(15, 18)
 def test_damage_below_the_rows_is_noticed(binaries, make_cluster):
     cluster = make_cluster(binaries, has_checksums=True)
     with connect(cluster.conninfo()) as connection:

@@ -2,10 +2,12 @@
 
 import psycopg
 from tests.servers.load import Ledger, compare
+from tests.servers.majors import on_majors
 
 from holdfast import clock
 
 
+@on_majors(15)
 def test_ledger_is_exact_on_its_own_server_and_after_a_crash(binaries, make_cluster):
     cluster = make_cluster(binaries)
     ledger = Ledger(cluster.conninfo())
@@ -22,6 +24,7 @@ def test_ledger_is_exact_on_its_own_server_and_after_a_crash(binaries, make_clus
     assert 200 <= sum(len(c.ids) for c in ledger.commits(before=middle)) < found.rows
 
 
+@on_majors(15)
 def test_ledger_goes_on_after_a_pause(binaries, make_cluster):
     cluster = make_cluster(binaries)
     ledger = Ledger(cluster.conninfo())
@@ -32,6 +35,7 @@ def test_ledger_goes_on_after_a_pause(binaries, make_cluster):
     assert compare(cluster.conninfo(), ledger.commits()).is_exact
 
 
+@on_majors(15)
 def test_comparison_finds_lost_and_changed_rows(binaries, make_cluster):
     cluster = make_cluster(binaries)
     with Ledger(cluster.conninfo()) as ledger:

@@ -10,6 +10,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from tests.integration.backup_restore.stack import wait_until
+from tests.servers.majors import on_majors
 from tests.servers.postgres import account
 
 from holdfast.errors import ServerError, ServerUnreachableError
@@ -35,6 +36,7 @@ def test_cluster_is_made_as_asked_and_runs_privately(binaries, make_cluster):
     assert os.stat(ask(cluster, "SHOW unix_socket_directories")).st_mode & 0o777 == 0o700
 
 
+@on_majors(15, 18)
 @pytest.mark.parametrize("mode", list(StopMode))
 def test_each_way_to_stop_ends_the_server_and_it_starts_again(binaries, make_cluster, mode):
     cluster = make_cluster(binaries)
@@ -46,6 +48,7 @@ def test_each_way_to_stop_ends_the_server_and_it_starts_again(binaries, make_clu
     assert ask(cluster, "SELECT 1") == 1
 
 
+@on_majors(15, 18)
 def test_context_ends_the_server_and_removes_the_private_directory(binaries, shared_directory):
     create_cluster(binaries, shared_directory / "data", ClusterOptions())
     with LocalCluster(binaries, shared_directory / "data", settings={"work_mem": "7MB"}) as cluster:
@@ -57,6 +60,7 @@ def test_context_ends_the_server_and_removes_the_private_directory(binaries, sha
         cluster.conninfo()
 
 
+@on_majors(15, 18)
 def test_server_killed_from_outside_is_noticed_and_starts_again(binaries, make_cluster):
     cluster = make_cluster(binaries)
     os.kill(cluster.pid, signal.SIGQUIT)
@@ -75,6 +79,7 @@ def test_cluster_without_configuration_files_starts_as_on_debian(binaries, make_
     assert ask(cluster, "SELECT 1") == 1
 
 
+@on_majors(15, 18)
 def test_failure_to_start_shows_the_log_and_leaves_nothing(binaries, make_cluster, monkeypatch):
     cluster = make_cluster(binaries)
     cluster.stop()
@@ -88,6 +93,7 @@ def test_failure_to_start_shows_the_log_and_leaves_nothing(binaries, make_cluste
     assert [Path(path).exists() for path in made] == [False]
 
 
+@on_majors(15, 18)
 def test_server_that_is_never_ready_is_stopped(binaries, make_cluster):
     cluster = make_cluster(binaries)
     cluster.stop()
@@ -101,6 +107,7 @@ def _is_alive(data_directory):
     return Path("/proc", (data_directory / "postmaster.pid").read_text().splitlines()[0]).exists()
 
 
+@on_majors(15, 18)
 def test_initdb_in_a_directory_with_files_is_refused(binaries, shared_directory):
     (shared_directory / "data").mkdir()
     (shared_directory / "data" / "file").touch()
@@ -109,6 +116,7 @@ def test_initdb_in_a_directory_with_files_is_refused(binaries, shared_directory)
     assert any("not empty" in line for line in caught.value.details)
 
 
+@on_majors(15, 18)
 def test_what_a_killed_process_left_is_removed_by_the_next_once_its_server_has_ended(
     binaries, make_cluster, shared_directory
 ):

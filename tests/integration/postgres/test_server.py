@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import psycopg
 import pytest
+from tests.servers.majors import on_majors
 from tests.servers.postgres import account, postgres_binaries
 
 from holdfast import clock
@@ -102,6 +103,7 @@ def test_frame_of_a_backup_gives_the_label_and_the_map(binaries, make_cluster, s
     assert end.tablespace_map.decode() == f"{oid} {place}\n"
 
 
+@on_majors(15, 18)
 def test_held_wal_survives_what_would_recycle_it(binaries, make_cluster):
     settings = {"max_wal_size": "2MB", "min_wal_size": "2MB", "wal_keep_size": "0"}
     cluster = make_cluster(binaries, wal_segment_size_bytes=2**20, settings=settings)
@@ -125,6 +127,7 @@ def test_held_wal_survives_what_would_recycle_it(binaries, make_cluster):
         assert first not in segments()
 
 
+@on_majors(15, 18)
 def test_lost_connection_frees_the_server(binaries, make_cluster):
     cluster = make_cluster(binaries)
     server = Server.connect(cluster.conninfo())
@@ -142,6 +145,7 @@ def test_lost_connection_frees_the_server(binaries, make_cluster):
         again.stop_backup()
 
 
+@on_majors(15, 18)
 def test_settings_of_the_role_do_not_time_the_backup_out(binaries, make_cluster):
     cluster = make_cluster(binaries)
     names = ["statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout", "idle_session_timeout"]
@@ -191,6 +195,7 @@ def test_each_missing_privilege_is_named_and_its_statement_repairs_it(binaries, 
         server.hold_wal()
 
 
+@on_majors(15, 18)
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -276,6 +281,7 @@ def test_password_is_masked_even_where_the_server_says_it(make_cluster):
     assert SECRET not in str(caught.value)
 
 
+@on_majors(15, 18)
 def test_server_that_goes_away_is_unreachable(make_cluster, binaries):
     cluster = make_cluster(binaries)
     with Server.connect(cluster.conninfo()) as server:

@@ -10,11 +10,13 @@ from tests.integration.backup_restore.clusters import (
 )
 from tests.integration.backup_restore.stack import At
 from tests.integration.backup_restore.test_round_trip import damage
+from tests.servers.majors import on_majors
 
 from holdfast.postgres.page import page_lsn
 from holdfast.services.postgres import replication_files
 
 
+@on_majors(15, 18)
 def test_corrupt_page_is_named_by_the_server_and_by_us(binaries, make_cluster, make_stack, shared_directory):
     cluster = make_cluster(binaries, settings={"autovacuum": "off"})
     sql(

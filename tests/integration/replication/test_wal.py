@@ -6,6 +6,7 @@ import psycopg
 from tests.integration.backup_restore.clusters import ask, make_standby, sql, start_restored
 from tests.integration.backup_restore.stack import At, wait_until
 from tests.integration.backup_restore.test_standby import caught_up
+from tests.servers.majors import on_majors
 
 from holdfast.postgres.lsn import Lsn
 
@@ -28,6 +29,7 @@ def write_a_segment(cluster):
     )
 
 
+@on_majors(15, 18)
 def test_much_wal_while_files_come_does_not_pile_up(binaries, make_cluster, make_stack, shared_directory):
     """Held to the end, it would be more than the server keeps for a slot, and the backup would fail."""
     cluster = make_cluster(binaries, settings=KEEPS_LITTLE)
@@ -52,6 +54,7 @@ def test_much_wal_while_files_come_does_not_pile_up(binaries, make_cluster, make
     stack.check()
 
 
+@on_majors(15, 18)
 def test_no_commit_is_answered_by_a_backup(binaries, make_cluster, make_stack):
     """Where any standby may be a synchronous one, the server hears of no position that it could take for an answer."""
     cluster = make_cluster(binaries, settings={"autovacuum": "off"})
@@ -85,6 +88,7 @@ def test_no_commit_is_answered_by_a_backup(binaries, make_cluster, make_stack):
     assert any("synchronous_standby_names" in notice for notice in reporter.notices)
 
 
+@on_majors(15, 18)
 def test_wal_is_that_of_the_server_to_the_end_of_its_last_segment(binaries, make_cluster, make_stack, shared_directory):
     """Where an archive begins only with the next segment, recovery must find its way into it."""
     cluster = make_cluster(binaries, settings={"autovacuum": "off", "wal_keep_size": "160MB"})
@@ -99,6 +103,7 @@ def test_wal_is_that_of_the_server_to_the_end_of_its_last_segment(binaries, make
         assert restored == original, name
 
 
+@on_majors(15, 18)
 def test_wal_of_a_standby_ends_where_its_backup_ended(binaries, make_cluster, make_stack, shared_directory):
     """A standby cannot switch to the next segment; what came before its end was heard of is not the snapshot's."""
     primary = make_cluster(binaries, settings={"autovacuum": "off", "wal_keep_size": "160MB"})

@@ -15,6 +15,7 @@ from tests.integration.wal_fetch.worlds import (
     run_to_its_end,
     wait_for_promotion,
 )
+from tests.servers.majors import on_majors
 
 from holdfast.errors import DamageError, HoldfastError, StorageError, TargetNotReachableError
 from holdfast.wal.restore_command import STOP_EXIT
@@ -30,6 +31,7 @@ def recover(world, directory, **settings):
         return rows, supply.served
 
 
+@on_majors(15, 18)
 def test_recovery_reaches_the_last_stored_byte(binaries, make_cluster):
     world = build_world(make_cluster, binaries)
     directory = world.copy("copy", {})

@@ -7,6 +7,7 @@ from tests.integration.backup_restore.clusters import ask, sql
 from tests.integration.backup_restore.stack import kill, wait_until
 from tests.integration.wal_receive.receiving import SLOT, require_same_wal, wait_until_stored
 from tests.integration.wal_receive.test_receive import FILL
+from tests.servers.majors import on_majors
 from tests.servers.postgres import postgres_binaries
 
 from holdfast.postgres.segment import parse_segment_name, segment_at
@@ -38,6 +39,7 @@ def received_before(cluster, receiving):
     receiving.stop(child)
 
 
+@on_majors(15, 18)
 def test_an_invalidated_slot_is_told_and_made_anew_on_request(binaries, make_cluster, make_receiving):
     cluster = make_cluster(binaries, settings=SMALL_KEEP)
     receiving = make_receiving(cluster)

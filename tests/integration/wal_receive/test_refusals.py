@@ -8,6 +8,7 @@ import pytest
 from tests.integration.backup_restore.clusters import ask, sql
 from tests.integration.backup_restore.stack import kill, wait_until
 from tests.integration.wal_receive.receiving import SLOT, wait_until_stored
+from tests.servers.majors import on_majors
 from tests.servers.postgres import postgres_binaries
 
 
@@ -31,6 +32,7 @@ def refused(receiving, *options):
     return run.code, run.error
 
 
+@on_majors(15, 18)
 def test_there_is_no_slot(binaries, make_cluster, make_receiving):
     code, error = refused(make_receiving(make_cluster(binaries)))
     assert (code, f"no replication slot {SLOT}" in error["message"], "--create-slot" in error["hint"]) == (

@@ -8,6 +8,7 @@ from tests.integration.backup_restore.clusters import ask, sql
 from tests.integration.backup_restore.stack import kill, wait_until
 from tests.integration.wal_receive.receiving import SLOT
 from tests.servers.load import Ledger, compare
+from tests.servers.majors import on_majors
 from tests.servers.postgres import account, postgres_binaries
 
 from holdfast import clock
@@ -53,6 +54,7 @@ def recovered(factory, cluster, base, receiving):
     return restored
 
 
+@on_majors(15, 18)
 def test_a_committed_row_is_in_the_repository_when_commit_returns(binaries, make_cluster, make_receiving):
     cluster = make_cluster(binaries, settings=SETTINGS)
     sql(cluster, "CREATE TABLE ledger (id bigint PRIMARY KEY, payload text NOT NULL)")

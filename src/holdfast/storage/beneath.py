@@ -102,6 +102,7 @@ class Root:
         with suppress(FileExistsError):  # another writer was faster
             if not _is_there(path[-1], above):
                 os.mkdir(path[-1], _DIRECTORY_MODE, dir_fd=above)
+                give_to_owner_of(above, path[-1])
                 self._durable.discard(path)
         if path not in self._durable:
             sync_directory(above)
@@ -140,6 +141,23 @@ def sync_directory(directory: int) -> None:
             raise
     finally:
         os.close(descriptor)
+
+
+def give_to_owner_of(directory: int, made: int | str) -> None:
+    """Give what root has just made in a directory to the directory's owner: he reads and writes here, too.
+
+    Such as the server's account, whose WAL lies beside what root stored when it restored. ``directory`` is open,
+    ``made`` a descriptor of a file, or the name of a directory. Where the file system knows no such owner, root keeps
+    it.
+    """
+    owner = os.fstat(directory)
+    if os.geteuid() or not owner.st_uid:
+        return
+    with suppress(OSError):
+        if isinstance(made, int):
+            os.fchown(made, owner.st_uid, owner.st_gid)
+        else:
+            os.chown(made, owner.st_uid, owner.st_gid, dir_fd=directory, follow_symlinks=False)
 
 
 def _is_there(name: str, directory: int) -> bool:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from holdfast import clock
 from holdfast.errors import AlreadyExistsError, NotFoundError, StorageError
 from holdfast.storage.base import ObjectInfo, require_name
-from holdfast.storage.beneath import READ_DIRECTORY, Root, refused_link, sync_directory
+from holdfast.storage.beneath import READ_DIRECTORY, Root, give_to_owner_of, refused_link, sync_directory
 from holdfast.storage.listing import walk
 from holdfast.storage.oserrors import translated
 from holdfast.storage.ranges import resolve_range
@@ -165,6 +165,7 @@ def _temporary_file(directory: int) -> Iterator[tuple[str, int]]:
     name = f"{_TEMPORARY_SIGN}{os.urandom(12).hex()}"
     descriptor = os.open(name, _CREATE, _FILE_MODE, dir_fd=directory)
     try:
+        give_to_owner_of(directory, descriptor)
         yield name, descriptor
     finally:
         os.close(descriptor)

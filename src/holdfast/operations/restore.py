@@ -32,7 +32,7 @@ class RestoreRequest:
 
     ``tablespace_part`` is a directory within that of each tablespace, into which its content goes: a restore that is
     staged for later puts it beside what is in service there. ``make_layout`` says where the
-    files go, in place of all this.
+    files go, in place of all this. ``freed`` are directories that are deleted before: their room counts as free.
     """
 
     service: str
@@ -43,6 +43,7 @@ class RestoreRequest:
     resumes: bool = False
     tablespace_part: str = ""
     make_layout: Callable[[PostgresFacts], PostgresLayout] | None = None
+    freed: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def prepare_restore_of(
         if request.make_layout
         else PostgresLayout(facts, request.target, request.tablespaces, request.tablespace_part)
     )
-    options = RestoreOptions(request.resumes, config.threads or RestoreOptions.threads)
+    options = RestoreOptions(request.resumes, config.threads or RestoreOptions.threads, request.freed)
     plan, reader = plan_restore(repository, snapshot, layout, options)
     extra = [path] if (path := _configured_binaries(stack, request.service)) else []
     return PreparedRestore(plan, facts, find_binaries(facts.major, extra), repository, reader, options)

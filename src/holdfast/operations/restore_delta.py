@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from holdfast.config.choose import choose_repository
-from holdfast.operations.restore import PreparedRestore, RestoreRequest, require_absolute
-from holdfast.operations.wiring import open_stack_repository
+from holdfast.operations.recovery.catch_up import let_archive_catch_up
+from holdfast.operations.restore import PreparedRestore, RestoreRequest, prepare_restore, require_absolute
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
     from pathlib import Path
 
     from holdfast.config.models import Stack
+    from holdfast.operations.recovery.catch_up import CatchUp
     from holdfast.operations.recovery.plan import PreparedRecovery
     from holdfast.operations.recovery.run import Recovered
     from holdfast.progress import Reporter
@@ -25,11 +25,15 @@ if TYPE_CHECKING:
     from holdfast.restore.delta import DeltaOptions, DeltaPlan, DeltaResult, Difference
     from holdfast.restore.target import RecoveryTarget
     from holdfast.services.postgres.facts import PostgresFacts
+    from holdfast.services.postgres.layout import PostgresLayout
 
 
 @dataclass(frozen=True)
 class DeltaRequest:
-    """What a user asks for; ``tablespaces`` maps names to directories. ``recovery`` None: the snapshot itself."""
+    """What a user asks for; ``tablespaces`` maps names to directories. ``recovery`` None: the snapshot itself.
+
+    ``catch_up`` as of a RecoveryRequest.
+    """
 
     service: str
     target: Path
@@ -37,6 +41,7 @@ class DeltaRequest:
     repository: str | None = None
     tablespaces: Mapping[str, Path] = field(default_factory=dict)
     recovery: RecoveryTarget | None = None
+    catch_up: CatchUp = let_archive_catch_up
 
 
 @dataclass(frozen=True)
@@ -61,14 +66,42 @@ def prepared_delta(stack: Stack, request: DeltaRequest, reporter: Reporter) -> I
     with ExitStack() as held:
         planner = _Planner(held)
         if request.recovery is None:
-            repository, snapshot = _open(stack, wanted)
-            planner.prepare(stack, wanted, repository, snapshot)
+            prepare_restore(stack, wanted, planner.prepare)
             yield planner.prepared(None)
         else:
             from holdfast.operations.recovery.plan import RecoveryRequest, prepare_recovery
 
-            recovery = RecoveryRequest(wanted, request.recovery)
+            recovery = RecoveryRequest(wanted, request.recovery, request.catch_up)
             yield planner.prepared(prepare_recovery(stack, recovery, reporter, planner.prepare))
+
+
+def prepare_over(
+    stack: Stack,
+    request: RestoreRequest,
+    repository: Repository,
+    snapshot: Snapshot,
+    layout: PostgresLayout,
+    *,
+    new: Collection[Path] = (),
+) -> tuple[PreparedRestore, PreparedDelta]:
+    """Plan to make what lies at the places of a layout the snapshot; ``new`` of them must be new or empty."""
+    from holdfast.postgres.binaries import find_binaries
+    from holdfast.postgres.running import require_stopped
+    from holdfast.restore.delta import DeltaOptions, plan_delta
+    from holdfast.restore.run import RestoreOptions
+    from holdfast.services.postgres.copies import MAY_BE_LINKS
+    from holdfast.services.postgres.facts import from_facts
+
+    facts = from_facts(snapshot.facts, snapshot.object_name)
+    delta = plan_delta(repository, snapshot, layout, new)
+    _, config = choose_repository(stack, asked=request.repository, service=request.service)
+    options = DeltaOptions(
+        MAY_BE_LINKS, partial(require_stopped, layout.target), config.threads or DeltaOptions.threads
+    )
+    service = stack.services.get(request.service)
+    binaries = find_binaries(facts.major, [service.binaries] if service and service.binaries else [])
+    restore = PreparedRestore(delta.whole, facts, binaries, repository, delta.reader, RestoreOptions())
+    return restore, PreparedDelta(delta, facts, options)
 
 
 def compare(prepared: PreparedDelta, reporter: Reporter) -> Difference:
@@ -95,18 +128,6 @@ def recover_copy(prepared: PreparedDelta, reporter: Reporter) -> Recovered | Non
     return recover(prepared.recovery, prepared.delta.whole.layout.target, reporter)
 
 
-def _open(stack: Stack, wanted: RestoreRequest) -> tuple[Repository, Snapshot]:
-    choose_repository(stack, asked=wanted.repository, service=wanted.service)
-    with ThreadPoolExecutor(1) as pool:  # the passphrase takes half a second of another core: load modules meanwhile
-        opening = pool.submit(open_stack_repository, stack, wanted.repository, wanted.service)
-        import holdfast.restore.delta
-        import holdfast.services.postgres.layout  # noqa: F401
-
-        repository = opening.result()
-    survey = repository.survey_snapshots().of(stack.stack, wanted.service)
-    return repository, survey.choose_restorable(wanted.snapshot)
-
-
 class _Planner:
     """Plans over a copy once the snapshot is chosen; what holds the copy is let go of by ``held``."""
 
@@ -118,12 +139,9 @@ class _Planner:
         self, stack: Stack, request: RestoreRequest, repository: Repository, snapshot: Snapshot
     ) -> PreparedRestore:
         """Plan, and hold the copy (a PrepareRestore)."""
-        from holdfast.postgres.binaries import find_binaries
-        from holdfast.postgres.running import require_stopped
-        from holdfast.restore.delta import DeltaOptions, locked, plan_delta, set_aside_path
+        from holdfast.restore.delta import locked, set_aside_path
         from holdfast.restore.marker import marked_facts
-        from holdfast.restore.run import RestoreOptions
-        from holdfast.services.postgres.copies import MAY_BE_LINKS, places_of_copy, require_copy, require_tablespaces
+        from holdfast.services.postgres.copies import places_of_copy, require_copy, require_tablespaces
         from holdfast.services.postgres.facts import from_facts
         from holdfast.services.postgres.layout import PostgresLayout
 
@@ -136,14 +154,8 @@ class _Planner:
         layout = PostgresLayout(facts, target, places)
         new = require_tablespaces(target, layout.roots, places)
         self._held.enter_context(locked(target))
-        delta = plan_delta(repository, snapshot, layout, new)
-        _, config = choose_repository(stack, asked=request.repository, service=request.service)
-        threads = config.threads or DeltaOptions.threads
-        options = DeltaOptions(MAY_BE_LINKS, partial(require_stopped, target), threads)
-        self._prepared = PreparedDelta(delta, facts, options)
-        service = stack.services.get(request.service)
-        binaries = find_binaries(facts.major, [service.binaries] if service and service.binaries else [])
-        return PreparedRestore(delta.whole, facts, binaries, repository, delta.reader, RestoreOptions())
+        restore, self._prepared = prepare_over(stack, request, repository, snapshot, layout, new=new)
+        return restore
 
     def prepared(self, recovery: PreparedRecovery | None) -> PreparedDelta:
         """Return what was planned, with the recovery that follows."""

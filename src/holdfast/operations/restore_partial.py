@@ -14,6 +14,7 @@ from typing import IO, TYPE_CHECKING, Protocol
 
 from holdfast.errors import UsageError
 from holdfast.operations.new_file import is_there, new_file
+from holdfast.operations.recovery.catch_up import let_archive_catch_up
 from holdfast.operations.recovery.plan import RecoveryRequest, prepare_recovery
 from holdfast.operations.recovery.run import recovered
 from holdfast.operations.restore import RestoreRequest, restore
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from holdfast.config.models import Stack
+    from holdfast.operations.recovery.catch_up import CatchUp
     from holdfast.operations.recovery.plan import PreparedRecovery
     from holdfast.operations.recovery.run import RecoveredServer
     from holdfast.postgres.connection import Connection
@@ -56,7 +58,7 @@ _TALKATIVE_WAL_BYTES = 4 << 30
 class PartRequest:
     """What a user asks for: ``tables`` empty means the whole database; exactly one of ``into`` and ``output`` is set.
 
-    ``database`` None: the only one that users made.
+    ``database`` None: the only one that users made. ``catch_up`` as of a RecoveryRequest.
     """
 
     service: str
@@ -67,6 +69,7 @@ class PartRequest:
     output: Path | None = None
     snapshot: str = "latest"
     repository: str | None = None
+    catch_up: CatchUp = let_archive_catch_up
 
 
 class _LayoutMaker(Protocol):
@@ -129,7 +132,7 @@ def _prepare(stack: Stack, request: PartRequest, reporter: Reporter, make_layout
         request.repository,
         make_layout=lambda facts: make_layout(facts, data, request),
     )
-    recovery = prepare_recovery(stack, RecoveryRequest(wanted, request.target), reporter)
+    recovery = prepare_recovery(stack, RecoveryRequest(wanted, request.target, request.catch_up), reporter)
     facts, layout = recovery.restore.facts, recovery.restore.plan.layout
     assert isinstance(layout, PartLayout)
     if layout.number is not None and _would_say_too_much(recovery):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -107,6 +107,20 @@ def require_room(plan: RestorePlan) -> None:
                 f"{room.path} has {room.free_bytes >> 20} MiB free; the restore needs {room.needed_bytes >> 20} MiB",
                 hint="free some space, or restore to another file system",
             )
+
+
+def with_freed(rooms: Iterable[Room], freed: Iterable[Path]) -> tuple[Room, ...]:
+    """Return the rooms as they are once some directories are deleted."""
+    occupied: dict[int, int] = {}
+    for path in (each for top in freed for each in (top, *top.rglob("*"))):
+        try:
+            status = os.lstat(path)
+        except OSError:  # gone already
+            continue
+        occupied[status.st_dev] = occupied.get(status.st_dev, 0) + status.st_blocks * 512
+    return tuple(
+        replace(room, free_bytes=room.free_bytes + occupied.get(os.stat(room.path).st_dev, 0)) for room in rooms
+    )
 
 
 def require_vacant(roots: Iterable[Path]) -> None:

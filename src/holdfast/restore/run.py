@@ -13,7 +13,7 @@ from holdfast.errors import KeyRefusedError, NoSpaceError, PermissionRefusedErro
 from holdfast.restore.durable import sync_directory, sync_file_systems
 from holdfast.restore.fetch import ContentFetcher
 from holdfast.restore.marker import finish_marker, new_marker, require_resumable, write_marker
-from holdfast.restore.plan import RestorePlan, make_plan, require_room, require_vacant
+from holdfast.restore.plan import RestorePlan, make_plan, require_room, require_vacant, with_freed
 from holdfast.restore.resume import missing_wants
 from holdfast.restore.tree import (
     finish_path,
@@ -27,6 +27,7 @@ from holdfast.wal.ownership import MARKER_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     import numpy as np
 
@@ -43,10 +44,12 @@ class RestoreOptions:
     """``resumes``: go on with a broken-off restore in the target.
 
     ``threads`` fetch, open and write: three for each core, because they wait for the disk half of their time.
+    ``freed`` are directories that are deleted before it is carried out.
     """
 
     resumes: bool = False
     threads: int = (os.cpu_count() or 1) * 3
+    freed: tuple[Path, ...] = ()
 
 
 def plan_restore(
@@ -64,6 +67,7 @@ def plan_restore(
         require_vacant(layout.roots)
     reader = repository.reader()
     plan = make_plan(snapshot, repository.entries(reader, snapshot), reader, layout)
+    plan = replace(plan, rooms=with_freed(plan.rooms, options.freed))
     if not options.resumes:
         require_room(plan)
     return plan, reader

@@ -125,6 +125,14 @@ class WalFinder:
                 return self._row(ends, int(rows[0]))
         return None
 
+    def latest_time(self) -> datetime | None:
+        """Return the latest time that the end of the WAL tells: of commits, aborts, restore points and checkpoints."""
+        for segment in reversed(self.segments):
+            times = [time for records in self._scan.stretches([segment]) for time in _times(records)]
+            if times:
+                return max(times)
+        return None
+
     def _ends(self, segments: Sequence[Segment]) -> Iterator[TransactionEnds]:
         return (transaction_ends(records) for records in self._scan.stretches(segments))
 
@@ -135,6 +143,15 @@ class WalFinder:
         for mark in marks(records):
             if mark.kind is MarkKind.RESTORE_POINT and mark.name is not None and mark.time is not None:
                 yield RestorePoint(mark.name, mark.time, mark.start, mark.end, self._history.timeline_at(mark.start))
+
+
+def _times(records: Records) -> Iterator[datetime]:
+    for mark in marks(records):
+        if mark.time is not None:
+            yield mark.time
+    ends = transaction_ends(records)
+    if len(ends):
+        yield instant(int(ends.times_us.max()))
 
 
 class MinuteCounts:

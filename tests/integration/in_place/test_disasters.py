@@ -7,8 +7,9 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from tests.integration.in_place.services import owner
-from tests.integration.in_place.test_kills import spread_out
+from tests.integration.backup_restore.stack import wait_until
+from tests.integration.in_place.services import archive, archived, owner
+from tests.integration.in_place.test_kills import servers_in, spread_out
 
 from holdfast.crashpoint import CrashPoint
 
@@ -75,6 +76,74 @@ def test_what_is_left_of_a_cluster_is_kept(make, destroy):
     service.stack.succeed("restore", "db", "--drop-checkpoint", "--yes")
     assert not service.checkpoints
     assert service.ask(both) == 2000
+
+
+def die_with_unarchived_wal(service):
+    """Kill a server that has committed 4,000 rows, of which the archive has 2,000."""
+    archive(service)
+    service.sql("CREATE TABLE item AS SELECT i AS id FROM generate_series(1, 1000) AS i")
+    service.stack.backup()
+    service.sql("INSERT INTO item SELECT i FROM generate_series(1001, 2000) AS i")
+    last = service.ask("SELECT pg_walfile_name(pg_switch_wal())")
+    wait_until(lambda: last in archived(service))
+    service.sql("ALTER SYSTEM SET archive_command = 'false'", "SELECT pg_reload_conf()")
+    service.sql("INSERT INTO item SELECT i FROM generate_series(2001, 3000) AS i", "SELECT pg_switch_wal()")
+    service.sql("INSERT INTO item SELECT i FROM generate_series(3001, 4000) AS i")
+    kill_server(service)
+
+
+def kill_server(service):
+    postmaster = int((service.data / "postmaster.pid").read_text().splitlines()[0])
+    os.kill(postmaster, signal.SIGKILL)
+    wait_until(lambda: not servers_in(service.data))
+
+
+@pytest.mark.parametrize("major", [15, pytest.param(18, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("damage", [None, break_control])
+def test_a_killed_server_loses_no_committed_row_though_its_last_wal_was_not_archived(make, major, damage):
+    service = make(major)
+    die_with_unarchived_wal(service)
+    before = archived(service)
+    if damage:
+        damage(service)
+    plan = service.stack.succeed("restore", "db", "--to", "latest", "--dry-run").message("in_place_plan")
+    assert any("is not archived: it is in" in note for note in plan["notes"])
+    assert archived(service) == before, "a dry run changes nothing"
+    service.stack.succeed("restore", "db", "--to", "latest", "--yes")
+    assert service.ask("SELECT count(*) FROM item") == 4000
+    assert service.timeline == 2
+    assert len(archived(service) - before) >= 2
+    service.stack.check()
+    if damage:
+        return
+    # the old server goes on, and its whole segment takes the place of what was taken from it
+    service.stack.succeed("restore", "db", "--undo", "--yes")
+    service.sql("ALTER SYSTEM RESET archive_command", "SELECT pg_reload_conf()", "INSERT INTO item VALUES (4001)")
+    last = service.ask("SELECT pg_walfile_name(pg_switch_wal())")
+    wait_until(lambda: last in archived(service), timeout_s=90)
+    assert service.stack.run("wal", "status", "db").message("wal_status")["gaps"] == []
+    service.stack.succeed("restore", "db", "--to", "latest", "--yes")
+    assert service.ask("SELECT count(*) FROM item") == 4001
+
+
+def test_wal_that_never_was_archived_is_taken_from_a_killed_server_from_the_snapshot_on(make):
+    service = make()
+    archive(service, command="false")
+    service.sql("CREATE TABLE item AS SELECT i AS id FROM generate_series(1, 1000) AS i")
+    service.stack.backup()
+    service.sql("INSERT INTO item SELECT i FROM generate_series(1001, 2000) AS i", "SELECT pg_switch_wal()")
+    service.sql("INSERT INTO item SELECT i FROM generate_series(2001, 3000) AS i")
+    kill_server(service)
+    service.stack.succeed("restore", "db", "--to", "latest", "--yes")
+    assert service.ask("SELECT count(*) FROM item") == 3000
+
+
+def test_a_copy_that_nobody_adopted_is_no_source_of_wal(make):
+    service = make()
+    die_with_unarchived_wal(service)
+    (service.data / "holdfast-restore.json").write_text("{}")
+    service.stack.succeed("restore", "db", "--to", "latest", "--yes")
+    assert service.ask("SELECT count(*) FROM item") == 2000
 
 
 @pytest.mark.slow

@@ -13,6 +13,12 @@ from holdfast.crashpoint import CrashPoint
 from holdfast.postgres.initdb import ClusterOptions, create_cluster
 
 BEFORE_INTENT = [CrashPoint.SWAP_STAGED, CrashPoint.SWAP_RECOVERED, CrashPoint.SWAP_PROVEN]
+WHILE_STAGING = [
+    CrashPoint.RESTORE_MARKED,
+    CrashPoint.RESTORE_SPAN_WRITTEN,
+    CrashPoint.RESTORE_CONTENT_WRITTEN,
+    *BEFORE_INTENT,
+]
 STEPS = range(1, 7)
 """Of a swap with one tablespace: the data directory goes, the tablespace and its link, and the same for what comes."""
 DURING = [
@@ -134,6 +140,7 @@ def some_of(points):
 
 
 SOME = {
+    CrashPoint.RESTORE_MARKED,
     CrashPoint.SWAP_RECOVERED,
     f"{CrashPoint.SWAP_STEP_DONE}:1",
     f"{CrashPoint.SWAP_STEP_DONE}:4",
@@ -143,15 +150,46 @@ SOME = {
 """The points that the ordinary suite visits; the slow one visits all."""
 
 
-@pytest.mark.parametrize("point", some_of(BEFORE_INTENT))
-def test_before_anything_is_touched(make, point):
+def rewritten_bytes(run):
+    """What a run that went on with a leftover had to write, at most; None where it restored all files anew."""
+    phases = {each["phase"]: each for each in run.messages if each["message_type"] == "progress"}
+    return phases["rewriting what differs"]["total_bytes"] if "restoring files" not in phases else None
+
+
+@pytest.mark.parametrize("point", some_of(WHILE_STAGING))
+def test_before_anything_is_touched_and_the_next_run_goes_on_with_what_was_staged(make, point):
     service = spread_out(make())
     killed(service, point, "restore", "db", "--yes")
     assert rows(service) == (1001, 1001)
     (staged,) = service.leftovers
     assert bool(servers_in(staged)) == (point is CrashPoint.SWAP_RECOVERED)
-    service.stack.succeed("restore", "db", "--yes")
+    plan = service.stack.succeed("restore", "db", "--dry-run").message("in_place_plan")
+    assert any(f"{staged} is gone on with" in note for note in plan["notes"])
+    assert plan["staging"][0] == str(staged)
+    run = service.stack.succeed("restore", "db", "--yes")
+    rewritten = rewritten_bytes(run)
+    if point in BEFORE_INTENT:
+        assert rewritten < plan["size_bytes"] / 2
+    assert rewritten is not None
     assert not servers_in(staged)
+    assert rows(service) == (1000, 1000)
+    require_tidy(service, 1)
+    service.stack.succeed("restore", "db", "--undo", "--yes")
+    assert rows(service) == (1001, 1001)
+
+
+def test_a_leftover_in_another_place_is_deleted_first(make):
+    service = spread_out(make())
+    killed(service, CrashPoint.SWAP_STAGED, "restore", "db", "--yes")
+    (staged,) = service.leftovers
+    elsewhere = service.place / "elsewhere"
+    elsewhere.mkdir()
+    service.stack.service["restore"] = {**service.stack.service["restore"], "staging": str(elsewhere)}
+    service.stack.write()
+    plan = service.stack.succeed("restore", "db", "--dry-run").message("in_place_plan")
+    assert any(f"{staged} is deleted first" in note for note in plan["notes"])
+    assert staged.exists()
+    service.stack.succeed("restore", "db", "--yes")
     assert rows(service) == (1000, 1000)
     require_tidy(service, 1)
 

@@ -11,6 +11,7 @@ from holdfast.errors import UsageError
 
 if TYPE_CHECKING:
     from holdfast.cli.invocation import Invocation
+    from holdfast.operations.recovery.catch_up import CatchUp
     from holdfast.operations.restore import RestoreRequest
 
 
@@ -83,6 +84,13 @@ class AskedRestore:
     def places(self) -> dict[str, Path]:
         """Where tablespaces go, by name, from the options ``NAME=DIR``."""
         return dict(_tablespace(words) for words in self.tablespace)
+
+    @property
+    def catch_up(self) -> CatchUp:
+        """What is done about WAL that is not archived yet: a dry run leaves it where it is."""
+        from holdfast.operations.recovery.catch_up import leave_archive_alone, let_archive_catch_up
+
+        return leave_archive_alone if self.dry_run else let_archive_catch_up
 
     def request(self) -> RestoreRequest:
         """Return the request for the files of a restore to a directory."""

@@ -28,7 +28,7 @@ def restore_delta(asked: AskedRestore) -> None:
     if target is not None:
         run.output.say(target_words(target))
     places = asked.places
-    request = DeltaRequest(asked.service, asked.target, asked.snapshot, run.repository, places, target)
+    request = DeltaRequest(asked.service, asked.target, asked.snapshot, run.repository, places, target, asked.catch_up)
     stack = load_stack(find_stack_file(run.config))
     began = clock.monotonic()
     with ExitStack() as held:

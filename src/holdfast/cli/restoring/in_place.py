@@ -122,6 +122,7 @@ def _request(asked: AskedRestore) -> InPlaceRequest:
         repository=asked.run.repository,
         tablespaces=asked.places,
         target=_target(asked),
+        catch_up=asked.catch_up,
     )
 
 

@@ -32,6 +32,7 @@ def restore_part(asked: AskedRestore) -> None:
         output=asked.output,
         snapshot=asked.snapshot,
         repository=run.repository,
+        catch_up=asked.catch_up,
     )
     stack = load_stack(find_stack_file(run.config))
     began = clock.monotonic()

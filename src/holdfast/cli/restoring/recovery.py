@@ -30,7 +30,7 @@ def restore_and_recover(asked: AskedRestore) -> None:
     stack = load_stack(find_stack_file(run.config))
     began = clock.monotonic()
     with run.reporter() as reporter:
-        prepared = prepare_recovery(stack, RecoveryRequest(asked.request(), target), reporter)
+        prepared = prepare_recovery(stack, RecoveryRequest(asked.request(), target, asked.catch_up), reporter)
     if asked.dry_run:
         run.output.emit("recovery_plan", plan_message(prepared), lambda: plan_words(prepared))
         return

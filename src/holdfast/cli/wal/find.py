@@ -11,7 +11,8 @@ from holdfast.cli.invocation import Invocation
 from holdfast.errors import UsageError
 
 if TYPE_CHECKING:
-    from holdfast.cli.wal.questions import Question
+    from holdfast.cli.wal.questions import Show
+    from holdfast.operations.wal.find import Question
 
 
 def find(
@@ -33,7 +34,7 @@ def find(
     """Find the instant to recover to in the archived WAL: by transaction, by time, or by a restore point's name."""
     from holdfast.cli.wal.found import hole_words
     from holdfast.config.load import find_stack_file, load_stack
-    from holdfast.operations.wal.find import WalFindRequest, open_finder
+    from holdfast.operations.wal.find import WalFindRequest, ask
     from holdfast.restore.target import parse_timeline
 
     run = Invocation.of(ctx)
@@ -41,15 +42,13 @@ def find(
     request = WalFindRequest(service, parse_timeline(timeline), run.repository)
     stack = load_stack(find_stack_file(run.config))
     with run.reporter() as reporter:
-        finder = open_finder(stack, request, reporter)
-        reporter.phase("reading WAL")
-        show = question.ask(finder)
+        finder, show = ask(stack, request, question, reporter)
         for hole in finder.holes:
             reporter.warning(hole_words(hole))
     show(run, f"holdfast restore {service}" + (f" --timeline {timeline}" if timeline != "latest" else ""))
 
 
-def _question(xid: str | None, between: tuple[str, str] | None, name: str | None) -> Question:
+def _question(xid: str | None, between: tuple[str, str] | None, name: str | None) -> Question[Show]:
     """Return what was asked; UsageError when that is nothing, or more than one thing."""
     from holdfast import clock
     from holdfast.cli.wal.questions import AboutInterval, AboutRestorePoint, AboutTransaction

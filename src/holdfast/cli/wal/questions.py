@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from holdfast.cli import text
 from holdfast.cli.wal import found
@@ -25,19 +25,15 @@ _ROWS_SHOWN = 50
 Show: TypeAlias = "Callable[[Invocation, str], None]"
 
 
-class Question(Protocol):
-    """Something that the WAL is asked for."""
-
-    def ask(self, finder: WalFinder) -> Show:
-        """Read the WAL; return what shows the answer, given the run and how a restore of the service is called."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class AboutTransaction:
     """How did a transaction end?"""
 
     xid: int
+
+    def reaches_beyond(self, finder: WalFinder) -> bool:
+        """Return that it does not: an end that is found is the only one."""
+        return False
 
     def ask(self, finder: WalFinder) -> Show:
         """Find its end; TargetNotReachableError when it is not in the WAL."""
@@ -68,6 +64,10 @@ class AboutRestorePoint:
 
     name: str
     within: AboutInterval | None = None
+
+    def reaches_beyond(self, finder: WalFinder) -> bool:
+        """Return whether the interval does; without one, what is found is enough."""
+        return self.within is not None and self.within.reaches_beyond(finder)
 
     def ask(self, finder: WalFinder) -> Show:
         """Find them; TargetNotReachableError when there is none."""
@@ -109,6 +109,11 @@ class AboutInterval:
                 hint="the earlier time comes first",
             )
         return AboutInterval(begin, end)
+
+    def reaches_beyond(self, finder: WalFinder) -> bool:
+        """Return whether there may be later WAL of the interval than there is."""
+        latest = finder.latest_time()
+        return latest is None or latest < self.end
 
     def ask(self, finder: WalFinder) -> Show:
         """Find it all."""

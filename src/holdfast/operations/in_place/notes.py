@@ -7,14 +7,14 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from holdfast.config.choose import choose_service
-from holdfast.errors import ServerError
+from holdfast.errors import HoldfastError, ServerError
 from holdfast.operations.in_place.wal_home import wal_home, wal_note
+from holdfast.operations.recovery.catch_up import remainder_of
 from holdfast.operations.wal.receive import slot_name
 from holdfast.operations.wiring import connection_string
 from holdfast.postgres.connection import connect, translated
 from holdfast.postgres.ping import is_taking_connections
 from holdfast.restore.target import LatestGoal
-from holdfast.wal.ready import waiting_files, wal_directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,7 +39,7 @@ def notes_on(
     """Yield the notes, a line each."""
     if live.control is not None and str(live.control.system_identifier) != restore.facts.system_identifier:
         yield "the cluster in service is another one than that of the snapshot (see the system identifier)"
-    elif live.control is not None and recovery is not None and isinstance(recovery.target.goal, LatestGoal):
+    elif recovery is not None and isinstance(recovery.target.goal, LatestGoal):
         yield from _on_lost_wal(stack, service, live, recovery)
     yield from _on_followers(stack, service)
     yield from _on_room(live, restore, recovery)
@@ -48,24 +48,24 @@ def notes_on(
 
 
 def _on_lost_wal(stack: Stack, service: str, live: LiveCluster, recovery: PreparedRecovery) -> Iterator[str]:
-    """Tell of WAL that a server which is down has not archived: a running one has been asked for it."""
+    """Tell of WAL that a server which is down has not archived, and that could not be taken from it either."""
     if is_taking_connections(connection_string(choose_service(stack, service))):
         return
     try:
-        waiting = [name for name in waiting_files(str(live.directory)) if not name.endswith(".backup")]
-    except ServerError:  # of a damaged directory
-        waiting = []
-    if waiting:
-        path = f"{wal_directory(str(live.directory))}/{waiting[0]}"
-        rest = f", and so on up to {waiting[-1]}" if waiting[1:] else ""
+        remainder = remainder_of(stack, service, recovery.archived)
+    except HoldfastError as error:
+        yield f"the server is down, and what it has not archived cannot be told: {error.message}"
+        return
+    end = recovery.choice.proof.end
+    if remainder is not None:
         yield (
-            f"the server is down, and its WAL from {waiting[0]} on was not archived: what was committed in it does not "
-            f"come back; to have it: holdfast wal push {service} {path}{rest}"
+            f"the server is down, and its WAL from {remainder.segments[0].start} to {remainder.end} is not archived: "
+            f"it is in {remainder.directory}"
         )
-    elif live.control is not None and not live.control.is_cleanly_shut_down:
+    elif live.control is not None and live.control.checkpoint > end:
         yield (
-            f"the server is down, and was not stopped in order: what it committed after {recovery.choice.proof.end} "
-            "is in its pg_wal only, and does not come back; if it can be started, start it first"
+            f"the server is down, and had come to {live.control.checkpoint} at least: what it committed after {end} "
+            "is neither archived nor whole in its pg_wal, and does not come back"
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,26 +11,29 @@ from holdfast.config.choose import choose_service
 from holdfast.errors import HoldfastError, NoSpaceError, UsageError
 from holdfast.model import new_object_id
 from holdfast.operations.in_place import parts, place
+from holdfast.operations.in_place.leftover import StagingPlanner
 from holdfast.operations.in_place.notes import notes_on
-from holdfast.operations.in_place.wal_home import outgoing_wal, staged_wal, wal_home
+from holdfast.operations.in_place.wal_home import outgoing_wal
+from holdfast.operations.recovery.catch_up import let_archive_catch_up
 from holdfast.operations.restore import RestoreRequest, prepare_restore
 from holdfast.operations.wiring import open_stack_repository
 from holdfast.restore import staging
 from holdfast.restore.checkpoint import read_checkpoints
 from holdfast.restore.journal import read_journal
-from holdfast.restore.plan import require_room
 from holdfast.restore.swap import unfinished_swap
 from holdfast.services.postgres.live import look_at
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from holdfast.config.models import Stack
+    from holdfast.operations.in_place.leftover import StagingPlace
+    from holdfast.operations.recovery.catch_up import CatchUp
     from holdfast.operations.recovery.plan import PreparedRecovery
     from holdfast.operations.restore import PreparedRestore
     from holdfast.postgres.binaries import Binaries
     from holdfast.progress import Reporter
-    from holdfast.restore.exchange import Outside, Parked
+    from holdfast.restore.exchange import Parked
     from holdfast.restore.state import StateDirectory
     from holdfast.restore.target import RecoveryTarget
     from holdfast.services.postgres.activation import PostgresSwitch
@@ -38,22 +42,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class InPlaceRequest:
-    """What a user asks for; ``tablespaces`` maps names to directories, ``target`` is None for the snapshot's end."""
+    """What a user asks for; ``tablespaces`` maps names to directories, ``target`` is None for the snapshot's end.
+
+    ``catch_up`` as of a RecoveryRequest.
+    """
 
     service: str
     snapshot: str = "latest"
     repository: str | None = None
     tablespaces: Mapping[str, Path] = field(default_factory=dict)
     target: RecoveryTarget | None = None
+    catch_up: CatchUp = let_archive_catch_up
 
 
 @dataclass(frozen=True)
 class PreparedInPlace:
     """A restore in place that is planned and possible.
 
-    ``staging`` is where the data directory is staged, ``homes`` are where its tablespaces belong, by number, ``wal`` is
-    its WAL, if that is to lie elsewhere, and ``parked`` is where what is in service goes (None: there is nothing).
-    ``notes`` say what comes back otherwise than it is now, or not at all.
+    ``place`` is where it is staged, ``homes`` are where its tablespaces belong, by number, and ``parked`` is where what
+    is in service goes (None: there is nothing). ``notes`` say what comes back otherwise than it is now, or not at all.
     """
 
     id: str
@@ -65,9 +72,8 @@ class PreparedInPlace:
     restore: PreparedRestore
     recovery: PreparedRecovery | None
     binaries: Binaries
-    staging: Path
+    place: StagingPlace
     homes: Mapping[int, Path]
-    wal: Outside | None
     parked: Parked | None
     notes: Sequence[str]
 
@@ -95,19 +101,19 @@ def prepare_in_place(stack: Stack, request: InPlaceRequest, reporter: Reporter) 
     staging.require_exchangeable(live.directory, config.restore.staging)
 
     restore_id = new_object_id()
-    directory = staging.staging_name(live.directory, restore_id, config.restore.staging)
+    planner = StagingPlanner(restore_id, live, config.restore.staging, state)
     wanted = RestoreRequest(
         request.service,
-        directory,
+        planner.place.directory,
         request.snapshot,
         request.repository,
         request.tablespaces,
-        tablespace_part=staging.staging_part(restore_id),
+        tablespace_part=planner.place.part,
     )
-    prepared, recovery = _plan(stack, wanted, request.target, reporter)
+    with _saying_what_can_be_dropped(state, request.service):
+        prepared, recovery = _plan(stack, wanted, request, planner, reporter)
     homes = parts.tablespace_homes(prepared.facts, request.tablespaces)
     _require_runnable(live, prepared)
-    _require_room(state, prepared, request.service)
     parts.require_own_homes(live, homes)
     if request.target is not None:
         parts.require_tablespaces_of(live, homes)
@@ -122,13 +128,15 @@ def prepare_in_place(stack: Stack, request: InPlaceRequest, reporter: Reporter) 
         restore=prepared,
         recovery=recovery,
         binaries=prepared.binaries,
-        staging=directory,
+        place=planner.place,
         homes=homes,
-        wal=staged_wal(home, restore_id) if (home := wal_home(live)) else None,
         parked=parts.outgoing_parts(
             live, homes.values(), restore_id, prepared.facts.major, outgoing_wal(live, restore_id)
         ),
-        notes=list(notes_on(stack, request.service, live, prepared, recovery)),
+        notes=[
+            *([note] if (note := planner.place.note) else ()),
+            *notes_on(stack, request.service, live, prepared, recovery),
+        ],
     )
 
 
@@ -155,18 +163,23 @@ def _directory_in_snapshot(stack: Stack, request: InPlaceRequest) -> Path:
 
 
 def _plan(
-    stack: Stack, wanted: RestoreRequest, target: RecoveryTarget | None, reporter: Reporter
+    stack: Stack,
+    wanted: RestoreRequest,
+    request: InPlaceRequest,
+    planner: StagingPlanner,
+    reporter: Reporter,
 ) -> tuple[PreparedRestore, PreparedRecovery | None]:
     """Plan the restore, and the recovery where there is an archive: it knows which timelines there have been."""
     from holdfast.operations.recovery.plan import RecoveryRequest, prepare_recovery
     from holdfast.restore.target import ImmediateGoal, RecoveryTarget
 
+    target = request.target
     if target is None:
-        prepared = prepare_restore(stack, wanted)
+        prepared = prepare_restore(stack, wanted, planner.prepare)
         if not _has_archive(prepared):
             return prepared, None
         wanted, target = replace(wanted, snapshot=prepared.plan.snapshot.id), RecoveryTarget(ImmediateGoal())
-    recovery = prepare_recovery(stack, RecoveryRequest(wanted, target), reporter)
+    recovery = prepare_recovery(stack, RecoveryRequest(wanted, target, request.catch_up), reporter, planner.prepare)
     return recovery.restore, recovery
 
 
@@ -178,12 +191,11 @@ def _has_archive(prepared: PreparedRestore) -> bool:
     return next(archive.list(), None) is not None
 
 
-def _require_room(state: StateDirectory, prepared: PreparedRestore, service: str) -> None:
-    """Raise NoSpaceError where the staged cluster does not fit; what a killed run staged makes room first."""
-    if staging.abandoned_staging(state) is not None:
-        return
+@contextmanager
+def _saying_what_can_be_dropped(state: StateDirectory, service: str) -> Iterator[None]:
+    """Add to a refusal for want of room what earlier restores keep, and how that is deleted."""
     try:
-        require_room(prepared.plan)
+        yield
     except NoSpaceError as error:
         if read_checkpoints(state):
             drop = f"'holdfast restore {service} --drop-checkpoint' deletes what earlier restores keep"

@@ -12,9 +12,10 @@ import msgspec
 from holdfast import clock, crashpoint
 from holdfast.config.choose import choose_service
 from holdfast.crashpoint import CrashPoint
-from holdfast.errors import HoldfastError, ServerError
+from holdfast.errors import HoldfastError, NoSpaceError, ServerError, StorageError
 from holdfast.operations.in_place import parts, place
 from holdfast.operations.in_place.deeds import Deed
+from holdfast.operations.in_place.leftover import go_on
 from holdfast.operations.in_place.plan import require_finished
 from holdfast.operations.in_place.wal_home import move_wal, outgoing_wal
 from holdfast.operations.restore import restore as restore_files
@@ -64,7 +65,7 @@ def restore_in_place(prepared: PreparedInPlace, reporter: Reporter) -> InPlaceDo
         with Deed(prepared.state, entry, reporter, lambda: prepared.restore.repository) as deed:
             staged, reached, archives_again = _stage(prepared, reporter)
             intent = _intend(prepared, staged)
-            deed.became(describe_directory(prepared.staging), intent.incoming_identity)
+            deed.became(describe_directory(prepared.place.directory), intent.incoming_identity)
             reporter.phase("writing a checkpoint of the server in service")
             prepared.switch.flush()
             place.forget_acknowledgements(prepared.stack, prepared.request.service)
@@ -76,25 +77,20 @@ def restore_in_place(prepared: PreparedInPlace, reporter: Reporter) -> InPlaceDo
 
 def _stage(prepared: PreparedInPlace, reporter: Reporter) -> tuple[Parked, Reached | None, bool]:
     """Restore, recover and prove the cluster in its staging place; what does not get that far is deleted again."""
-    abandoned = staging.abandoned_staging(prepared.state)
-    if abandoned is not None:
-        reporter.notice(f"deleting what the restore of {abandoned.begun} had staged in {abandoned.parked.directory}")
-        staging.delete_staging(prepared.state, abandoned)
-    record = staging.StagedRestore(
-        id=prepared.id,
-        begun=clock.now().isoformat(timespec="seconds"),
-        snapshot=prepared.restore.plan.snapshot.id,
-        parked=parts.places_to_fill(
-            prepared.staging,
-            prepared.homes,
-            staging.staging_part(prepared.id),
-            [prepared.wal] if prepared.wal else [],
-        ),
-    )
+    place_, leftover = prepared.place, prepared.place.leftover
+    if staging.abandoned_staging(prepared.state) != leftover:
+        raise HoldfastError("another run staged something meanwhile", hint="run the same command again")
+    if leftover is not None and place_.delta is None:
+        reporter.notice(f"deleting what the restore of {leftover.begun} had staged in {leftover.parked.directory}")
+        staging.delete_staging(prepared.state, leftover)
+    record = place_.record(prepared.restore.plan.snapshot, prepared.homes)
     staging.record_staging(prepared.state, record)
     try:
         return _restore_and_prove(prepared, reporter)
-    except (HoldfastError, OSError, KeyboardInterrupt):
+    except (HoldfastError, OSError, KeyboardInterrupt) as error:
+        if isinstance(error, StorageError) and not isinstance(error, NoSpaceError):
+            reporter.notice(f"what was staged stays in {place_.directory}: the same command goes on with it")
+            raise
         reporter.phase("deleting what was staged")
         staging.delete_staging(prepared.state, record)
         raise
@@ -102,8 +98,11 @@ def _stage(prepared: PreparedInPlace, reporter: Reporter) -> tuple[Parked, Reach
 
 def _restore_and_prove(prepared: PreparedInPlace, reporter: Reporter) -> tuple[Parked, Reached | None, bool]:
     absent = [home for home in prepared.homes.values() if not home.exists()]
-    restore_files(prepared.restore, reporter)
-    parts.give_homes(absent, prepared.staging)
+    if prepared.place.delta is not None:
+        go_on(prepared.place, prepared.place.delta, reporter)
+    else:
+        restore_files(prepared.restore, reporter)
+    parts.give_homes(absent, prepared.place.directory)
     crashpoint.reach(CrashPoint.SWAP_STAGED)
     with _running(prepared, reporter) as (server, reached):
         crashpoint.reach(CrashPoint.SWAP_RECOVERED)
@@ -111,13 +110,13 @@ def _restore_and_prove(prepared: PreparedInPlace, reporter: Reporter) -> tuple[P
         _prove(prepared, server, reporter)
     crashpoint.reach(CrashPoint.SWAP_PROVEN)
     staged = parts.staged_parts(
-        prepared.staging, prepared.homes, staging.staging_part(prepared.id), prepared.restore.facts.major
+        prepared.place.directory, prepared.homes, prepared.place.part, prepared.restore.facts.major
     )
     archives_again = _rearm(prepared, reporter)
-    if prepared.wal is not None:
+    if prepared.place.wal is not None:
         reporter.phase("moving the WAL to its disk")
-        move_wal(prepared.staging, prepared.wal)
-        staged = msgspec.structs.replace(staged, outsides=(*staged.outsides, prepared.wal))
+        move_wal(prepared.place.directory, prepared.place.wal)
+        staged = msgspec.structs.replace(staged, outsides=(*staged.outsides, prepared.place.wal))
     return staged, reached, archives_again
 
 
@@ -131,15 +130,15 @@ def _running(prepared: PreparedInPlace, reporter: Reporter) -> Iterator[tuple[Pr
     from holdfast.services.postgres.promotion import place_histories, promoted_alone
 
     kin = [Path(checkpoint.parked.directory) for checkpoint in read_checkpoints(prepared.state)]
-    place_histories(prepared.staging, [prepared.live.directory, *kin])
+    place_histories(prepared.place.directory, [prepared.live.directory, *kin])
     if prepared.recovery is None:
         reporter.phase("recovering")
-        with promoted_alone(prepared.binaries, prepared.staging, user) as cluster:
+        with promoted_alone(prepared.binaries, prepared.place.directory, user) as cluster:
             yield PrivateServer(cluster.conninfo(user=user), user), None
         return
     from holdfast.operations.recovery.run import recovered
 
-    with recovered(prepared.recovery, prepared.staging, reporter) as server:
+    with recovered(prepared.recovery, prepared.place.directory, reporter) as server:
         reporter.phase("promoting")
         server.promote()
         yield PrivateServer(server.conninfo(user=user), user), server.reached
@@ -182,7 +181,7 @@ def _rearm(prepared: PreparedInPlace, reporter: Reporter) -> bool:
         restore_settings,
     )
 
-    directory, control = prepared.staging, look_at(prepared.staging).control
+    directory, control = prepared.place.directory, look_at(prepared.place.directory).control
     remove_makeshift_configuration(directory)
     for name in differing_configuration(directory, prepared.live.directory):
         reporter.notice(f"{name} comes back as it was in the snapshot; the present one is kept with the checkpoint")
@@ -196,10 +195,10 @@ def _rearm(prepared: PreparedInPlace, reporter: Reporter) -> bool:
 
 
 def _intend(prepared: PreparedInPlace, staged: Parked) -> SwapIntent:
-    control = look_at(prepared.staging).control
+    control = look_at(prepared.place.directory).control
     assert control is not None
     live = look_at(prepared.live.directory)  # it has been in service while the restore was staged
-    wal = outgoing_wal(live, prepared.id, [Path(prepared.wal.home)] if prepared.wal else [])
+    wal = outgoing_wal(live, prepared.id, [Path(prepared.place.wal.home)] if prepared.place.wal else [])
     parked = parts.outgoing_parts(live, prepared.homes.values(), prepared.id, prepared.restore.facts.major, wal)
     parts.prepare_places(parked, live)
     successor = parts.Successor(prepared.stack.stack, prepared.request.service, prepared.id, prepared.became)

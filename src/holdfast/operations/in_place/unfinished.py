@@ -94,5 +94,5 @@ def _entry(unfinished: UnfinishedSwap) -> JournalEntry:
 def _forget_staging(state: StateDirectory, intent: SwapIntent) -> None:
     """Forget what was staged, now that it is in service."""
     staged = staging.abandoned_staging(state)
-    if staged is not None and staged.id == intent.id:
+    if staged is not None and staged.parked.directory == intent.incoming.directory:
         staging.forget_staging(state)

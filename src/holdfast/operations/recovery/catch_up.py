@@ -1,28 +1,37 @@
-"""Getting the last WAL of the server in service into the archive, where something is looked for that may lie in it.
+"""Getting the last WAL of the service into the archive, where something is looked for that may lie in it.
 
 What was committed a minute ago may still lie in a segment that is not full. The server is asked to finish that segment,
 and a while is given to whatever archives it, or to the receiver. Before, a transaction that does nothing is committed:
-on an idle server, its time is what shows that nothing else happened up to now.
+on an idle server, its time is what shows that nothing else happened up to now. Of a server that is down, the same WAL
+lies in its ``pg_wal``, and is taken from there.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
 from holdfast import clock
-from holdfast.errors import ServerError
+from holdfast.errors import HoldfastError, PermissionRefusedError, ServerError, UsageError
+from holdfast.operations.in_place.place import known_directory
 from holdfast.operations.wal.receive import slot_name
 from holdfast.operations.wiring import connection_string
 from holdfast.postgres.connection import connect, translated
 from holdfast.postgres.facts import one_row
 from holdfast.postgres.ping import is_taking_connections
+from holdfast.postgres.running import require_stopped
+from holdfast.wal.ownership import NotAdoptedError, require_adopted
+from holdfast.wal.remainder import find_remainder, store_remainder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from holdfast.config.models import Stack
     from holdfast.postgres.connection import Connection
+    from holdfast.postgres.timeline import Timeline
     from holdfast.progress import Reporter
+    from holdfast.wal.archive import WalArchive
+    from holdfast.wal.remainder import Remainder
 
 _WAIT_S = 30.0
 _POLL_S = 0.1
@@ -47,16 +56,41 @@ SELECT coalesce(bool_or(flush_lsn >= %(lsn)s::pg_lsn), false), count(flush_lsn) 
 """
 
 
-def let_archive_catch_up(stack: Stack, service: str, reporter: Reporter) -> bool:
-    """Have the server in service hand over all its WAL, and wait for that; return whether there may be more now.
+class CatchUp(Protocol):
+    """Sees to it that the archive has what the service has committed last."""
 
-    Where no server answers, nothing is done; where it fails, only a notice says so.
+    def __call__(self, stack: Stack, service: str, archived: Archived, reporter: Reporter) -> bool:
+        """Return whether there may be more in the archive now."""
+        ...
+
+
+@dataclass(frozen=True)
+class Archived:
+    """The archive of a service's cluster; ``needed``: the first segment that its snapshots need, by timeline."""
+
+    archive: WalArchive
+    segment_size: int
+    needed: Mapping[Timeline, int]
+
+
+def leave_archive_alone(stack: Stack, service: str, archived: Archived, reporter: Reporter) -> bool:  # noqa: ARG001
+    """Change nothing: a dry run (a CatchUp)."""
+    reporter.notice(
+        "what is not archived yet does not count here: a dry run changes nothing, and the restore has it archived first"
+    )
+    return False
+
+
+def let_archive_catch_up(stack: Stack, service: str, archived: Archived, reporter: Reporter) -> bool:
+    """Have the server in service hand over all its WAL, and wait for that; or take it, where it is down (a CatchUp).
+
+    Where neither can be done, nothing is; where it fails, only a notice says so.
     """
     if service not in stack.services:
         return False
     conninfo = connection_string(stack.services[service])
     if not is_taking_connections(conninfo):
-        return False
+        return _take_remainder(stack, service, archived, reporter)
     try:
         with connect(conninfo) as connection, translated("finishing the WAL segment"):
             if one_row(connection, _IS_STANDBY)[0]:
@@ -66,6 +100,43 @@ def let_archive_catch_up(stack: Stack, service: str, reporter: Reporter) -> bool
     except ServerError as error:
         reporter.notice(f"the latest WAL may not be in the archive yet: {error.message}")
         return False
+
+
+def remainder_of(stack: Stack, service: str, archived: Archived) -> Remainder | None:
+    """Return what a server that is down has not archived; None where that is nothing, or is not this cluster's.
+
+    VerificationError, StorageError, PermissionRefusedError.
+    """
+    directory = known_directory(stack, service) if service in stack.services else None
+    if directory is None or (directory / "standby.signal").exists():
+        return None
+    try:
+        require_stopped(directory)
+        require_adopted(str(directory))
+        return find_remainder(archived.archive, directory / "pg_wal", archived.segment_size, archived.needed)
+    except (UsageError, NotAdoptedError, FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise PermissionRefusedError(
+            f"cannot read {error.filename}: {(error.strerror or 'unknown error').lower()}",
+            hint="run as the owner of the data directory or as root",
+        ) from error
+
+
+def _take_remainder(stack: Stack, service: str, archived: Archived, reporter: Reporter) -> bool:
+    try:
+        remainder = remainder_of(stack, service, archived)
+        if remainder is None:
+            return False
+        reporter.notice(
+            f"the server is down: its WAL from {remainder.segments[0].start} to {remainder.end} is not archived yet, "
+            f"and is taken from {remainder.directory}"
+        )
+        store_remainder(archived.archive, remainder, reporter)
+    except HoldfastError as error:
+        reporter.warning(f"the last WAL of the server, which is down, could not be archived: {error.message}")
+        return False
+    return True
 
 
 def _hand_over(connection: Connection, slot: str, reporter: Reporter) -> bool:

@@ -11,21 +11,18 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
 
 from holdfast.errors import TargetNotReachableError, UsageError
-from holdfast.postgres.walmarks import marks
-from holdfast.postgres.walxact import EndKind, instant, transaction_ends
+from holdfast.postgres.walxact import EndKind
 from holdfast.restore.select import Position
 from holdfast.restore.target import NameGoal, TimeGoal, XidGoal
 from holdfast.wal.find import WalFinder
 from holdfast.wal.proof import explained
-from holdfast.wal.scan import WalScan
 from holdfast.wal.sources import ArchiveSource
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from datetime import datetime
 
     from holdfast.postgres.timeline import Timeline
-    from holdfast.postgres.walrecord import Records
     from holdfast.progress import Reporter
     from holdfast.restore.target import RecoveryTarget
     from holdfast.wal.archive import WalArchive
@@ -101,7 +98,7 @@ class Locator:
         timeline, commit = self._first(timelines, lambda each: self._finder(each).first_commit_after(after))
         if commit is not None:
             return Located(replace(target, timeline=timeline), Position(commit.start, commit.end))
-        latest = max(filter(None, map(self._latest_time, timelines)), default=None)
+        latest = max(filter(None, (self._finder(each).latest_time() for each in timelines)), default=None)
         if latest is not None and latest > at:
             return Located(target, latest_told=latest)
         words = f"the last time that it tells is {TimeGoal(latest)}" if latest else "it is empty"
@@ -123,16 +120,6 @@ class Locator:
     def _finder(self, timeline: Timeline) -> WalFinder:
         return WalFinder(self._source(timeline), self._reporter)
 
-    def _latest_time(self, timeline: Timeline) -> datetime | None:
-        """Return the latest time that the end of the WAL tells: of commits, aborts, restore points and checkpoints."""
-        source = self._source(timeline)
-        scan = WalScan(source, self._reporter)
-        for segment in reversed(source.segments):
-            times = [time for records in scan.stretches([segment]) for time in _times(records)]
-            if times:
-                return max(times)
-        return None
-
     def _source(self, timeline: Timeline) -> ArchiveSource:
         return ArchiveSource(self._archive, self._coverage.lineage.history(timeline), self._coverage.segment_size)
 
@@ -150,12 +137,3 @@ class Locator:
         error = explained(error, self._coverage.windows)
         error.hint = f"{hint}; {error.hint}"
         return error
-
-
-def _times(records: Records) -> Iterator[datetime]:
-    for mark in marks(records):
-        if mark.time is not None:
-            yield mark.time
-    ends = transaction_ends(records)
-    if len(ends):
-        yield instant(int(ends.times_us.max()))

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from holdfast.errors import TargetNotReachableError, UsageError
+from holdfast.operations.recovery.catch_up import Archived, let_archive_catch_up
 from holdfast.operations.restore import prepare_restore_of, require_absolute
 from holdfast.operations.wiring import open_stack_repository
 from holdfast.progress import Silence
@@ -14,9 +15,10 @@ from holdfast.restore.recovery.estimate import Rates, load_rates
 from holdfast.restore.target import LatestGoal
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from holdfast.config.models import Stack
+    from holdfast.operations.recovery.catch_up import CatchUp
     from holdfast.operations.restore import PreparedRestore, PrepareRestore, RestoreRequest
     from holdfast.postgres.binaries import Binaries
     from holdfast.progress import Reporter
@@ -35,11 +37,13 @@ _LATEST = "latest"
 class RecoveryRequest:
     """What a user asks for: where the files go, and where recovery is to end.
 
-    ``restore.snapshot`` "latest" means the newest complete snapshot from which the target can be reached.
+    ``restore.snapshot`` "latest" means the newest complete snapshot from which the target can be reached. ``catch_up``
+    is for what may lie in WAL that is not archived yet.
     """
 
     restore: RestoreRequest
     target: RecoveryTarget
+    catch_up: CatchUp = let_archive_catch_up
 
 
 @dataclass(frozen=True)
@@ -51,10 +55,15 @@ class PreparedRecovery:
 
     restore: PreparedRestore
     expected: Expected
-    archive: WalArchive
+    archived: Archived
     coverage: Coverage
     roles: Sequence[str]
     rates: Rates
+
+    @property
+    def archive(self) -> WalArchive:
+        """Where the WAL comes from."""
+        return self.archived.archive
 
     @property
     def target(self) -> RecoveryTarget:
@@ -92,14 +101,14 @@ def prepare_recovery(
     wanted = request.restore
     repository = open_stack_repository(stack, wanted.repository, wanted.service)
     snapshots = _candidates(repository, stack.stack, wanted)
-    archive, coverage, expected = _locate(stack, request, repository, snapshots, reporter or Silence())
+    archived, coverage, expected = _locate(stack, request, repository, snapshots, reporter or Silence())
     chosen = next(each for each in snapshots if each.id == expected.choice.point.id)
     planned = prepare(stack, wanted, repository, chosen)
     require_binaries(planned)
     return PreparedRecovery(
         restore=planned,
         expected=expected,
-        archive=archive,
+        archived=archived,
         coverage=coverage,
         roles=_roles(stack, wanted.service),
         rates=load_rates(default_cache_root()),
@@ -131,26 +140,30 @@ def _candidates(repository: Repository, stack: str, wanted: RestoreRequest) -> l
 
 def _locate(
     stack: Stack, request: RecoveryRequest, repository: Repository, snapshots: Sequence[Snapshot], reporter: Reporter
-) -> tuple[WalArchive, Coverage, Expected]:
-    """Find the target; where it is not in the archive, once more after the server in service handed over its WAL."""
-    from holdfast.operations.recovery.catch_up import let_archive_catch_up
-
+) -> tuple[Archived, Coverage, Expected]:
+    """Find the target; where it is not in the archive, once more after the service handed over its WAL."""
     service, target = request.restore.service, request.target
+    archived, survey = _surveyor(stack, service, repository, snapshots)
+
+    def catches_up() -> bool:
+        return request.catch_up(stack, service, archived, reporter)
+
     if isinstance(target.goal, LatestGoal):
-        let_archive_catch_up(stack, service, reporter)
-    archive, coverage = _survey(stack, service, repository, snapshots)
+        catches_up()
+    coverage = survey()
     try:
-        return archive, coverage, _choose(archive, coverage, target, reporter)
+        return archived, coverage, _choose(archived.archive, coverage, target, reporter)
     except TargetNotReachableError:
-        if isinstance(target.goal, LatestGoal) or not let_archive_catch_up(stack, service, reporter):
+        if isinstance(target.goal, LatestGoal) or not catches_up():
             raise
-    archive, coverage = _survey(stack, service, repository, snapshots)
-    return archive, coverage, _choose(archive, coverage, target, reporter)
+    coverage = survey()
+    return archived, coverage, _choose(archived.archive, coverage, target, reporter)
 
 
-def _survey(
+def _surveyor(
     stack: Stack, service: str, repository: Repository, snapshots: Sequence[Snapshot]
-) -> tuple[WalArchive, Coverage]:
+) -> tuple[Archived, Callable[[], Coverage]]:
+    """Return the archive of the newest snapshot's cluster, and what surveys it."""
     from holdfast.operations.left_timelines import timelines_left
     from holdfast.services.postgres.facts import from_facts
     from holdfast.services.postgres.points import snapshot_point
@@ -160,9 +173,14 @@ def _survey(
     facts = from_facts(snapshots[-1].facts, snapshots[-1].object_name)
     archive = WalArchive(repository.storage, repository.keys, facts.system_identifier)
     points = [snapshot_point(snapshot) for snapshot in snapshots]
-    coverage = survey(archive, points, facts.wal_segment_size)
-    left = timelines_left(stack, service, repository, facts.system_identifier, coverage.lineage)
-    return archive, replace(coverage, left=left)
+
+    def surveyed() -> Coverage:
+        coverage = survey(archive, points, facts.wal_segment_size)
+        left = timelines_left(stack, service, repository, facts.system_identifier, coverage.lineage)
+        return replace(coverage, left=left)
+
+    size = facts.wal_segment_size
+    return Archived(archive, size, {point.timeline: point.next_number(size) for point in points}), surveyed
 
 
 def _choose(archive: WalArchive, coverage: Coverage, target: RecoveryTarget, reporter: Reporter) -> Expected:

@@ -1,20 +1,21 @@
-"""Open the WAL of one service for questions about it: who committed when, and where a restore point lies."""
+"""Ask the WAL of one service: who committed when, and where a restore point lies."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from holdfast.config.choose import choose_service
 from holdfast.errors import TargetNotReachableError
 from holdfast.operations.left_timelines import timelines_left
-from holdfast.operations.recovery.catch_up import let_archive_catch_up
+from holdfast.operations.recovery.catch_up import Archived, let_archive_catch_up
 from holdfast.operations.snapshots import find_snapshot
 from holdfast.operations.wiring import open_stack_repository
 from holdfast.postgres.lsn import Lsn
 from holdfast.postgres.timeline import Timeline
 from holdfast.restore.target import TimelineRule
 from holdfast.services.postgres.facts import from_facts
+from holdfast.services.postgres.points import snapshot_point
 from holdfast.wal.archive import WalArchive
 from holdfast.wal.coverage import survey
 from holdfast.wal.find import WalFinder
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from holdfast.services.postgres.facts import PostgresFacts
     from holdfast.wal.lineage import Lineage
 
+Answer = TypeVar("Answer", covariant=True)  # noqa: PLC0105 - it is no name of a kind
+
 
 @dataclass(frozen=True)
 class WalFindRequest:
@@ -37,27 +40,59 @@ class WalFindRequest:
     repository: str | None = None
 
 
-def open_finder(stack: Stack, request: WalFindRequest, reporter: Reporter) -> WalFinder:
-    """Return what answers questions about the archived WAL of the service's newest snapshot's cluster.
+class Question(Protocol[Answer]):
+    """Something that the WAL is asked for."""
 
-    Raises UsageError for an unknown service, or one without a snapshot; TargetNotReachableError for an unknown
-    timeline, or when no WAL is archived.
+    def reaches_beyond(self, finder: WalFinder) -> bool:
+        """Whether a part of the answer may lie in later WAL than there is."""
+
+    def ask(self, finder: WalFinder) -> Answer:
+        """Read the WAL; TargetNotReachableError when the answer is not in it."""
+
+
+def ask(
+    stack: Stack, request: WalFindRequest, question: Question[Answer], reporter: Reporter
+) -> tuple[WalFinder, Answer]:
+    """Ask the archived WAL of the service's newest snapshot's cluster; return who answered, and the answer.
+
+    Where that may lie beyond what is archived, the service hands over its latest WAL first. Raises UsageError for an
+    unknown service, or one without a snapshot; TargetNotReachableError for an unknown timeline, or when no WAL is
+    archived, or the answer is in none of it.
     """
     choose_service(stack, request.service)
-    let_archive_catch_up(stack, request.service, reporter)
     repository = open_stack_repository(stack, request.repository, request.service)
     snapshot = find_snapshot(repository, "latest", request.service)
-    facts = from_facts(snapshot.facts, snapshot.id)
-    archive = WalArchive(repository.storage, repository.keys, facts.system_identifier)
-    lineage = survey(archive, (), facts.wal_segment_size).lineage
-    left = timelines_left(stack, request.service, repository, facts.system_identifier, lineage)
-    history = _history(lineage, left, request.timeline, facts)
-    finder = WalFinder(ArchiveSource(archive, history, facts.wal_segment_size), reporter)
+    facts, point = from_facts(snapshot.facts, snapshot.id), snapshot_point(snapshot)
+    archive, size = WalArchive(repository.storage, repository.keys, facts.system_identifier), facts.wal_segment_size
+
+    def opened() -> WalFinder:
+        lineage = survey(archive, (), size).lineage
+        left = timelines_left(stack, request.service, repository, facts.system_identifier, lineage)
+        history = _history(lineage, left, request.timeline, facts)
+        return _finder(ArchiveSource(archive, history, size), request, reporter)
+
+    missing: TargetNotReachableError | None = None
+    try:
+        finder = opened()
+        if not question.reaches_beyond(finder):
+            return finder, question.ask(finder)
+    except TargetNotReachableError as error:
+        missing = error
+    archived = Archived(archive, size, {point.timeline: point.next_number(size)})
+    if not let_archive_catch_up(stack, request.service, archived, reporter) and missing is not None:
+        raise missing
+    finder = opened()
+    return finder, question.ask(finder)
+
+
+def _finder(source: ArchiveSource, request: WalFindRequest, reporter: Reporter) -> WalFinder:
+    finder = WalFinder(source, reporter)
     if not finder.segments:
         raise TargetNotReachableError(
-            f"no WAL of {request.service} is archived on timeline {history.timeline}",
+            f"no WAL of {request.service} is archived on timeline {source.history.timeline}",
             hint=f"'holdfast wal setup {request.service}' says how to archive it",
         )
+    reporter.phase("reading WAL")
     return finder
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from holdfast import __version__, clock
 from holdfast.errors import DamageError
 from holdfast.model import new_object_id
+from holdfast.repository.pack import PACK_PREFIX
 from holdfast.repository.parent import NO_PARENT, Parent, load_parent
 from holdfast.repository.reader import ChunkReader
 from holdfast.repository.snapshot import Snapshot, SnapshotStats
@@ -71,6 +72,8 @@ def run_backup(repository: Repository, service: Service, options: BackupOptions,
             facts=captured.facts,
             warnings=(*captured.missing, *captured.faults, *captured.warnings),
         )
+        if parent.snapshot is None and len(index):
+            require_readable(repository, snapshot)
         writer.commit(snapshot)
         captured.remember(snapshot.id)
     return snapshot
@@ -95,6 +98,21 @@ def choose_parent(repository: Repository, index: ChunkIndex, options: BackupOpti
     except DamageError as error:
         reporter.warning(f"the last snapshot is damaged, so all files are read ({error.message}): {error.hint}")
         return NO_PARENT
+
+
+def require_readable(repository: Repository, snapshot: Snapshot) -> None:
+    """Raise DamageError unless a list of files that was stored comes back.
+
+    What is there by its chunk id is not stored again, be it damaged; only that of a parent has been read.
+    """
+    reader = repository.reader()
+    try:
+        load_parent(snapshot, repository.entries(reader, snapshot), reader)
+    except DamageError as error:
+        if not error.object_name.startswith(f"{PACK_PREFIX}/"):
+            raise
+        hint = f"move {error.object_name} out of the storage, then run the backup again"
+        raise DamageError(error.object_name, error.reason, hint=hint) from error
 
 
 def _stats(captured: Captured, writer: Writer, seconds: float) -> SnapshotStats:

@@ -44,6 +44,9 @@ HEADER_READ_BYTES = 1280
 TABLE_DTYPE = np.dtype([("chunk", "V32"), ("offset", "<u4"), ("stored", "<u4"), ("plain", "<u4")])
 
 
+PACK_PREFIX = "packs"
+
+
 class PackKind(StrEnum):
     """Data packs need the private key to be read; meta packs do not."""
 
@@ -66,7 +69,7 @@ class PackRef:
     @property
     def name(self) -> str:
         """The object name, fanned out by the first two hex digits."""
-        return f"packs/{self.kind}/{self.id[:2]}/{self.id}"
+        return f"{PACK_PREFIX}/{self.kind}/{self.id[:2]}/{self.id}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from blake3 import blake3
 from holdfast.errors import DamageError
 from holdfast.model import OBJECT_ID, ObjectId
 from holdfast.repository.index import ChunkIndex, IndexedPack
-from holdfast.repository.pack import PackKind, PackRef, open_trailer, parse_header
+from holdfast.repository.pack import PACK_PREFIX, PackKind, PackRef, open_trailer, parse_header
 from holdfast.repository.packer import StoredPack
 from holdfast.repository.writer import store_index
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def list_packs(storage: Storage) -> Iterator[tuple[PackRef, int]]:
     """Yield every pack in the storage with its length in bytes; names of another shape are passed over."""
-    for info in storage.list("packs"):  # both kinds at once: far away, each request counts
+    for info in storage.list(PACK_PREFIX):  # both kinds at once: far away, each request counts
         _, kind, _, pack_id = (*info.name.split("/"), "", "", "")[:4]
         if kind in set(PackKind) and OBJECT_ID.fullmatch(pack_id):
             ref = PackRef(PackKind(kind), ObjectId(pack_id))

@@ -12,7 +12,7 @@ from tests.integration.incremental.frozen import FrozenChain
 from tests.integration.incremental.workload import World, adopt_copy, forget, make_template
 from tests.servers.postgres import postgres_binaries, temporary_clusters
 
-from holdfast.errors import NoSpaceError
+from holdfast.errors import DamageError, NoSpaceError
 from holdfast.postgres.server import Server
 from holdfast.progress import Silence
 from holdfast.storage.memory import MemoryStorage
@@ -133,6 +133,25 @@ def test_fault_28_without_parent_or_cache_chunk_ids_decide_and_it_is_said(
     chain.reporter = said = Said()
     assert chain.back_up(world.root, world.facts).facts["changed_page_count"] > 0
     assert not any("page hashes" in text for text in said.texts)
+
+
+def test_a_list_of_files_that_would_lie_in_a_damaged_pack_is_not_committed(world: World, tmp_path: Path) -> None:
+    """Chunk ids say that it is there already, so it is not stored again: the snapshot would be damaged from birth."""
+    chain = FrozenChain(tmp_path / "cache")
+    chain.back_up(world.root, world.facts)
+    for info in list(chain.storage.list("packs/meta")):
+        content = bytearray(chain.storage.get(info.name))
+        content[len(content) // 2 :: 4096] = bytes(each ^ 1 for each in content[len(content) // 2 :: 4096])
+        chain.storage.delete(info.name)
+        chain.storage.put(info.name, bytes(content))
+    with pytest.raises(DamageError) as caught:
+        chain.back_up(world.root, world.facts)
+    assert caught.value.hint == f"move {caught.value.object_name} out of the storage, then run the backup again"
+    assert [info.name for info in chain.storage.list("snapshots")] == [chain.snapshots[0].object_name]
+    chain.storage.delete(caught.value.object_name)
+    chain.back_up(world.root, world.facts)
+    live(world, UPDATE)
+    assert chain.back_up(world.root, world.facts).facts["changed_page_count"] > 0
 
 
 def test_the_cache_is_that_of_the_last_snapshot_until_the_next_is_committed(world: World, tmp_path: Path) -> None:

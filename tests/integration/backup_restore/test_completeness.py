@@ -2,6 +2,7 @@
 
 import os
 
+import pytest
 from tests.integration.backup_restore.clusters import ask, start_restored
 from tests.integration.backup_restore.stack import At
 from tests.integration.backup_restore.test_incremental import settle
@@ -32,6 +33,38 @@ def test_fault_27_file_that_cannot_be_read_is_missing_and_said_to_be(make_cluste
     notes.unlink()
     notes.write_text("back")
     assert stack.backup()["is_complete"]
+
+
+@pytest.mark.parametrize("is_readable", [True, False])
+def test_a_file_whose_first_name_is_lost_is_read_by_its_other_one(
+    is_readable, make_cluster, make_stack, shared_directory
+):
+    """A snapshot with a link to what is not in it could not be restored at all."""
+    cluster = make_cluster(postgres_binaries(15))
+    names = [cluster.data_directory / name for name in ("one", "two", "three")]
+    names[0].write_text("x" * 5000)
+    for name in names[1:]:
+        os.link(names[0], name)
+    first, *others = (each for each in os.listdir(cluster.data_directory) if each in {"one", "two", "three"})
+    stack = make_stack(cluster)
+
+    def lose():
+        (cluster.data_directory / first).unlink()
+        if not is_readable:
+            for name in others:
+                (cluster.data_directory / name).unlink()
+                (cluster.data_directory / name).symlink_to("elsewhere")
+
+    snapshot = stack.back_up_here(At("copying files", lose))
+    assert snapshot.is_complete == is_readable
+    assert set(snapshot.warnings) == (
+        set() if is_readable else {f"{name}: Too many levels of symbolic links" for name in others}
+    )
+    target = shared_directory / "restored"
+    stack.succeed("restore", "db", "--target", target, "--snapshot", snapshot.id)
+    found = {name: (target / name).read_text() for name in others if (target / name).exists()}
+    assert found == (dict.fromkeys(others, "x" * 5000) if is_readable else {})
+    start_restored(make_cluster, cluster, target)
 
 
 def test_directory_that_may_not_be_read_makes_the_exit_code_3(make_cluster, make_stack, monkeypatch):

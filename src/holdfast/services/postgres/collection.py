@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from datetime import UTC
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -68,6 +69,7 @@ class Collection:
         sources = [*self._scan(), *self._scan_configuration(configuration)]
         self._reporter.phase("copying files", total_bytes=sum(source.entry.size for source in sources))
         self._pipeline.capture(sources, pulse)
+        self._pipeline.capture(list(self._other_names()), pulse)
         self._entries.append(self._control_entry())
 
     def capture_wal(self, wal: WalRange) -> None:
@@ -119,6 +121,18 @@ class Collection:
         for entry, absolute in scan_tree(self._root, rules, self._pipeline.result.unreadable):
             if entry.path != CONTROL:
                 yield from self._to_read(entry, absolute)
+
+    def _other_names(self) -> Iterator[FileSource]:
+        """Yield files whose first name is lost by their other names: a link to nothing could not be restored."""
+        result = self._pipeline.result
+        lost = {*result.vanished, *(item.path for item in result.unreadable)}
+        for link in [each for each in self._entries if each.kind is EntryKind.HARD_LINK and each.link in lost]:
+            self._entries.remove(link)
+            absolute = os.path.join(self._root, link.path)
+            with suppress(FileNotFoundError):
+                entry = make_entry(link.path, absolute, os.lstat(absolute))
+                if entry is not None:
+                    yield FileSource(entry, absolute, content_class(entry.path))
 
     def _scan_configuration(self, files: Iterable[str]) -> Iterator[FileSource]:
         for entry, absolute in scan_configuration(self._root, files, self._reporter):

@@ -41,11 +41,15 @@ class BaseBackupStart:
 
 @dataclass(frozen=True, slots=True)
 class BaseBackupEnd:
-    """Up to where WAL is needed (exclusive). ``complaints``: what the server said of damaged pages, if anything."""
+    """Up to where WAL is needed (exclusive).
+
+    ``notices``: what the server said by the way. ``damage``: what it said at the end of damaged pages, else nothing.
+    """
 
     lsn: Lsn
     timeline: Timeline
-    complaints: tuple[str, ...]
+    notices: tuple[str, ...]
+    damage: str = ""
 
 
 class BaseBackup:
@@ -83,17 +87,17 @@ class BaseBackup:
         """Hear how the backup ended; errors as in ``members``, among them that a standby was promoted meanwhile."""
         self._channel.patience.suspend()
         position: tuple[Lsn, Timeline] | None = None
-        complaints: tuple[str, ...] = ()
+        damage = ""
         while (answer := self._channel.answer()) is not None:
             if answer.kind is AnswerKind.ROWS:
                 position = _position(answer)
             elif answer.complaint is not None:
                 if answer.complaint.state != _DAMAGED_PAGES:
                     raise server_refusal(DOING, answer.complaint)
-                complaints = (*self._channel.notices, answer.complaint.words)
+                damage = answer.complaint.words
         if position is None:
             raise ServerError("the server did not say where the base backup ended", hint="look at its log")
-        return BaseBackupEnd(*position, complaints)
+        return BaseBackupEnd(*position, tuple(self._channel.notices), damage)
 
     def _read_start(self) -> BaseBackupStart:
         answers: list[Answer] = []

@@ -36,6 +36,7 @@ from holdfast.services.postgres.layout import escaped
 from holdfast.services.postgres.pages import PageShape
 from holdfast.services.postgres.replication_ahead import TasksAhead
 from holdfast.services.postgres.replication_files import LABEL, TABLESPACE_MAP, ArrivingFiles
+from holdfast.services.postgres.replication_notices import left_out_on_the_way
 from holdfast.services.postgres.replication_pages import ArrivedPageInspector
 from holdfast.services.postgres.rules import CONTROL, DataDirectoryRules
 
@@ -138,7 +139,8 @@ class StreamCollection:
             facts=to_facts(with_changes(found, self._memory, self._changed)),
             files_read=len(capture.entries) + len(self._segments),
             bytes_read=capture.bytes_read + self._wal_bytes,
-            faults=(*describe_pages(corrupt), *_shown(end.complaints)),
+            missing=tuple(left_out_on_the_way(end.notices, self._there(), facts.tablespaces)),
+            faults=(*describe_pages(corrupt), *_said_of_damage(end)),
             seconds=seconds,
             remember=remembering(self._memory, self._reporter),
         )
@@ -150,6 +152,19 @@ class StreamCollection:
             raise VerificationError(
                 f"the base backup came without {path.decode()}", hint="run the backup again"
             ) from None
+
+    def _directory(self, path: bytes) -> Entry:
+        for each in self._files.entries:
+            if (each.path, each.kind) == (path, EntryKind.DIRECTORY):
+                return each
+        raise VerificationError(
+            f"the base backup came without {path.decode()}",
+            hint="a server does not send what lies behind a link: run Holdfast on the server itself, without 'method:'",
+        )
+
+    def _there(self) -> set[bytes]:
+        """Return the paths of all that came."""
+        return {each.path for each in self._files.entries} | self._files.files.keys()
 
     def _stored(self, path: bytes, content: bytes) -> Entry:
         """Store a file that is a chunk by itself."""
@@ -182,9 +197,9 @@ class StreamCollection:
     def _tree(self, tablespaces: Iterable[Tablespace]) -> Iterator[Entry]:
         """Yield what has no content: also the root and the places of tablespaces, which no archive holds."""
         yield from self._files.entries
-        like = next(each for each in self._files.entries if each.path == _LIKE_ROOT)
+        like = self._directory(_LIKE_ROOT)
         yield msgspec.structs.replace(like, path=ROOT)
-        there = {each.path for each in self._files.entries}
+        there = self._there()
         for tablespace in tablespaces:
             path = b"pg_tblspc/%d" % tablespace.oid
             if path in there:
@@ -207,5 +222,6 @@ class StreamCollection:
         return b"".join(b"%d %s\n" % (each.oid, escaped(os.fsencode(each.location))) for each in elsewhere)
 
 
-def _shown(complaints: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(f"the server says: {complaint}" for complaint in complaints[:_SHOWN_COMPLAINTS])
+def _said_of_damage(end: BaseBackupEnd) -> list[str]:
+    said = [*end.notices, end.damage][:_SHOWN_COMPLAINTS] if end.damage else []
+    return [f"the server says: {words}" for words in said]

@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from holdfast.errors import ServerError
+from holdfast.errors import ServerError, VerificationError
 from holdfast.postgres.base_backup_archives import Archives, BackupTablespace
 from holdfast.postgres.base_backup_channel import DOING, Answer, AnswerKind, LibpqChannel
 from holdfast.postgres.lsn import Lsn
@@ -141,10 +142,24 @@ def base_backup_command(label: str, major: int) -> str:
 
 
 def _position(answer: Answer) -> tuple[Lsn, Timeline]:
-    lsn, timeline = answer.rows[0]
-    return Lsn.parse((lsn or b"").decode()), Timeline(int(timeline or b"0"))
+    with _understood("a position"):
+        ((lsn, timeline),) = answer.rows
+        return Lsn.parse((lsn or b"").decode()), Timeline(int(timeline or b"0"))
 
 
 def _tablespaces(answer: Answer) -> Iterator[BackupTablespace]:
-    for oid, location, kib in answer.rows:
-        yield BackupTablespace(int(oid) if oid else None, location or b"", int(kib or 0) * 1024)
+    with _understood("its tablespaces"):
+        for oid, location, kib in answer.rows:
+            yield BackupTablespace(int(oid) if oid else None, location or b"", int(kib or 0) * 1024)
+
+
+@contextmanager
+def _understood(what: str) -> Iterator[None]:
+    """Refuse an answer that is none of a server of PostgreSQL."""
+    try:
+        yield
+    except (ValueError, VerificationError) as error:
+        raise VerificationError(
+            f"the server did not say {what} of the base backup, but something else",
+            hint="see whether a pooler or proxy answers in the server's place: connect to the server itself",
+        ) from error

@@ -56,6 +56,7 @@ class ArrivingFiles:
         self._held: dict[_Group, list[SmallFile]] = {}
         self._held_bytes = 0
         self._left_out_directories: set[bytes] = set()
+        self._paths: set[bytes] = set()
         self._lock = threading.Lock()
         self.entries: list[Entry] = []
         self.whole: dict[bytes, tuple[Entry, bytes]] = {}
@@ -65,8 +66,7 @@ class ArrivingFiles:
     def received(self, path: bytes, size: int, crc32c: int) -> None:
         """Note a file that is stored (a Recipient). VerificationError when it was sent before."""
         with self._lock:
-            if path in self.files:
-                raise VerificationError(f"the server sent {path!r} twice", hint="run the backup again")
+            self._require_new(path)
             self.files[path] = (size, crc32c)
 
     def tasks(self) -> Iterator[Task]:
@@ -77,7 +77,7 @@ class ArrivingFiles:
                 continue
             entry = to_entry(header)
             if header.kind is not MemberKind.FILE:
-                self.entries.append(entry)
+                self._add(entry)
             elif header.path in _KEPT_WHOLE:
                 self._keep(entry)
             elif header.size > BUNDLE_FILE_BYTES:
@@ -86,6 +86,17 @@ class ArrivingFiles:
                 yield from self._small(FileSource(entry, b"", content_class(entry.path)))
         for group in list(self._held):
             yield from self._bundles(group)
+
+    def _add(self, entry: Entry) -> None:
+        """Add what has no content."""
+        with self._lock:
+            self._require_new(entry.path)
+            self._paths.add(entry.path)
+        self.entries.append(entry)
+
+    def _require_new(self, path: bytes) -> None:
+        if path in self.files or path in self._paths:
+            raise VerificationError(f"the server sent {path!r} twice", hint="run the backup again")
 
     def _is_left_out(self, header: TarHeader) -> bool:
         directory, name = os.path.split(header.path)

@@ -21,8 +21,8 @@ class Sent:
         buffer[:] = bytes(len(buffer))
 
 
-def member(path, size):
-    return TarHeader(path, MemberKind.FILE, 0o600, 1, 1, "postgres", "postgres", size, 0, b"")
+def member(path, size=0, kind=MemberKind.FILE):
+    return TarHeader(path, kind, 0o600, 1, 1, "postgres", "postgres", size, 0, b"")
 
 
 class Intake:
@@ -57,3 +57,10 @@ def test_what_is_sent_twice_is_refused(path):
     with pytest.raises(VerificationError, match="twice") as caught:
         receive(member(path, 8192), member(path, 8192))
     assert caught.value.hint
+
+
+@pytest.mark.parametrize("kind", list(MemberKind))
+@pytest.mark.parametrize("other", [MemberKind.DIRECTORY, MemberKind.SYMLINK])
+def test_what_is_sent_as_two_things_is_refused(kind, other):
+    with pytest.raises(VerificationError, match="twice"):
+        receive(member(b"base/1/2", 0, kind), member(b"base/1/2", 0, other))

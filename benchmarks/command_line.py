@@ -13,7 +13,7 @@ from benchmarks.measure import in_turn, run_once
 from benchmarks.peers import Holdfast, HoldfastSetup
 from holdfast.model import new_object_id
 from holdfast.repository.cache import ObjectCache
-from holdfast.repository.repository import open_repository
+from holdfast.repository.opening import open_repository
 from holdfast.repository.snapshot import encode_snapshot
 from holdfast.repository.unlock import Passphrase
 from holdfast.storage.files import FilesStorage

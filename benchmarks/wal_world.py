@@ -23,7 +23,7 @@ from holdfast.postgres.initdb import ClusterOptions, create_cluster
 from holdfast.postgres.local import LocalCluster
 from holdfast.repository.cache import ObjectCache
 from holdfast.repository.init import init_repository
-from holdfast.repository.repository import open_repository
+from holdfast.repository.opening import open_repository
 from holdfast.repository.unlock import Identity
 from holdfast.storage.files import FilesStorage
 from holdfast.wal.archive import WalArchive

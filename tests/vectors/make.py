@@ -25,10 +25,10 @@ from holdfast.repository.compression import ContentClass
 from holdfast.repository.identity import parse_identity
 from holdfast.repository.init import init_repository, init_unencrypted
 from holdfast.repository.key_slot import SlotKind
+from holdfast.repository.opening import open_repository
 from holdfast.repository.page_memory import CachedMemory
 from holdfast.repository.parent import NO_PARENT, load_parent
 from holdfast.repository.pipeline import Pipeline
-from holdfast.repository.repository import open_repository
 from holdfast.repository.sources import FileSource, NoInspection
 from holdfast.repository.unlock import Identity, Passphrase
 from holdfast.repository.writer import WriterOptions

@@ -17,7 +17,8 @@ from holdfast.repository.check.run import CheckOptions, check_repository
 from holdfast.repository.identity import parse_identity
 from holdfast.repository.key_slot import SlotKind
 from holdfast.repository.manifest import EntryKind
-from holdfast.repository.repository import Repository, open_repository
+from holdfast.repository.opening import open_repository
+from holdfast.repository.repository import Repository
 from holdfast.repository.salvage import list_packs, read_pack_table
 from holdfast.repository.unlock import Identity, Passphrase, Unlock
 from holdfast.repository.walfile import WAL_PREFIX

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,17 @@ if TYPE_CHECKING:
     from holdfast.config.models import Stack
     from holdfast.progress import Reporter
     from holdfast.repository.snapshot import Snapshot
+
+_MODULES = (
+    "holdfast.backup.run",
+    "holdfast.repository.salvage",
+    "holdfast.repository.session",
+    "cryptography.hazmat.backends.openssl.backend",  # the first pack's key asks for it
+)
+_NEEDS = {
+    "data_directory": ("holdfast.services.postgres.capture", *_MODULES),
+    "replication": ("holdfast.services.postgres.replication", *_MODULES),
+}
 
 
 @dataclass(frozen=True)
@@ -30,12 +40,9 @@ def backup(stack: Stack, request: BackupRequest, reporter: Reporter) -> Snapshot
     """Back up one service of the stack; return its snapshot."""
     config = choose_service(stack, request.service)
     _, target = choose_repository(stack, asked=request.repository, service=request.service)
-    with ThreadPoolExecutor(1) as pool:  # the passphrase takes half a second of another core: connect meanwhile
-        opening = pool.submit(open_stack_repository, stack, request.repository, request.service)
-        from holdfast.backup.run import BackupOptions, run_backup
+    repository = open_stack_repository(stack, request.repository, request.service, needs=_NEEDS[config.method])
+    from holdfast.backup.run import BackupOptions, run_backup
 
-        service = make_service(stack, request.service)
-        repository = opening.result()
     options = BackupOptions(
         stack=stack.stack,
         service=request.service,
@@ -43,4 +50,4 @@ def backup(stack: Stack, request: BackupRequest, reporter: Reporter) -> Snapshot
         rehashes=request.rehashes,
         writer=writer_options(target, verifies_all=request.verifies_all),
     )
-    return run_backup(repository, service, options, reporter)
+    return run_backup(repository, make_service(stack, request.service), options, reporter)

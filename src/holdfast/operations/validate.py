@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from holdfast.errors import HoldfastError, NoRepositoryError, ServerError
 from holdfast.operations.wiring import connection_string, make_cache, make_storage, make_unlock
-from holdfast.repository.repository import open_repository
+from holdfast.repository.opening import open_repository
 
 if TYPE_CHECKING:
     from holdfast.config.models import PostgresService, RepositoryConfig, Stack

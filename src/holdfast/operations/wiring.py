@@ -6,29 +6,44 @@ Adapters and writers are imported where they are made, so that commands that nee
 from __future__ import annotations
 
 import os
+from functools import partial
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from holdfast.config.choose import choose_repository, choose_service
 from holdfast.repository.cache import ObjectCache, default_cache_root
 from holdfast.repository.identity import parse_identity
-from holdfast.repository.repository import Repository, open_repository
+from holdfast.repository.opening import open_repository
 from holdfast.repository.unlock import Identity, Passphrase
 from holdfast.storage.options import Addressing, StorageOptions
 from holdfast.storage.url import open_storage
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from holdfast.config.models import PostgresService as PostgresConfig
     from holdfast.config.models import RepositoryConfig, S3Config, Stack
     from holdfast.config.secrets import Secret, SecretSource
+    from holdfast.repository.repository import Repository
     from holdfast.repository.writer import WriterOptions
     from holdfast.services.base import Service
     from holdfast.storage.base import Storage
 
 
-def open_stack_repository(stack: Stack, asked: str | None = None, service: str | None = None) -> Repository:
-    """Open the repository that a command means: the one asked for, the service's own, or the only one."""
+def open_stack_repository(
+    stack: Stack, asked: str | None = None, service: str | None = None, *, needs: Iterable[str] = ()
+) -> Repository:
+    """Open the repository that a command means: the one asked for, the service's own, or the only one.
+
+    ``needs`` names the modules that come next: they are imported while a passphrase is stretched on another core.
+    """
     _, config = choose_repository(stack, asked=asked, service=service)
-    return open_repository(make_storage(config), make_unlock(config), make_cache)
+    return open_repository(make_storage(config), make_unlock(config), make_cache, partial(_load, needs))
+
+
+def _load(modules: Iterable[str]) -> None:
+    for module in modules:
+        import_module(module)
 
 
 def make_storage(config: RepositoryConfig) -> Storage:

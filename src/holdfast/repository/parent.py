@@ -117,7 +117,7 @@ def _lost_of_group(group: list[Entry], reader: ChunkReader) -> set[bytes]:
     named = [(number, lists[chunk]) for number, e in enumerate(group) for chunk in e.extent_chunks if chunk in lists]
     owners = np.concatenate([owner, *(np.full(len(chunks), number) for number, chunks in named)])
     rows = reader.index.lookup(chunk_words(np.concatenate([inline["chunk"], *(chunks for _, chunks in named)])))
-    return lost | {group[owner].path for owner in np.unique(owners[rows < 0])}
+    return lost | {group[owner].path for owner in owners[rows < 0].tolist()}  # np.unique would load numpy.ma
 
 
 def _sound_lists(chunks: set[bytes], reader: ChunkReader) -> dict[bytes, np.ndarray]:

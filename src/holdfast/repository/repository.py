@@ -1,4 +1,4 @@
-"""The repository: the one face of this room. Opens, lists, and hands out readers and writers.
+"""The repository: the one face of this room, once it is open. Lists, and hands out readers and writers.
 
 What only readers and writers of content need (numpy and all that stands on it) is imported by the methods that hand
 them out: listing snapshots and managing keys must start quickly.
@@ -13,51 +13,29 @@ from holdfast import clock
 from holdfast.errors import (
     DamageError,
     KeyRefusedError,
-    NoRepositoryError,
-    NotFoundError,
     UsageError,
 )
-from holdfast.repository.config import (
-    CONFIG_NAME,
-    RepositoryConfig,
-    parse_config,
-)
 from holdfast.repository.key_slot import KeySlot
-from holdfast.repository.keys import Keyring, Keys
 from holdfast.repository.sealed import ObjectType, open_object, require_authentic
 from holdfast.repository.slots import choose_slot, parse_slot, store_slot, stored_slots
 from holdfast.repository.snapshot import SNAPSHOT_PREFIX, Snapshot, SnapshotSurvey, decode_snapshot
-from holdfast.repository.unlock import unlock_keyring
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from holdfast.repository.cache import ObjectCache
+    from holdfast.repository.config import RepositoryConfig
     from holdfast.repository.index import ChunkIndex, IndexedPack, Records
+    from holdfast.repository.keys import Keyring, Keys
     from holdfast.repository.manifest import Entry
     from holdfast.repository.pack import PackRef
     from holdfast.repository.reader import ChunkReader
-    from holdfast.repository.unlock import NewSlot, Unlock
+    from holdfast.repository.unlock import NewSlot
     from holdfast.repository.writer import Writer, WriterOptions
     from holdfast.storage.base import Storage
 
 _FETCHING_AT_ONCE = 8
 _Decoded = TypeVar("_Decoded")
-
-
-def open_repository(storage: Storage, unlock: Unlock | None, cache: Callable[[str], ObjectCache]) -> Repository:
-    """Open a repository; ``unlock`` is None for an unencrypted one. ``cache`` makes the cache for a repository id.
-
-    Raises NoRepositoryError, KeyRefusedError (no slot opens), DamageError (config altered).
-    """
-    stored = _stored_config(storage)
-    config = parse_config(stored)
-    if config.is_encrypted != (unlock is not None):
-        raise _mode_error(config)
-    keyring = unlock_keyring(storage, config.id, unlock) if unlock else None
-    keys = Keys(config.id, keyring)
-    require_authentic(keys, CONFIG_NAME, config, stored)
-    return Repository(storage, config, keys, cache(config.id))
 
 
 class Repository:
@@ -229,24 +207,3 @@ class Repository:
         from holdfast.repository.index import decode_index
 
         return decode_index(open_object(self.keys, ObjectType.INDEX, name, stored), name)
-
-
-def _stored_config(storage: Storage) -> bytes:
-    try:
-        return bytes(storage.get(CONFIG_NAME))
-    except NotFoundError:
-        raise NoRepositoryError(
-            f"there is no repository at {storage.url}", hint="check the location, or make one with 'holdfast init'"
-        ) from None
-
-
-def _mode_error(config: RepositoryConfig) -> UsageError:
-    if config.is_encrypted:
-        return UsageError(
-            "the repository is encrypted, and the configuration names no secret for it",
-            hint="add 'passphrase:' or 'identity:' to the repository in the stack file",
-        )
-    return UsageError(
-        "the repository is not encrypted, but the configuration names a secret for it",
-        hint="nothing was written; if that is meant, say 'encryption: none' instead of the secret",
-    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -16,6 +17,8 @@ from holdfast.repository.key_slot import (
 from holdfast.repository.slots import parse_slot, stored_slots
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from holdfast.repository.key_slot import KeySlot
     from holdfast.repository.keys import Keyring
     from holdfast.storage.base import Storage
@@ -63,13 +66,35 @@ class Identity:
 NewSlot = Passphrase | Identity
 
 
-def unlock_keyring(storage: Storage, repository_id: str, unlock: Unlock) -> Keyring:
+def do_nothing() -> None:
+    """Use the time in which a key is derived for nothing."""
+
+
+def unlock_keyring(
+    storage: Storage, repository_id: str, unlock: Unlock, meanwhile: Callable[[], None] = do_nothing
+) -> Keyring:
     """Return what the first slot that opens holds; a damaged one does not stand in the way of the others.
 
+    ``meanwhile`` is done by the caller's thread while another one tries the slots. The storage is read before: who
+    interrupts that need not wait for a storage that is away, and trying the slots ends by itself, soon.
     Raises KeyRefusedError when none opens, DamageError when one that may have been meant is damaged.
     """
+    slots = list(stored_slots(storage))
+    with ThreadPoolExecutor(1, "unlock") as pool:  # it waits for its thread also where an interruption breaks in
+        keyring = pool.submit(_first_keyring, slots, repository_id, unlock)
+        meanwhile()
+        found = keyring.result()
+    if found is None:
+        raise KeyRefusedError(
+            f"no key slot of {storage.url} opens with this secret",
+            hint="check the passphrase, or use the recovery identity",
+        )
+    return found
+
+
+def _first_keyring(slots: Iterable[tuple[str, bytes]], repository_id: str, unlock: Unlock) -> Keyring | None:
     damage: DamageError | None = None
-    for name, stored in stored_slots(storage):
+    for name, stored in slots:
         try:
             keyring = unlock.open(repository_id, parse_slot(name, stored))
         except DamageError as error:
@@ -79,7 +104,4 @@ def unlock_keyring(storage: Storage, repository_id: str, unlock: Unlock) -> Keyr
             return keyring
     if damage is not None:
         raise damage
-    raise KeyRefusedError(
-        f"no key slot of {storage.url} opens with this secret",
-        hint="check the passphrase, or use the recovery identity",
-    )
+    return None

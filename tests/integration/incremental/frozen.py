@@ -24,7 +24,7 @@ from holdfast.repository.cache import ObjectCache
 from holdfast.repository.crew import no_pulse
 from holdfast.repository.file_extents import load_extents
 from holdfast.repository.manifest import EntryKind
-from holdfast.repository.repository import open_repository
+from holdfast.repository.opening import open_repository
 from holdfast.services.postgres.capture import usable_parent
 from holdfast.services.postgres.collection import Collection
 from holdfast.storage.memory import MemoryStorage

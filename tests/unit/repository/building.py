@@ -19,8 +19,9 @@ from holdfast.repository.compression import ContentClass
 from holdfast.repository.file_extents import load_extents
 from holdfast.repository.init import init_repository, init_unencrypted
 from holdfast.repository.manifest import Entry, EntryKind
+from holdfast.repository.opening import open_repository
 from holdfast.repository.pipeline import Pipeline
-from holdfast.repository.repository import Repository, open_repository
+from holdfast.repository.repository import Repository
 from holdfast.repository.snapshot import Snapshot
 from holdfast.repository.sources import Capture, FileSource, NoInspection
 from holdfast.repository.unlock import Identity

@@ -18,7 +18,7 @@ from holdfast.repository.key_slot import (
     SlotKind,
 )
 from holdfast.repository.keys import Keyring, Keys, new_keyring
-from holdfast.repository.repository import open_repository
+from holdfast.repository.opening import open_repository
 from holdfast.repository.unlock import Identity, Passphrase
 from holdfast.storage.memory import MemoryStorage
 

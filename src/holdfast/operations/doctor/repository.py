@@ -13,12 +13,13 @@ from holdfast.errors import HoldfastError, PermissionRefusedError
 from holdfast.model import new_object_id
 from holdfast.operations.doctor.finding import Finding, State, failed, fine, weak
 from holdfast.operations.wiring import make_cache, make_storage, make_unlock
-from holdfast.repository.repository import Repository, open_repository
+from holdfast.repository.opening import open_repository
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from holdfast.config.models import RepositoryConfig
+    from holdfast.repository.repository import Repository
     from holdfast.storage.base import Storage
 
 PROBE_PREFIX = "probes"

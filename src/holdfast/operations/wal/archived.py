@@ -17,7 +17,7 @@ from holdfast.errors import HoldfastError, StorageError
 from holdfast.operations.left_timelines import timelines_left
 from holdfast.operations.wiring import make_cache, make_unlock, storage_options
 from holdfast.postgres.timeline import Timeline, TimelineHistory, parse_history
-from holdfast.repository.repository import Repository, open_repository
+from holdfast.repository.opening import open_repository
 from holdfast.services.postgres.points import restorable_points
 from holdfast.storage.url import open_storage
 from holdfast.wal.archive import WalArchive
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from holdfast.config.models import RepositoryConfig, Stack
     from holdfast.errors import DamageError
     from holdfast.postgres.archiving import ArchivingFacts
+    from holdfast.repository.repository import Repository
     from holdfast.repository.snapshot import Snapshot
     from holdfast.wal.coverage import Coverage
     from holdfast.wal.settings import WalSettings

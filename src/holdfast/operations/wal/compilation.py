@@ -13,7 +13,7 @@ from msgspec.structs import asdict
 
 from holdfast.config.choose import choose_repository, choose_service
 from holdfast.operations.wiring import make_cache, make_storage, make_unlock, storage_options
-from holdfast.repository.repository import open_repository
+from holdfast.repository.opening import open_repository
 from holdfast.storage.options import StorageOptions
 from holdfast.wal.archive import DEFAULT_LEVEL
 from holdfast.wal.archive_command import SCRIPT_NAME, script

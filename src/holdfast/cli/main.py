@@ -16,6 +16,7 @@ from holdfast.cli.everywhere import show_version
 from holdfast.cli.interruption import Interruption
 from holdfast.cli.invocation import Invocation
 from holdfast.cli.output import TextOutput
+from holdfast.cli.shells import InstallCompletion, ShowCompletion, learn_to_complete
 from holdfast.errors import ExitCode, HoldfastError, InterruptedRunError, OutputError, UsageError
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ COMMANDS: dict[str, Leaf | Branch] = {
             "push": Leaf("holdfast.cli.wal.push:push", "Store one WAL file: what archive_command runs."),
             "find": Leaf("holdfast.cli.wal.find:find", "Find the instant to recover to, in the archived WAL."),
             "fetch": Leaf("holdfast.cli.wal.fetch:fetch", "Fetch one WAL file: what restore_command runs."),
+            "discard": Leaf("holdfast.cli.wal.discard:discard", "Delete bytes that were refused and kept apart."),
             "serve": Leaf("holdfast.cli.wal.serve:serve", "Ship WAL ahead of archive_command."),
             "receive": Leaf("holdfast.cli.wal.receive:receive", "Receive WAL from the server as it is written."),
         },
@@ -91,14 +93,16 @@ def build_app() -> TyperGroup:
 
 
 def _root_parameters() -> list[Any]:
-    """Return what only ``holdfast`` itself takes: ``--version`` and typer's two options for shell completion."""
-    app = typer.Typer(rich_markup_mode=None)
+    """Return what only ``holdfast`` itself takes."""
+    app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
     @app.command()
     def root(
         version: bool = typer.Option(
             False, "--version", is_eager=True, expose_value=False, callback=show_version, help="Print the version."
         ),
+        install_completion: InstallCompletion = None,
+        show_completion: ShowCompletion = None,
     ) -> None: ...
 
     return list(get_command(app).params)
@@ -156,7 +160,11 @@ def _tell(failure: HoldfastError, invocation: Invocation) -> None:
 
 
 def _carry_out(arguments: list[str], invocation: Invocation) -> int:
-    outcome = build_app().main(arguments, prog_name="holdfast", standalone_mode=False, obj=invocation)
+    learn_to_complete()
+    try:
+        outcome = build_app().main(arguments, prog_name="holdfast", standalone_mode=False, obj=invocation)
+    except SystemExit as ended:  # typer does so, having completed a word or installed what completes words
+        return int(ended.code or ExitCode.DONE)
     if outcome == ExitCode.INTERRUPTED:  # typer turns KeyboardInterrupt into this
         raise KeyboardInterrupt
     return outcome or ExitCode.DONE

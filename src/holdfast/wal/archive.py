@@ -31,6 +31,7 @@ from holdfast.wal.names import (
     kind_of,
     object_name,
     other_partial_name,
+    taken_name,
 )
 from holdfast.wal.room import room
 
@@ -128,7 +129,12 @@ class WalArchive:
             yield ArchivedFile(name, kind, info.size_bytes, info.modified)
 
     def delete_piece(self, name: str) -> None:
-        """Remove a piece whose segment is whole in the archive; nothing else is ever removed here."""
+        """Remove a piece whose segment is whole in the archive."""
+        self._storage.delete(self._place(name))
+
+    def discard(self, name: str) -> None:
+        """Remove other bytes that were kept apart under a taken name; VerificationError for all else, which stays."""
+        taken_name(name)
         self._storage.delete(self._place(name))
 
     def history(self, timeline: Timeline) -> TimelineHistory:

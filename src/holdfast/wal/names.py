@@ -118,6 +118,13 @@ def conflict_name(name: str, digest: bytes) -> str:
     return f"{name}.conflict-{digest[:8].hex()}"
 
 
+def taken_name(name: str) -> str:
+    """Return the name under which bytes that are kept apart were pushed; VerificationError when these are none."""
+    if kind_of(name) is not WalFileKind.CONFLICT:
+        raise VerificationError(f"not bytes that were kept apart: {name}")
+    return name.rpartition(".")[0]
+
+
 def other_partial_name(name: str, digest: bytes) -> str:
     """Return the name under which a further beginning of a segment is kept; ``name`` is that of its ``.partial``."""
     return f"{name}-{digest[:8].hex()}"

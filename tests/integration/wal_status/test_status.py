@@ -23,7 +23,7 @@ from tests.integration.wal_status.archiving import (
 )
 from tests.servers.postgres import postgres_binaries
 
-from holdfast.errors import VerificationError
+from holdfast.errors import ExitCode, VerificationError
 from holdfast.postgres.archiving import ask_archiving
 from holdfast.postgres.local import StopMode
 from holdfast.postgres.lsn import Lsn
@@ -198,9 +198,19 @@ def test_fault_01_other_bytes_under_a_taken_name_raise_the_alarm(origin, stack):
     assert message["conflicts"][0].startswith(name)
     assert conflict_name(name, bytes(32))[:-16] in message["conflicts"][0]
     (alert,) = message["alerts"]
-    place = re.search(r"delete the object (\S+) from", alert["remedy"])[1]
     assert f"the refusal of {name} at that time" in alert["remedy"]
-    (stack.place / place).unlink()
+    command = re.search(r"holdfast (wal discard .*)$", alert["remedy"])[1].split()
+    assert "nobody is there to agree" in stack.run(*command).error["message"]
+    assert look(stack, code=3)["conflicts"]
+    copy = stack.place / "copy"
+    message = stack.succeed(*command, "--yes", "--output", copy).message("wal_discarded")
+    require_schema(message)
+    assert (message["taken_name"], message["size_bytes"]) == (name, SEGMENT_SIZE)
+    assert copy.read_bytes() == bytes(SEGMENT_SIZE)
+    again = stack.run(*command, "--yes")
+    assert (again.code, again.error["hint"]) == (ExitCode.USAGE, "nothing is kept apart")
+    archived = stack.run("wal", "discard", "db", name, "--yes")
+    assert (archived.code, "not bytes that were kept apart" in archived.error["message"]) == (ExitCode.USAGE, True)
     assert look(stack, code=0)["conflicts"] == []
 
 

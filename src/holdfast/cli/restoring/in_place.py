@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
-import typer
-
 from holdfast.cli import text
+from holdfast.cli.agreement import require_agreement
 from holdfast.cli.restoring.in_place_words import (
     checkpoint_message,
     done_message,
@@ -20,7 +18,6 @@ from holdfast.cli.restoring.in_place_words import (
     undo_words,
     unfinished_message,
 )
-from holdfast.errors import InterruptedRunError, UsageError
 
 if TYPE_CHECKING:
     from holdfast.cli.restoring.asked import AskedRestore
@@ -171,16 +168,5 @@ def _turn_back(asked: AskedRestore, unfinished: UnfinishedSwap) -> None:
 
 
 def _confirm(asked: AskedRestore, consequence: str) -> None:
-    """Let the operator type the service's name, unless ``--yes`` says that this was thought over."""
-    if asked.yes:
-        return
-    if asked.run.json or not sys.stdin.isatty():
-        raise UsageError(
-            f"{asked.service} is to be changed in place, and nobody is there to agree", hint="say so with --yes"
-        )
-    try:
-        typed = typer.prompt(f"{asked.service}: {consequence}. Type its name to go on", err=True)
-    except typer.Abort:
-        raise InterruptedRunError("nothing was changed", hint="run the same command again") from None
-    if typed.strip() != asked.service:
-        raise UsageError(f"{typed.strip()!r} is not {asked.service!r}; nothing was changed", hint="type the very name")
+    if not asked.yes:
+        require_agreement(asked.run, asked.service, f"{asked.service} is to be changed in place", consequence)

@@ -15,6 +15,7 @@ from holdfast import clock
 from holdfast.errors import VerificationError
 from holdfast.postgres.lsn import Lsn
 from holdfast.postgres.segment import Segment, is_segment_name, parse_segment_name
+from holdfast.wal.names import taken_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -80,16 +81,15 @@ def find_alerts(status: WalStatus) -> Iterator[Alert]:
 def _of_conflicts(status: WalStatus, coverage: Coverage) -> Iterator[Alert]:
     """Say of bytes that are kept apart what they are, and where; no recovery ever reads them."""
     for file in coverage.listing.conflicts:
-        taken = file.name.partition(".conflict-")[0]
+        taken = taken_name(file.name)
         words = (
             f"other bytes were pushed under a name that is taken, {taken}, at {file.modified:%Y-%m-%d %H:%M:%S} UTC: "
             f"kept as {file.name}"
         )
-        place = f"wal/{status.system_identifier}/{file.name[:8]}/{file.name}"
         remedy = (
             f"a clone or an old primary archives here: look in the servers' logs for the refusal of {taken} at that "
             "time, stop that one, or give it an archive of its own; recovery uses the bytes that came first and never "
-            f"these, so then delete the object {place} from the repository's storage, which ends this alert"
+            f"these, so then delete them, which ends this alert: holdfast wal discard {status.service} {file.name}"
         )
         yield Alert(AlertKind.CONFLICT, words, remedy)
 

@@ -72,13 +72,13 @@ def open_readable(stack: Stack, request: FetchRequest) -> Repository:
 def fetch_once(stack: Stack, request: FetchRequest) -> Fetched:
     """Fetch a file for a person; it is at ``request.path`` when the verdict is READY or PART."""
     repository = open_readable(stack, request)
-    cluster = _cluster_of(repository, stack, request.service)
+    cluster = cluster_of(repository, stack, request.service)
     archive = WalArchive(repository.storage, repository.keys, cluster.system_identifier)
     source = WalSource(archive, Route(None, cluster.segment_size))
-    return source.fetch(request.name, lambda fetched: _write(request.path, fetched.content))
+    return source.fetch(request.name, lambda fetched: write_whole(request.path, fetched.content))
 
 
-def _cluster_of(repository: Repository, stack: Stack, service: str) -> Cluster:
+def cluster_of(repository: Repository, stack: Stack, service: str) -> Cluster:
     """Return the cluster that a service is: as its newest snapshot says, else as archiving was set up."""
     snapshots = repository.survey_snapshots().of(stack.stack, service).snapshots
     if snapshots:
@@ -94,7 +94,8 @@ def _cluster_of(repository: Repository, stack: Stack, service: str) -> Cluster:
     return Cluster(settings.system_identifier, settings.segment_size)
 
 
-def _write(path: Path, content: Iterable[Buffer]) -> None:
+def write_whole(path: Path, content: Iterable[Buffer]) -> None:
+    """Write a file that is there whole or not at all; StorageError, and what going through the content raises."""
     temporary = path.with_name(f"{path.name}.{os.getpid()}")
     try:
         with temporary.open("wb") as file:

@@ -13,7 +13,8 @@ from tests.vectors.content import OTHERS, PASSPHRASE, RECOVERY, SNAPSHOTS, WAL, 
 from holdfast.errors import KeyRefusedError
 from holdfast.progress import Silence
 from holdfast.repository.cache import ObjectCache
-from holdfast.repository.check.run import CheckOptions, check_repository
+from holdfast.repository.check.options import CheckOptions
+from holdfast.repository.check.run import check_repository
 from holdfast.repository.identity import parse_identity
 from holdfast.repository.key_slot import SlotKind
 from holdfast.repository.manifest import EntryKind

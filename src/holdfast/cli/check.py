@@ -46,7 +46,7 @@ def check(
     """Check that every snapshot's every chunk is there; changes nothing. Damage ends with exit code 14."""
     from holdfast.config.load import find_stack_file, load_stack
     from holdfast.operations.check import check as operation
-    from holdfast.repository.check.run import CheckOptions
+    from holdfast.repository.check.options import CheckOptions
 
     run = Invocation.of(ctx)
     stack = load_stack(find_stack_file(run.config))

@@ -5,14 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from holdfast.operations.wiring import open_stack_repository
-from holdfast.repository.check.run import CheckOptions, check_repository
 
 if TYPE_CHECKING:
     from holdfast.config.models import Stack
     from holdfast.progress import Reporter
+    from holdfast.repository.check.options import CheckOptions
     from holdfast.repository.check.report import CheckReport
 
 
 def check(stack: Stack, asked: str | None, options: CheckOptions, reporter: Reporter) -> CheckReport:
     """Check a repository to the depth that the options say; damage is in the report."""
-    return check_repository(open_stack_repository(stack, asked), options, reporter)
+    repository = open_stack_repository(stack, asked, needs=("holdfast.repository.check.run",))
+    from holdfast.repository.check.run import check_repository
+
+    return check_repository(repository, options, reporter)

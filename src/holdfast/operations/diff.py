@@ -6,14 +6,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from holdfast.operations.wiring import open_stack_repository
-from holdfast.repository.compare import Difference, compare_snapshots
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from holdfast.config.models import Stack
+    from holdfast.repository.compare import Difference
     from holdfast.repository.snapshot import Snapshot, SnapshotSurvey
     from holdfast.services.postgres.recorded_names import RecordedNames
+
+_NEEDS = ("holdfast.repository.compare", "holdfast.repository.salvage", "holdfast.services.postgres.recorded_names")
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,9 @@ def diff(stack: Stack, asked: str | None, before: str, after: str) -> SnapshotDi
 
     Raises UsageError, which names near ids, or all that fit; DamageError when what is damaged might be meant.
     """
-    repository = open_stack_repository(stack, asked)
+    repository = open_stack_repository(stack, asked, needs=_NEEDS)
+    from holdfast.repository.compare import compare_snapshots
+
     survey = repository.survey_snapshots()
     old, new = survey.choose(before), survey.choose(after)
     differences = compare_snapshots(repository.reader(), old, new)

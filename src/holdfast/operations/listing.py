@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING
 from holdfast.errors import UsageError
 from holdfast.operations.snapshots import find_snapshot
 from holdfast.operations.wiring import open_stack_repository
-from holdfast.repository.browse import SnapshotTree
-from holdfast.repository.manifest import Entry, EntryKind
 from holdfast.repository.names import ROOT, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from holdfast.config.models import Stack
+    from holdfast.repository.browse import SnapshotTree
+    from holdfast.repository.manifest import Entry
     from holdfast.repository.reader import ChunkReader
     from holdfast.repository.snapshot import Snapshot
+
+_NEEDS = ("holdfast.repository.browse", "holdfast.repository.salvage")
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,9 @@ class OpenSnapshot:
 
 def open_snapshot(stack: Stack, choice: SnapshotChoice) -> OpenSnapshot:
     """Return the snapshot that is meant. Raises UsageError with near ids, or with all that fit."""
-    repository = open_stack_repository(stack, choice.repository)
+    repository = open_stack_repository(stack, choice.repository, needs=_NEEDS)
+    from holdfast.repository.browse import SnapshotTree
+
     snapshot = find_snapshot(repository, choice.snapshot, choice.service)
     reader = repository.reader()
     return OpenSnapshot(snapshot, reader, SnapshotTree(reader, snapshot))
@@ -75,6 +79,8 @@ def list_tree(opened: OpenSnapshot, path: bytes) -> Iterator[Entry]:
 
 
 def _list(opened: OpenSnapshot, path: bytes, inside: Callable[[bytes], Iterator[Entry]]) -> Iterator[Entry]:
+    from holdfast.repository.manifest import EntryKind
+
     entry = None if path == ROOT else opened.require_entry(path)
     if entry is None or entry.kind is EntryKind.DIRECTORY:
         return inside(path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -11,7 +10,7 @@ from holdfast.errors import UsageError
 from holdfast.operations.wiring import open_stack_repository
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from holdfast.config.models import Stack
@@ -24,6 +23,8 @@ if TYPE_CHECKING:
     from holdfast.restore.run import RestoreOptions
     from holdfast.services.postgres.facts import PostgresFacts
     from holdfast.services.postgres.layout import PostgresLayout
+
+RESTORE_NEEDS = ("holdfast.restore.run", "holdfast.postgres.binaries", "holdfast.services.postgres.layout")
 
 
 @dataclass(frozen=True)
@@ -91,21 +92,18 @@ def prepare_restore_of(
 
 
 def prepare_restore(
-    stack: Stack, request: RestoreRequest, prepare: PrepareRestore = prepare_restore_of
+    stack: Stack,
+    request: RestoreRequest,
+    prepare: PrepareRestore = prepare_restore_of,
+    needs: Iterable[str] = RESTORE_NEEDS,
 ) -> PreparedRestore:
     """Choose a snapshot and plan its restore; nothing is written. Raises what stands in its way.
 
-    ``prepare`` plans the restore of the chosen snapshot: into new directories, unless it is given.
+    ``prepare`` plans the restore of the chosen snapshot: into new directories, unless it is given. ``needs`` names the
+    modules that it imports.
     """
     require_absolute(request.target)
-    choose_repository(stack, asked=request.repository, service=request.service)
-    with ThreadPoolExecutor(1) as pool:  # the passphrase takes half a second of another core: load modules meanwhile
-        opening = pool.submit(open_stack_repository, stack, request.repository, request.service)
-        import holdfast.postgres.binaries
-        import holdfast.restore.run
-        import holdfast.services.postgres.layout  # noqa: F401
-
-        repository = opening.result()
+    repository = open_stack_repository(stack, request.repository, request.service, needs=needs)
     survey = repository.survey_snapshots().of(stack.stack, request.service)
     return prepare(stack, request, repository, survey.choose_restorable(request.snapshot))
 

@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING
 
 from holdfast.config.choose import choose_repository
 from holdfast.operations.recovery.catch_up import let_archive_catch_up
-from holdfast.operations.restore import PreparedRestore, RestoreRequest, prepare_restore, require_absolute
+from holdfast.operations.restore import (
+    RESTORE_NEEDS,
+    PreparedRestore,
+    RestoreRequest,
+    prepare_restore,
+    require_absolute,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -26,6 +32,8 @@ if TYPE_CHECKING:
     from holdfast.restore.target import RecoveryTarget
     from holdfast.services.postgres.facts import PostgresFacts
     from holdfast.services.postgres.layout import PostgresLayout
+
+_NEEDS = ("holdfast.restore.delta", "holdfast.services.postgres.copies", *RESTORE_NEEDS)
 
 
 @dataclass(frozen=True)
@@ -66,7 +74,7 @@ def prepared_delta(stack: Stack, request: DeltaRequest, reporter: Reporter) -> I
     with ExitStack() as held:
         planner = _Planner(held)
         if request.recovery is None:
-            prepare_restore(stack, wanted, planner.prepare)
+            prepare_restore(stack, wanted, planner.prepare, needs=_NEEDS)
             yield planner.prepared(None)
         else:
             from holdfast.operations.recovery.plan import RecoveryRequest, prepare_recovery

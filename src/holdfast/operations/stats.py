@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from holdfast.operations.wiring import open_stack_repository
-from holdfast.repository.usage import Usage, measure_usage
 
 if TYPE_CHECKING:
     from holdfast.config.models import Stack
     from holdfast.repository.snapshot import Snapshot
+    from holdfast.repository.usage import Usage
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,9 @@ class RepositoryStats:
 
 def measure(stack: Stack, asked: str | None) -> RepositoryStats:
     """Read all lists of files of a repository, and add up."""
-    repository = open_stack_repository(stack, asked)
+    repository = open_stack_repository(stack, asked, needs=("holdfast.repository.usage", "holdfast.repository.salvage"))
+    from holdfast.repository.usage import measure_usage
+
     groups: dict[str, list[Snapshot]] = {}
     for snapshot in repository.snapshots():
         groups.setdefault(f"{snapshot.stack}/{snapshot.service}", []).append(snapshot)

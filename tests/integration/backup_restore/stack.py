@@ -21,7 +21,8 @@ from holdfast.operations.backup import BackupRequest, backup
 from holdfast.operations.init import init
 from holdfast.operations.wiring import open_stack_repository
 from holdfast.progress import Silence
-from holdfast.repository.check.run import CheckOptions, check_repository
+from holdfast.repository.check.options import CheckOptions
+from holdfast.repository.check.run import check_repository
 from holdfast.repository.identity import render_identity
 from holdfast.repository.key_slot import SlotKind
 

@@ -25,7 +25,8 @@ from tests.unit.repository.building import (
 from holdfast.errors import HoldfastError
 from holdfast.progress import Silence
 from holdfast.repository import chunker, file_extents, intake, packer, page_gather, paged_file, tasks
-from holdfast.repository.check.run import CheckOptions, check_repository
+from holdfast.repository.check.options import CheckOptions
+from holdfast.repository.check.run import check_repository
 from holdfast.repository.compression import ContentClass
 from holdfast.repository.key_slot import SlotKind
 from holdfast.repository.session import Session

@@ -22,8 +22,9 @@ from holdfast.errors import DamageError, KeyRefusedError, TransientStorageError,
 from holdfast.model import new_object_id
 from holdfast.progress import Silence
 from holdfast.repository import packer
+from holdfast.repository.check.options import CheckOptions
 from holdfast.repository.check.report import FILES_SHOWN, CheckReport, Damage, DamageKind
-from holdfast.repository.check.run import CheckOptions, check_repository
+from holdfast.repository.check.run import check_repository
 from holdfast.repository.check.sample import choose
 from holdfast.repository.compression import ContentClass
 from holdfast.repository.extent_list import encode_list

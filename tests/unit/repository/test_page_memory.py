@@ -11,7 +11,8 @@ import pytest
 from tests.unit.repository.page_chain import PAGE, Chain, live_on
 
 from holdfast.progress import Silence
-from holdfast.repository.check.run import CheckOptions, check_repository
+from holdfast.repository.check.options import CheckOptions
+from holdfast.repository.check.run import check_repository
 from holdfast.repository.file_extents import load_extents
 
 ROUNDS = 6

@@ -30,7 +30,8 @@ from tests.unit.repository.building import (
 from holdfast.errors import HoldfastError
 from holdfast.progress import Silence
 from holdfast.repository import intake
-from holdfast.repository.check.run import CheckOptions, check_repository
+from holdfast.repository.check.options import CheckOptions
+from holdfast.repository.check.run import check_repository
 from holdfast.repository.chunker import BUNDLE_FILE_BYTES, CHUNK_BYTES
 from holdfast.repository.compression import ContentClass
 from holdfast.repository.intake import SPAN_BYTES

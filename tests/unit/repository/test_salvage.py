@@ -24,7 +24,8 @@ from tests.unit.repository.building import (
 from holdfast.errors import DamageError
 from holdfast.progress import Silence
 from holdfast.repository import packer
-from holdfast.repository.check.run import CheckOptions, check_repository
+from holdfast.repository.check.options import CheckOptions
+from holdfast.repository.check.run import check_repository
 from holdfast.repository.index import ChunkIndex
 from holdfast.repository.key_slot import SlotKind
 from holdfast.repository.salvage import list_packs, read_pack_table, salvage_packs

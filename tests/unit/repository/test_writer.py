@@ -25,7 +25,8 @@ from tests.unit.repository.faulty import BitFlippingStorage, FullStorage
 from holdfast.errors import BusyError, DamageError, NoSpaceError
 from holdfast.progress import Silence
 from holdfast.repository import packer
-from holdfast.repository.check.run import CheckOptions, check_repository
+from holdfast.repository.check.options import CheckOptions
+from holdfast.repository.check.run import check_repository
 from holdfast.repository.compression import ContentClass
 from holdfast.repository.repository import Repository
 from holdfast.repository.writer import WriterOptions

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from holdfast.errors import TargetNotReachableError, UsageError
 from holdfast.operations.recovery.catch_up import Archived, let_archive_catch_up
-from holdfast.operations.restore import prepare_restore_of, require_absolute
+from holdfast.operations.restore import RESTORE_NEEDS, prepare_restore_of, require_absolute
 from holdfast.operations.wiring import open_stack_repository
 from holdfast.progress import Silence
 from holdfast.repository.cache import default_cache_root
@@ -99,7 +99,7 @@ def prepare_recovery(
     """
     require_absolute(request.restore.target)
     wanted = request.restore
-    repository = open_stack_repository(stack, wanted.repository, wanted.service)
+    repository = open_stack_repository(stack, wanted.repository, wanted.service, needs=RESTORE_NEEDS)
     snapshots = _candidates(repository, stack.stack, wanted)
     archived, coverage, expected = _locate(stack, request, repository, snapshots, reporter or Silence())
     chosen = next(each for each in snapshots if each.id == expected.choice.point.id)

@@ -23,17 +23,10 @@ from holdfast.repository.reader import ChunkReader
 
 if TYPE_CHECKING:
     from holdfast.progress import Reporter
+    from holdfast.repository.check.options import CheckOptions
     from holdfast.repository.repository import Repository
 
 _NAMES_SHOWN = 5
-
-
-@dataclass(frozen=True)
-class CheckOptions:
-    """How deep: the percentage of packs (0 to 100) whose bytes are compared, and of those that are opened."""
-
-    read_packs_percent: int = 0
-    read_data_percent: int = 0
 
 
 def check_repository(repository: Repository, options: CheckOptions, reporter: Reporter) -> CheckReport:

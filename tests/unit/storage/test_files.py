@@ -6,12 +6,14 @@ import errno
 import os
 import tempfile
 import threading
+import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from holdfast import clock
 from holdfast.errors import (
     AlreadyExistsError,
     NoSpaceError,
@@ -111,17 +113,30 @@ def test_leftovers_are_invisible(files: FilesStorage, root: Path):
     assert [info.name for info in files.list()] == ["packs/data/ab/one"]
 
 
-def test_old_leftovers_are_removed_by_one_of_the_next_writers_and_young_ones_kept(files: FilesStorage, root: Path):
+def test_old_leftovers_are_removed_and_young_ones_kept_by_who_writes_more_than_one_object(
+    files: FilesStorage, root: Path, monkeypatch: pytest.MonkeyPatch
+):
     old, young = root / "packs/data/ab/~old", root / "packs/data/ab/~young"
-    for path in (old, young):
-        path.write_bytes(b"half")
-    then = old.stat().st_mtime - 2 * _DAY_S
-    os.utime(old, (then, then))
-    writers = 0
-    while old.exists():
-        assert writers < 1000  # each sweeps with a chance of one in 16
-        FilesStorage(files.url).put(f"packs/data/ab/{writers}", b"x")
-        writers += 1
+
+    def leave_behind() -> None:
+        for path in (old, young):
+            path.write_bytes(b"half")
+        then = old.stat().st_mtime - 2 * _DAY_S
+        os.utime(old, (then, then))
+
+    leave_behind()
+    cold, resident = FilesStorage(files.url), FilesStorage(files.url)
+    cold.put("packs/data/ab/cold", b"x")
+    resident.put("packs/data/ab/first", b"x")
+    assert old.exists()
+    resident.put("packs/data/ab/second", b"x")
+    assert not old.exists()
+    leave_behind()
+    resident.put("packs/data/ab/third", b"x")
+    assert old.exists()
+    monkeypatch.setattr(clock, "monotonic", lambda: time.monotonic() + 2 * _DAY_S)
+    resident.put("packs/data/ab/fourth", b"x")
+    assert not old.exists()
     assert young.exists()
 
 

@@ -9,7 +9,7 @@ import pytest
 from tests.integration.backup_restore.clusters import make_place, sql
 from tests.integration.backup_restore.stack import StackDirectory
 from tests.integration.cli.calling import validator
-from tests.servers.postgres import MAJORS, postgres_binaries
+from tests.servers.postgres import postgres_binaries
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 ROWS = "SELECT i AS id, repeat(md5(i::text), 8) AS t FROM generate_series(1, 20000) AS i"
 
 
-@pytest.mark.parametrize("major", MAJORS)
+@pytest.mark.parametrize("major", [15, pytest.param(17, marks=pytest.mark.slow), 18])
 def test_snapshot_names_the_relations_that_changed(
     major: int, make_cluster: ClusterFactory, tmp_path: Path, shared_directory: Path
 ) -> None:

@@ -13,6 +13,7 @@ from tests.integration.wal_receive.receiving import (
     wait_until_stored,
 )
 from tests.servers.load import Ledger
+from tests.servers.majors import on_majors
 from tests.servers.postgres import postgres_binaries
 
 from holdfast.postgres.local import StopMode
@@ -22,6 +23,7 @@ SMALL = {"autovacuum": "off"}
 FILL = "SELECT pg_logical_emit_message(true, 'fill', repeat('x', 1000000)) FROM generate_series(1, {})"
 
 
+@on_majors(15, 18)
 def test_what_is_written_is_archived_to_the_byte(binaries, make_cluster, make_receiving):
     cluster = make_cluster(binaries, settings=SMALL)
     receiving = make_receiving(cluster)

@@ -10,6 +10,7 @@ import pytest
 from holdfast.errors import DamageError
 from holdfast.repository.key_slot import (
     Argon2Parameters,
+    KeySlot,
     SlotKind,
     identity_slot,
     open_with_identity,
@@ -64,6 +65,12 @@ def test_a_slot_holds_nothing_that_a_keyring_could_be_sealed_to() -> None:
     assert {name for slot in slots for name in msgspec.to_builtins(slot)} == secretless
 
 
+@pytest.fixture(scope="module")
+def slot() -> KeySlot:
+    """The slot of a passphrase: to make one takes half a second, as it should."""
+    return passphrase_slot(REPOSITORY_ID, new_keyring(), b"correct horse")
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -75,8 +82,7 @@ def test_a_slot_holds_nothing_that_a_keyring_could_be_sealed_to() -> None:
         {"iterations": 10**9},
     ],
 )
-def test_absurd_parameters_are_damage_and_cost_nothing(changes: dict[str, object]) -> None:
-    slot = passphrase_slot(REPOSITORY_ID, new_keyring(), b"correct horse")
+def test_absurd_parameters_are_damage_and_cost_nothing(slot: KeySlot, changes: dict[str, object]) -> None:
     assert isinstance(slot.argon2, Argon2Parameters)
     spoilt = msgspec.structs.replace(slot, argon2=msgspec.structs.replace(slot.argon2, **changes))
     began = time.process_time()

@@ -85,7 +85,7 @@ def validate(
     for name, source in sources:
         run.output.say(f"reading the secret {name} ({source})")
         source.read()
-    trials = () if offline else _try(stack)
+    trials = _look(stack) if offline else _try(stack)
     result = Validated(str(path), stack.stack, tuple(stack.repositories), tuple(stack.services), len(sources), trials)
     run.output.emit("config_validated", result, lambda: _words(result))
     return ExitCode.DONE if all(trial.works for trial in trials) else ExitCode.FAILED
@@ -109,6 +109,13 @@ def schema(ctx: typer.Context) -> None:
 
     document = Stack.model_json_schema()
     Invocation.of(ctx).output.emit("config_schema", {"schema": document}, lambda: json.dumps(document, indent=2))
+
+
+def _look(stack: Stack) -> tuple[Trial, ...]:
+    from holdfast.operations.validate import require_locations
+
+    require_locations(stack)
+    return ()
 
 
 def _try(stack: Stack) -> tuple[Trial, ...]:

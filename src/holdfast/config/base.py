@@ -73,11 +73,17 @@ def _local_path(value: object, info: ValidationInfo) -> object:
 def resolve_beside_file(path: str, info: ValidationInfo) -> Path:
     """Return an absolute path: a relative one starts at the directory of the stack file, ``~`` at the user's home."""
     directory = (info.context or {}).get("directory", Path())
-    return Path(directory, Path(path).expanduser()).absolute()
+    try:
+        return Path(directory, Path(path).expanduser()).absolute()
+    except RuntimeError:
+        raise mistake(f"nobody's home is known as {path.partition('/')[0]}", hint="write the path out") from None
 
 
 LocalPath = Annotated[Path, BeforeValidator(_local_path)]
 """An absolute path; a relative one in the file starts at the directory of the file."""
 
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
+ENDPOINT_PATTERN = r"^https?://[^/]+"
+SLOT_PATTERN = r"^[a-z0-9_]{1,63}$"
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$"
+Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 """The name of a stack, a repository or a service: letters, digits, ``-``, ``_``, ``.``; at most 63."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
+from holdfast.config.base import ENDPOINT_PATTERN, NAME_PATTERN, SLOT_PATTERN
 from holdfast.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -26,6 +27,11 @@ _TYPE_NAMES = {
     "path_type": "a path",
     "is_instance_of": "a path",
     "time_delta_type": "a duration",
+}
+_PATTERNS = {
+    NAME_PATTERN: "a name has letters, digits, '-', '_' and '.', begins with a letter or digit, and has 63 at most",
+    ENDPOINT_PATTERN: "an endpoint is like https://s3.example.org",
+    SLOT_PATTERN: "PostgreSQL's slots are named with a-z, 0-9 and '_', 63 at most",
 }
 _FOUND_NAMES = {
     bool: "true or false",
@@ -101,14 +107,25 @@ def _words(location: Location, error: ErrorDetails, schema: Mapping[str, Any]) -
         found = _FOUND_NAMES.get(type(error["input"]), "nothing")
         is_quotable = kind == "string_type" and found.startswith(("a number", "true"))
         return f"{name}: expected {_TYPE_NAMES[kind]}, found {found}", "put it in quotes" if is_quotable else None
-    if kind == "literal_error" and isinstance(error["input"], str):
+    if kind == "literal_error":
         return _unknown_word(name, error["input"], context["expected"])
+    return _out_of_bounds(name, error)
+
+
+def _out_of_bounds(name: str, error: ErrorDetails) -> tuple[str, str | None]:
+    """Complain of a value of the right type that a bound or a pattern refuses."""
+    if error["type"] == "string_pattern_mismatch":
+        return f"{name}: {error['input'][:80]!r} does not fit", _PATTERNS.get(error["ctx"]["pattern"])
     message = error["msg"]
     return f"{name}: {message[:1].lower() + message[1:]}", None
 
 
-def _unknown_word(name: str, given: str, expected: str) -> tuple[str, str]:
+def _unknown_word(name: str, given: object, expected: str) -> tuple[str, str]:
     """Complain of a word that is none of those allowed; ``expected`` is pydantic's list, each in quotes."""
+    if expected == "True":
+        return f"{name}: expected true", "write true, or leave the key out"
+    if not isinstance(given, str):
+        return f"{name}: expected {expected}", f"write {expected}"
     near = get_close_matches(given, expected.replace("'", "").replace(" or ", ", ").split(", "), n=1, cutoff=0.5)
     return f"{name}: expected {expected}", f"did you mean {near[0]!r}?" if near else f"write {expected}"
 

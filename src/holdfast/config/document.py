@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 MAX_FILE_BYTES = 1 << 20
 MAX_DEPTH = 32
+_ANY_HINT = "the file must be YAML: see 'holdfast config schema'"
 
 Location = tuple[str | int, ...]
 """The keys and positions that lead to a value: ``("repositories", "main", "url")``."""
@@ -74,7 +75,7 @@ def parse(path: Path, text: str) -> Document:
         loader = _Loader(text)
         root = loader.get_single_node()
     except yaml.MarkedYAMLError as error:
-        raise _complaint(path, error.problem or "cannot be read as YAML", error.problem_mark) from error
+        raise _unreadable(path, error) from error
     except yaml.YAMLError as error:
         raise ConfigError(
             f"{path}: cannot be read as YAML: it holds a character that is not allowed",
@@ -101,7 +102,9 @@ class _Builder:
 
     def _value(self, node: yaml.Node, location: Location) -> object:
         if id(node) in self._seen:
-            raise _complaint(self._path, "anchors and aliases are not supported", node.start_mark)
+            raise _complaint(
+                self._path, "anchors and aliases are not supported", node.start_mark, "write it out where it is meant"
+            )
         self._seen.add(id(node))
         self._values[location] = _place(node.start_mark)
         match node:
@@ -118,7 +121,9 @@ class _Builder:
             if key is None:
                 raise _complaint(self._path, "a key must be a plain word", key_node.start_mark)
             if key in content:
-                raise _complaint(self._path, f"the key {key!r} stands here twice", key_node.start_mark)
+                raise _complaint(
+                    self._path, f"the key {key!r} stands here twice", key_node.start_mark, "keep one of the two"
+                )
             self._keys[*location, key] = _place(key_node.start_mark)
             content[key] = self._value(value_node, (*location, key))
         return content
@@ -135,6 +140,15 @@ def _place(mark: yaml.Mark) -> Place:
     return Place(mark.line + 1, mark.column + 1)
 
 
-def _complaint(path: Path, problem: str, mark: yaml.Mark | None) -> ConfigError:
+def _unreadable(path: Path, error: yaml.MarkedYAMLError) -> ConfigError:
+    problem = error.problem or "cannot be read as YAML"
+    if r"'\t'" in problem:
+        return _complaint(path, "a tab before the words", error.problem_mark, "indent with spaces")
+    if problem == "but found another document":
+        return _complaint(path, "a second document begins here", error.problem_mark, "a stack file holds one")
+    return _complaint(path, problem, error.problem_mark)
+
+
+def _complaint(path: Path, problem: str, mark: yaml.Mark | None, hint: str = _ANY_HINT) -> ConfigError:
     where = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
-    return ConfigError(f"{path}{where}: {problem}", hint="the file must be YAML: see 'holdfast config schema'")
+    return ConfigError(f"{path}{where}: {problem}", hint=hint)

@@ -17,14 +17,22 @@ from pydantic import (
     model_validator,
 )
 
-from holdfast.config.base import ConfigModel, LocalPath, Name, mistake, resolve_beside_file
+from holdfast.config.base import (
+    ENDPOINT_PATTERN,
+    SLOT_PATTERN,
+    ConfigModel,
+    LocalPath,
+    Name,
+    mistake,
+    resolve_beside_file,
+)
 from holdfast.config.quantities import Duration, Rate, Size, parse_duration, parse_size
 from holdfast.config.secrets import SecretField
 
 if TYPE_CHECKING:
     from typing import Self
 
-_URL_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:")
+_URL_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 _CONNECTION_PASSWORD = re.compile(r"(?:^|\s)(?:ssl)?password\s*=")
 _ZSTD_LEVELS = range(1, 20)
 
@@ -32,8 +40,10 @@ _ZSTD_LEVELS = range(1, 20)
 def _repository_url(value: str, info: ValidationInfo) -> str:
     if not value:
         raise mistake("a repository's url may not be empty")
+    if "\0" in value:
+        raise mistake("a repository's url may not hold a zero byte")
     if _URL_SCHEME.match(value):
-        if urlsplit(value).username is not None:
+        if "@" in value.partition("://")[2].partition("/")[0]:
             raise mistake("a repository's url may not hold keys", hint="put them under s3: as secrets")
         return value
     return str(resolve_beside_file(value, info))
@@ -66,7 +76,7 @@ def _plain_or_secret(value: object) -> str:
 class S3Config(ConfigModel):
     """How an ``s3://`` repository is reached. Without keys: the environment's, or the machine's own role."""
 
-    endpoint: str | None = Field(None, pattern=r"^https?://[^/]+")
+    endpoint: str | None = Field(None, pattern=ENDPOINT_PATTERN)
     """The server's address, for servers other than AWS: ``https://s3.example.org``."""
     region: str | None = None
     """The region that requests are signed for."""
@@ -210,7 +220,7 @@ class WalConfig(ConfigModel):
     when_full: Literal["keep", "drop"] = "keep"
     """What becomes of WAL that cannot be archived while the queue is full: ``keep`` leaves it in pg_wal and raises the
     alarm; ``drop`` gives it up, oldest first, and records the gap: no recovery across it without a new backup."""
-    slot: str | None = Field(default=None, pattern=r"^[a-z0-9_]{1,63}$")
+    slot: str | None = Field(default=None, pattern=SLOT_PATTERN)
     """The physical replication slot of ``holdfast wal receive``, and the name that ``synchronous_standby_names`` may
     list; unset: ``holdfast_SERVICE``."""
     piece_interval: Duration = Field(default=parse_duration("0.5s"), json_schema_extra={"default": "0.5s"})

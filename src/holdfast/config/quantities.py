@@ -16,6 +16,7 @@ _SIZE_UNITS: dict[str, int] = {
     **{f"{letter}iB": 1024**power for power, letter in enumerate("KMGT", start=1)},
     **{f"{letter}B": 1000**power for power, letter in enumerate("kMGT", start=1)},
 }
+_SIZE_LIMIT = 1 << 63
 _DURATION = re.compile(r"(?:([0-9]+)d)?(?: ?([0-9]+)h)?(?: ?([0-9]+)m)?(?: ?([0-9]+(?:\.[0-9]+)?)s)?")
 _SIZE_PATTERN = r"^[0-9]+([.][0-9]+)? ?(B|[KMGT]iB|[kMGT]B)$"
 _DURATION_PATTERN = r"^([0-9]+d)?( ?[0-9]+h)?( ?[0-9]+m)?( ?[0-9]+([.][0-9]+)?s)?$"
@@ -29,7 +30,10 @@ def parse_size(words: str) -> int:
     match = _SIZE.fullmatch(words)
     if match is None or match[2] not in _SIZE_UNITS:
         raise mistake(f"not a size: {words!r}", hint="write a number and its unit, such as 20MiB or 512KiB")
-    size_bytes = round(float(match[1]) * _SIZE_UNITS[match[2]])
+    exact_bytes = float(match[1]) * _SIZE_UNITS[match[2]]
+    if exact_bytes >= _SIZE_LIMIT:
+        raise mistake(f"too large a size: {words[:40]!r}")
+    size_bytes = round(exact_bytes)
     if size_bytes < 1:
         raise mistake("a size must be above zero")
     return size_bytes
@@ -47,7 +51,7 @@ def parse_duration(words: str) -> timedelta:
     try:
         span = timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
     except OverflowError:
-        raise mistake(f"too long a duration: {words!r}") from None
+        raise mistake(f"too long a duration: {words[:40]!r}") from None
     if not span:
         raise mistake("a duration must be above zero")
     return span

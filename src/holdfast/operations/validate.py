@@ -24,6 +24,12 @@ class Trial:
     hint: str | None = None
 
 
+def require_locations(stack: Stack) -> None:
+    """Raise UsageError for the first repository whose url or storage options cannot be; nothing is connected to."""
+    for config in stack.repositories.values():
+        make_storage(config)
+
+
 def try_everything(stack: Stack) -> list[Trial]:
     """Return a Trial for each repository and service of a stack. A repository that is not made yet is no fault.
 

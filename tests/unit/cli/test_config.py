@@ -82,6 +82,15 @@ def test_validate_refuses_a_secret_that_cannot_be_read(stack_file, capsys):
     assert "HINT: " in shown
 
 
+@pytest.mark.parametrize(("url", "words"), [("ftp://host/x", "unknown kind"), ("S3://", "no bucket"), ("C:/x", "URL")])
+def test_validate_refuses_a_location_that_cannot_be(url: str, words: str, stack_file, capsys):
+    stack_file.write_text(f"stack: shop\nrepositories:\n  main: {{url: '{url}', unencrypted: true}}\n")
+    assert main(["config", "validate", "--offline", "-c", str(stack_file)]) == 2
+    shown = capsys.readouterr().err
+    assert words in shown
+    assert "HINT: " in shown
+
+
 def test_show_gives_a_stack_file_without_secrets(stack_file, capsys, messages):
     assert main(["config", "show", "-c", str(stack_file)]) == 0
     shown = capsys.readouterr().out

@@ -63,7 +63,8 @@ def make_standby(factory: ClusterFactory, primary: LocalCluster, name: str = "st
 def archive_plain_wal(cluster: LocalCluster, stack: StackDirectory, plain: Path) -> None:
     """Wait until the server has copied all its WAL to ``plain``, and put it into the repository."""
     last = ask(cluster, "SELECT pg_walfile_name(pg_switch_wal())")
-    wait_until((plain / last).exists)
+    not_yet = cluster.data_directory / "pg_wal" / "archive_status" / f"{last}.ready"
+    wait_until(lambda: (plain / last).exists() and not not_yet.exists())  # the copy is whole only then
     repository = stack.open()
     archive = WalArchive(repository.storage, repository.keys, repository.snapshots()[-1].facts["system_identifier"])
     for path in sorted(plain.iterdir()):

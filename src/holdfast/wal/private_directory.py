@@ -93,5 +93,9 @@ def remove_file(name: str, directory: int) -> None:
 
 def unwritable(spool: Path, error: OSError) -> StorageError:
     """Return the error of ours for one of the system's."""
-    kind = NoSpaceError if error.errno in {errno.ENOSPC, errno.EDQUOT} else StorageError
-    return kind(f"cannot write into {spool}: {(error.strerror or 'unknown error').lower()}")
+    is_full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+    kind = NoSpaceError if is_full else StorageError
+    return kind(
+        f"cannot write into {spool}: {(error.strerror or 'unknown error').lower()}",
+        hint="free some space on its file system, then try again" if is_full else "look at its owner and permissions",
+    )

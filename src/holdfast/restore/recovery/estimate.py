@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 _NAME = "rates.json"
 _MIB = 2**20
-_LEAST_MEASURED_S = 0.5
-"""A shorter run measures the start of programs, not the machine."""
+_LEAST_MEASURED_S, _LEAST_MEASURED_BYTES = 0.5, 32 * _MIB
+"""A shorter run, or one of less, measures the start of programs, not the machine."""
 _START_AND_VERIFY_S = 3.0
 
 
@@ -42,14 +42,14 @@ def load_rates(cache: Path) -> Rates:
 
 def keep_restore_rate(cache: Path, restored_bytes: int, seconds: float) -> None:
     """Remember how fast files were restored. Too short a run tells nothing; a cache that refuses is no error."""
-    if seconds >= _LEAST_MEASURED_S and restored_bytes:
+    if seconds >= _LEAST_MEASURED_S and restored_bytes >= _LEAST_MEASURED_BYTES:
         rates = load_rates(cache)
         _keep(cache, msgspec.structs.replace(rates, restore_bytes_s=restored_bytes / seconds, is_measured=True))
 
 
 def keep_replay_rate(cache: Path, replayed_bytes: int, seconds: float) -> None:
     """Remember how fast WAL was replayed, as above."""
-    if seconds >= _LEAST_MEASURED_S and replayed_bytes:
+    if seconds >= _LEAST_MEASURED_S and replayed_bytes >= _LEAST_MEASURED_BYTES:
         rates = load_rates(cache)
         _keep(cache, msgspec.structs.replace(rates, replay_bytes_s=replayed_bytes / seconds, is_measured=True))
 

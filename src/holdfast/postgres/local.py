@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from holdfast.postgres.binaries import Binaries
 
 _FIRST_MAJOR_WITH_LOGIN_TRIGGERS = 17
-_READY_LINE = 7
-_READY_WORDS = frozenset({"ready", "standby"})
+_STATE_LINE = 7
+_READY, _STANDBY = "ready", "standby"
 _POLL_S = 0.05
 _LOG_TAIL_LINES = 15
 
@@ -194,11 +194,23 @@ class LocalCluster:
     @property
     def is_ready(self) -> bool:
         """Whether the server takes connections, be they only read-only ones."""
+        return self._state in {_READY, _STANDBY}
+
+    @property
+    def has_recovered(self) -> bool:
+        """Whether a server that is started with ``hot_standby = off`` is in recovery no more, and takes connections.
+
+        A hot standby calls itself ready, too (``sigusr1_handler`` in ``src/backend/postmaster/postmaster.c``).
+        """
+        return self._state == _READY
+
+    @property
+    def _state(self) -> str:
+        """What the server says of itself, empty where it says nothing yet."""
         # postmaster.pid: our pid in line 1, the state in line 8 (src/include/utils/pidfile.h), as pg_ctl reads them
         lines = _text(self.data_directory / "postmaster.pid").splitlines()
-        return (
-            len(lines) > _READY_LINE and lines[0] == str(self.pid or "") and lines[_READY_LINE].strip() in _READY_WORDS
-        )
+        is_ours = len(lines) > _STATE_LINE and lines[0] == str(self.pid or "")
+        return lines[_STATE_LINE].strip() if is_ours else ""
 
     def _wait_until_ready(self, deadline: float) -> None:
         while not self.is_ready:

@@ -6,11 +6,10 @@ beside the first one may have the kernel kill either; where there is less memory
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from holdfast.postgres.account import server_account
+from holdfast.postgres.configured import configured
 
 if TYPE_CHECKING:
     from holdfast.postgres.binaries import Binaries
@@ -23,7 +22,6 @@ _LEAST_BYTES = 128 << 20
 """PostgreSQL's own default."""
 _BLOCK_BYTES = 8192
 """What ``shared_buffers`` counts in (``BLCKSZ``)."""
-_TIMEOUT_S = 30
 
 
 def modest_settings(binaries: Binaries, data_directory: Path) -> dict[str, str]:
@@ -36,23 +34,8 @@ def modest_settings(binaries: Binaries, data_directory: Path) -> dict[str, str]:
 
 
 def _configured_bytes(binaries: Binaries, data_directory: Path) -> int | None:
-    """Return what the cluster's own configuration says (manual, ``postgres -C``); None where it does not tell."""
-    command = [str(binaries.program("postgres")), "-D", str(data_directory), "-C", "shared_buffers"]
-    try:
-        answer = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            timeout=_TIMEOUT_S,
-            check=False,
-            cwd="/",
-            env={"LC_ALL": "C", "PATH": "/usr/bin:/bin"},
-            **server_account(data_directory).child_identity(),
-        )
-    except subprocess.TimeoutExpired:
-        return None
-    blocks = answer.stdout.strip()
-    return int(blocks) * _BLOCK_BYTES if answer.returncode == 0 and blocks.isdecimal() else None
+    blocks = configured(binaries, data_directory, "shared_buffers")
+    return int(blocks) * _BLOCK_BYTES if blocks is not None and blocks.isdecimal() else None
 
 
 def _available_bytes() -> int | None:

@@ -133,7 +133,7 @@ def _running(prepared: PreparedInPlace, reporter: Reporter) -> Iterator[tuple[Pr
     place_histories(prepared.place.directory, [prepared.live.directory, *kin])
     if prepared.recovery is None:
         reporter.phase("recovering")
-        with promoted_alone(prepared.binaries, prepared.place.directory, user) as cluster:
+        with promoted_alone(prepared.binaries, prepared.place.directory) as cluster:
             yield PrivateServer(cluster.conninfo(user=user), user), None
         return
     from holdfast.operations.recovery.run import recovered

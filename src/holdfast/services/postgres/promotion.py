@@ -11,13 +11,10 @@ import shutil
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from holdfast import clock
-from holdfast.errors import ServerError
 from holdfast.postgres.account import server_account
-from holdfast.postgres.connection import connect, translated
-from holdfast.postgres.facts import one_row
 from holdfast.postgres.local import LocalCluster
 from holdfast.postgres.shared_memory import modest_settings
+from holdfast.services.postgres.workers import WITHOUT_WORKERS, may_have_workers, wait_until_promoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -26,14 +23,15 @@ if TYPE_CHECKING:
     from holdfast.postgres.binaries import Binaries
 
 _SIGNAL = "recovery.signal"
-_START_TIMEOUT_S = 3600.0
-_POLL_S = 0.05
+_STOP_TIMEOUT_S = 3600.0
 _SETTINGS = {
     "archive_mode": "off",
     "restore_command": "false",
     "recovery_target_timeline": "current",
     "recovery_target_action": "promote",
-    "hot_standby": "on",
+    "hot_standby": "off",  # nobody asks it anything before
+    "synchronous_standby_names": "",  # none follows it, and what is committed in it would wait for ever
+    "autovacuum": "off",
     "huge_pages": "off",  # the live server beside it may hold all there are
 }
 
@@ -53,34 +51,18 @@ def place_histories(data_directory: Path, known: Iterable[Path]) -> None:
 
 
 @contextmanager
-def promoted_alone(binaries: Binaries, data_directory: Path, user: str) -> Iterator[LocalCluster]:
-    """Start a restored cluster on a private socket, wait until it is promoted, and yield it; it is stopped in the end.
-
-    ``user`` is a role that the cluster has.
-    """
+def promoted_alone(binaries: Binaries, data_directory: Path) -> Iterator[LocalCluster]:
+    """Start a restored cluster on a private socket, and yield it when it is promoted; it is stopped in the end."""
     account = server_account(data_directory)
     (data_directory / _SIGNAL).touch(mode=0o600)
     account.take_over(data_directory / _SIGNAL)
-    settings = {**modest_settings(binaries, data_directory), **_SETTINGS}
+    workers = WITHOUT_WORKERS if may_have_workers(binaries, data_directory) else {}
+    settings = {**modest_settings(binaries, data_directory), **_SETTINGS, **workers}
     cluster = LocalCluster(binaries, data_directory, account=account, settings=settings)
-    cluster.start(timeout_s=_START_TIMEOUT_S)
+    cluster.launch()
     try:
-        _wait_for_promotion(cluster, user)
+        wait_until_promoted(cluster)
         yield cluster
-        cluster.stop(timeout_s=_START_TIMEOUT_S)
+        cluster.stop(timeout_s=_STOP_TIMEOUT_S)
     finally:
         cluster.close()
-
-
-def _wait_for_promotion(cluster: LocalCluster, user: str) -> None:
-    while True:
-        if not cluster.is_running:
-            raise ServerError(
-                f"the server in {cluster.data_directory} ended while it recovered",
-                hint="the lines above are the end of its log",
-                details=tuple(cluster.log().splitlines()[-15:]),
-            )
-        with connect(cluster.conninfo(user=user)) as connection, translated("asking whether recovery has ended"):
-            if not one_row(connection, "SELECT pg_is_in_recovery()")[0]:
-                return
-        clock.sleep(_POLL_S)

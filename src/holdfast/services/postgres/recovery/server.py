@@ -16,6 +16,7 @@ from holdfast.postgres.shared_memory import modest_settings
 from holdfast.services.postgres.recovery import words
 from holdfast.services.postgres.recovery.settings import WHEN_CONSISTENT
 from holdfast.services.postgres.recovery.state import Halt, Observer
+from holdfast.services.postgres.workers import may_have_workers, promoted_without_workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from holdfast.postgres.binaries import Binaries
+    from holdfast.postgres.lsn import Lsn
     from holdfast.postgres.timeline import Timeline
     from holdfast.services.postgres.recovery.settings import RecoverySettings
     from holdfast.services.postgres.recovery.state import ReplayState, WrittenState
@@ -59,7 +61,7 @@ class RecoveringServer:
     ) -> None:
         self._binaries, self._data_directory, self._settings = binaries, data_directory, settings
         self._modest = modest_settings(binaries, data_directory)
-        self._cluster = self._new_cluster(settings)
+        self._cluster, self._log = self._new_cluster(settings), ""
         self._roles = roles
         self._observer: Observer | None = None
 
@@ -91,8 +93,8 @@ class RecoveringServer:
         return words.telling_lines(self._cluster.log())
 
     def log(self) -> str:
-        """Return all that the server wrote."""
-        return self._cluster.log()
+        """Return all that the server wrote, and those before it that were started anew."""
+        return self._log + self._cluster.log()
 
     def conninfo(self, *, user: str | None = None, dbname: str | None = None) -> str:
         """Return the connection string: as the superuser, to a database that exists, where nothing else is given."""
@@ -159,7 +161,23 @@ class RecoveringServer:
 
     def promote(self) -> Timeline:
         """End recovery, wait until the server writes, and return its new timeline."""
+        if may_have_workers(self._binaries, self._data_directory):
+            state = self._ask.look()
+            if state.is_in_recovery:
+                self._promote_without_workers(state.lsn)
         return self._ask.promote(_PROMOTE_TIMEOUT_S)
+
+    def _promote_without_workers(self, reached: Lsn) -> None:
+        """Start a server anew that has no room for workers, and is to end recovery where this one rests."""
+        self._end()
+        (self._data_directory / _SIGNAL).rename(self._data_directory / _OTHER_SIGNAL)
+        self._cluster = promoted_without_workers(self._binaries, self._data_directory, self._settings, self._modest)
+        ended = self._ask.history().entries[-1].begin
+        if ended != reached:
+            raise ServerError(
+                f"started again, the server ended recovery at {ended} instead of {reached}",
+                hint="recover again; if this comes back, report it",
+            )
 
     def stop(self) -> None:
         """Stop the server in order."""
@@ -182,9 +200,14 @@ class RecoveringServer:
         own = {**self._modest, **settings.for_major(self._binaries.major)}
         return LocalCluster(self._binaries, self._data_directory, settings=own)
 
-    def _restart(self, settings: RecoverySettings) -> tuple[Halt, ReplayState]:
+    def _end(self) -> None:
+        """Stop the server for good; another one will go on with the directory."""
         self.stop()
+        self._log += self._cluster.log()
         self._cluster.close()
+
+    def _restart(self, settings: RecoverySettings) -> tuple[Halt, ReplayState]:
+        self._end()
         self._cluster = self._new_cluster(settings)
         self._cluster.launch()
         return self.wait(lambda _: None, lambda: False)

@@ -10,7 +10,8 @@ from holdfast.errors import ServerError
 from holdfast.postgres.connection import Connection, connect, translated
 from holdfast.postgres.facts import one_row, read_timeline
 from holdfast.postgres.lsn import NO_LSN, Lsn
-from holdfast.postgres.timeline import Timeline
+from holdfast.postgres.segment import history_name
+from holdfast.postgres.timeline import Timeline, TimelineHistory, parse_history
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -134,6 +135,14 @@ class Observer:
             if not one_row(self._connection, query, {"seconds": timeout_s})[0]:
                 raise ServerError(f"the recovered cluster was not promoted within {timeout_s} s", hint="try again")
         return read_timeline(self._connection)
+
+    def history(self) -> TimelineHistory:
+        """Return the past of the timeline that the server writes, as it wrote it down when recovery ended."""
+        timeline = read_timeline(self._connection)
+        with translated("asking where recovery has ended"):
+            name = f"pg_wal/{history_name(timeline)}"
+            text = one_row(self._connection, "SELECT pg_read_file(%(name)s)", {"name": name})[0]
+        return parse_history(timeline, text)
 
     def _is_paused(self) -> bool:
         try:

@@ -22,6 +22,14 @@ NO_EXTENTS = np.zeros(0, dtype=EXTENT_DTYPE)
 _SPREAD = 0.25
 
 
+def one_extent(length: int, chunk: ChunkId, chunk_offset: int = 0) -> np.ndarray:
+    """Return the extents of a file of some bytes that lie in one chunk; none where it is empty."""
+    extents = np.zeros(1 if length else 0, dtype=EXTENT_DTYPE)
+    if length:
+        extents[0] = (0, length, chunk_offset, np.void(chunk))
+    return extents
+
+
 def clip_extents(extents: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
     """Return what ``extents`` (sorted, not overlapping) say of the runs from ``starts`` to ``ends`` (sorted, apart)."""
     begins = extents["file_offset"].astype(np.int64)

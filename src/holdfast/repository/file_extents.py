@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from holdfast.model import ChunkId
 
 INLINE_EXTENTS = 4
+UNTILED = "its extents are empty, overlap or pass its end"
 _REGION_BYTES = 128 << 20
 _WORTH_A_NEW_LIST = 4
 """When what differs is more than a fourth as long as the list that it lies over, the region has a new one. In chains of
@@ -112,14 +113,14 @@ def inline_extents(entries: Sequence[Entry]) -> tuple[np.ndarray, np.ndarray]:
     owner = np.repeat(np.arange(len(entries)), lengths // EXTENT_DTYPE.itemsize)
     wrong = untiled(extents, owner, [entry.size for entry in entries])
     if len(wrong):
-        raise DamageError(f"file {entries[owner[wrong[0]]].path!r}", "its extents overlap or pass its end")
+        raise DamageError(f"file {entries[owner[wrong[0]]].path!r}", UNTILED)
     return owner, extents
 
 
 def untiled(extents: np.ndarray, owner: np.ndarray, sizes: Sequence[int]) -> np.ndarray:
-    """Return the rows of extents that overlap the next one of their file, or pass its end."""
+    """Return the rows of extents that are empty, overlap the next one of their file, or pass its end."""
     ends = extents["file_offset"] + extents["length"]
-    is_wrong = (ends > np.array(sizes, dtype=np.uint64)[owner]) | (ends < extents["file_offset"])
+    is_wrong = (ends > np.array(sizes, dtype=np.uint64)[owner]) | (ends <= extents["file_offset"])
     is_wrong[:-1] |= (owner[1:] == owner[:-1]) & (ends[:-1] > extents["file_offset"][1:])
     return np.flatnonzero(is_wrong)
 
@@ -139,7 +140,7 @@ def _laid_over(entry: Entry, lists: Sequence[ExtentList]) -> ExtentList:
     tables = [each.numbered(number[at : at + len(each.chunks)]) for each, at in zip(lists, first, strict=False)]
     laid = lay_over(tables)
     if int(laid["file_offset"][-1]) + int(laid["length"][-1]) > entry.size:
-        raise DamageError(f"file {entry.path!r}", "its extents overlap or pass its end")
+        raise DamageError(f"file {entry.path!r}", UNTILED)
     is_named = np.bincount(laid["chunk"], minlength=len(chunks)) > 0
     chunk = (np.cumsum(is_named) - 1)[laid["chunk"]]
     return ExtentList(chunks[is_named], laid["file_offset"], laid["length"], chunk, laid["chunk_offset"])

@@ -11,6 +11,7 @@ import numpy as np
 
 from holdfast.repository.chunker import BUNDLE_FILE_BYTES, bundle_cuts, content_cuts
 from holdfast.repository.compression import ContentClass
+from holdfast.repository.extents import NO_EXTENTS, one_extent
 from holdfast.repository.intake import data_ranges, read_full, restat
 from holdfast.repository.manifest import EXTENT_DTYPE, Entry
 from holdfast.repository.paged_file import PagedFile
@@ -129,7 +130,5 @@ class _Bundle:
         filled = sum(piece.length for piece in pieces)
         ids = intake.store(buffer, pieces, [(0, filled)]) if pieces else []
         for entry, piece in read:
-            extents = np.zeros(1 if piece.length else 0, dtype=EXTENT_DTYPE)
-            if piece.length:
-                extents[0] = (0, piece.length, piece.buffer_offset, np.void(ids[0]))
+            extents = one_extent(piece.length, ids[0], piece.buffer_offset) if piece.length else NO_EXTENTS
             intake.finish_file(entry, extents)

@@ -174,6 +174,14 @@ def test_extents_that_overlap_or_pass_the_end_are_damage(lengths: list[tuple[int
             load_extents(entry(b"f", size=size, extents=extents.tobytes()), Chunks().put)
 
 
+def test_extents_that_are_empty_are_damage() -> None:
+    """A restore would wait for their bytes for ever, and never call the file whole."""
+    for at in (0, 5, 9):
+        empty = np.array([(at, 0, 0, chunk_of(1))], dtype=EXTENT_DTYPE)
+        with pytest.raises(DamageError, match="are empty"):
+            load_extents(entry(b"f", size=9, extents=empty.tobytes()), Chunks().put)
+
+
 @given(files=st.lists(st.tuples(runs, st.booleans()), max_size=5))
 def test_the_extents_of_many_files_are_those_of_each(files: list[tuple[list[tuple[int, int]], bool]]) -> None:
     chunks, entries = Chunks(), []

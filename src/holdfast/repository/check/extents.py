@@ -9,7 +9,7 @@ import numpy as np
 
 from holdfast.errors import DamageError
 from holdfast.repository.extent_list import decode_list, distinct_chunks
-from holdfast.repository.file_extents import untiled
+from holdfast.repository.file_extents import UNTILED, untiled
 from holdfast.repository.index import chunk_words
 from holdfast.repository.manifest import EXTENT_DTYPE, Entry
 
@@ -23,7 +23,6 @@ Fault = int | str
 """The number of a damage that hits a file, or what is unsound in its own description."""
 
 _CUT_OFF = "its list of extents is cut off"
-_UNTILED = "its extents overlap or pass its end"
 _OUTSIDE = "an extent passes the end of its chunk"
 _ANY_LENGTH = np.int64(np.iinfo(np.int64).max)
 
@@ -62,7 +61,7 @@ class ExtentLists:
         extents = np.frombuffer(b"".join(entry.extents for entry in whole), dtype=EXTENT_DTYPE)
         owner = np.repeat(np.arange(len(whole)), [len(entry.extents) // EXTENT_DTYPE.itemsize for entry in whole])
         for at in untiled(extents, owner, [entry.size for entry in whole]):
-            yield whole[owner[at]], _UNTILED
+            yield whole[owner[at]], UNTILED
         chunks, chunk = distinct_chunks(extents["chunk"])
         reach = extents["chunk_offset"].astype(np.int64) + extents["length"]
         for at, fault in self._chunk_faults(chunks, chunk, reach):
@@ -106,5 +105,5 @@ class ExtentLists:
         lists = [self._lists[chunk] for chunk in entry.extent_chunks]
         faults = {fault for summary in lists for fault in summary.faults}
         if max(summary.end for summary in lists) > entry.size:
-            faults.add(_UNTILED)
+            faults.add(UNTILED)
         return faults

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
-import numpy as np
 
 from holdfast.errors import ServerError
 from holdfast.postgres.control import read_control_content
 from holdfast.postgres.datadir import classify
 from holdfast.repository.compression import ContentClass
+from holdfast.repository.extents import one_extent
 from holdfast.repository.file_extents import store_extents
-from holdfast.repository.manifest import EXTENT_DTYPE, Entry, EntryKind
+from holdfast.repository.manifest import Entry, EntryKind
 from holdfast.repository.names import ROOT, shown
 from holdfast.repository.page_memory import CachedMemory
 from holdfast.repository.pipeline import Pipeline
@@ -167,8 +167,7 @@ class Collection:
         return self._with_content(msgspec.structs.replace(control, path=name, inode=0), content)
 
     def _with_content(self, entry: Entry, content: bytes) -> Entry:
-        extents = np.zeros(1, dtype=EXTENT_DTYPE)
-        extents[0] = (0, len(content), 0, np.void(self._writer.put(ContentClass.FILE, [content])[0]))
+        extents = one_extent(len(content), self._writer.put(ContentClass.FILE, [content])[0])
         inline, chunks = store_extents(extents, self._writer.put_metadata)
         return msgspec.structs.replace(entry, size=len(content), extents=inline, extent_chunks=chunks)
 

@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import msgspec
-import numpy as np
 
 from holdfast.errors import VerificationError
 from holdfast.postgres.base_backup_manifest import require_same_files
@@ -16,8 +15,9 @@ from holdfast.postgres.control import parse_control_file
 from holdfast.postgres.facts import Tablespace
 from holdfast.postgres.server import BackupEnd
 from holdfast.repository.compression import ContentClass
+from holdfast.repository.extents import one_extent
 from holdfast.repository.file_extents import store_extents
-from holdfast.repository.manifest import EXTENT_DTYPE, Entry, EntryKind
+from holdfast.repository.manifest import Entry, EntryKind
 from holdfast.repository.names import ROOT
 from holdfast.repository.page_memory import CachedMemory
 from holdfast.repository.pipeline import Pipeline
@@ -43,6 +43,8 @@ from holdfast.services.postgres.rules import CONTROL, DataDirectoryRules
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from datetime import datetime
+
+    import numpy as np
 
     from holdfast.postgres.base_backup import BaseBackup, BaseBackupEnd
     from holdfast.postgres.facts import ServerFacts
@@ -168,8 +170,7 @@ class StreamCollection:
 
     def _stored(self, path: bytes, content: bytes) -> Entry:
         """Store a file that is a chunk by itself."""
-        extents = np.zeros(1, dtype=EXTENT_DTYPE)
-        extents[0] = (0, len(content), 0, np.void(self._writer.put(ContentClass.FILE, [content])[0]))
+        extents = one_extent(len(content), self._writer.put(ContentClass.FILE, [content])[0])
         return self._entry(path, len(content), extents)
 
     def _entry(self, path: bytes, size: int, extents: np.ndarray) -> Entry:

@@ -15,7 +15,7 @@ from crc32c import crc32c
 from holdfast.postgres.crc32c import crc32c_joined
 from holdfast.repository.buffers import large_buffer
 from holdfast.repository.chunker import CHUNK_BYTES
-from holdfast.repository.extents import join_extents
+from holdfast.repository.extents import NO_EXTENTS, join_extents, one_extent
 from holdfast.repository.file_extents import NOTHING_STORED
 from holdfast.repository.manifest import EXTENT_DTYPE
 from holdfast.repository.page_gather import PageGatherer
@@ -200,8 +200,6 @@ class BundleTask:
             at += len(file.content)
         ids = intake.store(memoryview(joined), [piece for piece in pieces if piece.length], [(0, at)]) if at else []
         for piece, file in zip(pieces, self.files, strict=True):
-            extents = np.zeros(1 if piece.length else 0, dtype=EXTENT_DTYPE)
-            if piece.length:
-                extents[0] = (0, piece.length, piece.buffer_offset, np.void(ids[0]))
+            extents = one_extent(piece.length, ids[0], piece.buffer_offset) if piece.length else NO_EXTENTS
             self.recipient.received(piece.source.entry.path, piece.length, crc32c(file.content))
             intake.finish_file(piece.source.entry, extents)

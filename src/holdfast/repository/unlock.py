@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import takewhile
+from threading import Event
 from typing import TYPE_CHECKING, Protocol
 
 from holdfast.errors import DamageError, KeyRefusedError
@@ -76,14 +78,18 @@ def unlock_keyring(
     """Return what the first slot that opens holds; a damaged one does not stand in the way of the others.
 
     ``meanwhile`` is done by the caller's thread while another one tries the slots. The storage is read before: who
-    interrupts that need not wait for a storage that is away, and trying the slots ends by itself, soon.
+    interrupts that need not wait for a storage that is away, but at most for the slot that is being tried.
     Raises KeyRefusedError when none opens, DamageError when one that may have been meant is damaged.
     """
     slots = list(stored_slots(storage))
+    is_over = Event()
     with ThreadPoolExecutor(1, "unlock") as pool:  # it waits for its thread also where an interruption breaks in
-        keyring = pool.submit(_first_keyring, slots, repository_id, unlock)
-        meanwhile()
-        found = keyring.result()
+        keyring = pool.submit(_first_keyring, takewhile(lambda _: not is_over.is_set(), slots), repository_id, unlock)
+        try:
+            meanwhile()
+            found = keyring.result()
+        finally:
+            is_over.set()
     if found is None:
         raise KeyRefusedError(
             f"no key slot of {storage.url} opens with this secret",

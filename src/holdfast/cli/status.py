@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from holdfast.operations.status import ServiceStatus
+    from holdfast.restore.staging import StagedRestore
 
 
 def status(ctx: typer.Context) -> int:
@@ -44,8 +45,13 @@ def _message(found: ServiceStatus) -> dict[str, object]:
             {"id": each.id, "made": each.made, "directory": each.parked.directory, "description": each.description}
             for each in found.checkpoints
         ],
+        "staged": _staged_message(found.leftover) if found.leftover else None,
         "alerts": list(found.alerts),
     }
+
+
+def _staged_message(leftover: StagedRestore) -> dict[str, object]:
+    return {"begun": leftover.begun, "directory": leftover.parked.directory}
 
 
 def _words(found: ServiceStatus) -> str:
@@ -64,6 +70,15 @@ def _rows(found: ServiceStatus) -> Iterator[tuple[str, str]]:
         yield "lag", text.size(found.wal.lag.size_bytes)
     for each in found.checkpoints:
         yield "checkpoint", f"{each.short_id} in {each.parked.directory}, made {_when(each.made)}: {each.description}"
+    if found.leftover is not None:
+        yield "staged", _staged_words(found.leftover, found.wal.service)
+
+
+def _staged_words(leftover: StagedRestore, service: str) -> str:
+    return (
+        f"in {leftover.parked.directory}, by a restore begun {_when(leftover.begun)} that is at work or was cut off: "
+        f"'holdfast restore {service}' goes on with it, --drop-checkpoint deletes it"
+    )
 
 
 def _last_snapshot(found: ServiceStatus) -> str:

@@ -9,6 +9,7 @@ from holdfast.operations.in_place.place import service_state
 from holdfast.operations.wal.alerts import Alert, AlertKind, find_alerts
 from holdfast.operations.wal.status import wal_statuses
 from holdfast.restore.checkpoint import read_checkpoints
+from holdfast.restore.staging import abandoned_staging
 from holdfast.restore.swap import unfinished_swap
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from holdfast.operations.wal.status import WalStatus
     from holdfast.repository.snapshot import Snapshot
     from holdfast.restore.checkpoint import Checkpoint
+    from holdfast.restore.staging import StagedRestore
     from holdfast.restore.swap import SwapIntent
     from holdfast.wal.windows import Window
 
@@ -26,7 +28,8 @@ if TYPE_CHECKING:
 class ServiceStatus:
     """One service. ``last`` is its last complete snapshot; ``window`` its newest window.
 
-    ``checkpoints`` are what was in service before restores in place, and is kept on this machine.
+    ``checkpoints`` are what was in service before restores in place, and is kept on this machine; ``leftover`` is what
+    a restore in place has staged, and has not brought into service: it is at work, or was cut off.
     """
 
     wal: WalStatus
@@ -34,6 +37,7 @@ class ServiceStatus:
     window: Window | None
     alerts: tuple[Alert, ...]
     checkpoints: tuple[Checkpoint, ...]
+    leftover: StagedRestore | None
 
 
 def status(stack: Stack, asked: str | None = None) -> Iterator[ServiceStatus]:
@@ -47,6 +51,7 @@ def status(stack: Stack, asked: str | None = None) -> Iterator[ServiceStatus]:
             window=_newest_window(wal),
             alerts=(*([_of_swap(swap, wal.service)] if swap else []), *find_alerts(wal)),
             checkpoints=tuple(read_checkpoints(state)),
+            leftover=abandoned_staging(state) if swap is None else None,
         )
 
 

@@ -178,6 +178,22 @@ def test_before_anything_is_touched_and_the_next_run_goes_on_with_what_was_stage
     assert rows(service) == (1001, 1001)
 
 
+def test_what_was_staged_is_shown_and_deleted_when_it_is_not_wanted(make):
+    service = spread_out(make())
+    killed(service, CrashPoint.SWAP_RECOVERED, "restore", "db", "--yes")
+    (staged,) = service.leftovers
+    status = service.stack.run("status").message("service_status")
+    assert status["staged"]["directory"] == str(staged)
+    plan = service.stack.succeed("restore", "db", "--drop-checkpoint", "--dry-run").message("drop_plan")
+    assert (plan["checkpoints"], plan["staged"][0]) == ([], str(staged))
+    service.stack.succeed("restore", "db", "--drop-checkpoint", "--yes")
+    assert not servers_in(staged)
+    require_tidy(service, 0)
+    assert service.stack.run("status").message("service_status")["staged"] is None
+    assert rows(service) == (1001, 1001)
+    assert service.stack.run("restore", "db", "--drop-checkpoint", "--yes").code == 2
+
+
 def test_a_leftover_in_another_place_is_deleted_first(make):
     service = spread_out(make())
     killed(service, CrashPoint.SWAP_STAGED, "restore", "db", "--yes")

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from holdfast.cli import text
 from holdfast.cli.agreement import require_agreement
 from holdfast.cli.restoring.in_place_words import (
-    checkpoint_message,
     done_message,
     done_words,
+    drop_message,
     drop_words,
     plan_message,
     plan_words,
@@ -92,7 +92,7 @@ def drop_checkpoint(asked: AskedRestore) -> None:
 
     run = asked.run
     prepared = prepare_drop(_stack(asked), asked.service, asked.checkpoint)
-    message = {"service": asked.service, "checkpoints": [checkpoint_message(each) for each in prepared.checkpoints]}
+    message = drop_message(prepared)
     if asked.dry_run:
         run.output.emit("drop_plan", message, lambda: drop_words(prepared))
         return
@@ -101,7 +101,8 @@ def drop_checkpoint(asked: AskedRestore) -> None:
     with run.reporter() as reporter:
         drop(prepared, reporter)
     number = text.count(len(prepared.checkpoints), "checkpoint")
-    run.output.emit("checkpoints_dropped", message, lambda: f"deleted {number} of {asked.service}")
+    staged = ", and what was staged" if prepared.leftover else ""
+    run.output.emit("checkpoints_dropped", message, lambda: f"deleted {number} of {asked.service}{staged}")
 
 
 def _stack(asked: AskedRestore) -> Stack:

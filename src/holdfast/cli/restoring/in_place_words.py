@@ -138,7 +138,19 @@ def drop_words(prepared: PreparedDrop) -> str:
     for each in prepared.checkpoints:
         lines.append(f"  {each.short_id}, made {_when(each.made)}, until {each.until}: {each.description}")
         lines += [f"    {place}" for place in each.parked.places]
+    if prepared.leftover is not None:
+        lines.append(f"  staged by the restore begun {_when(prepared.leftover.begun)}, and not in service:")
+        lines += [f"    {place}" for place in prepared.leftover.parked.places]
     return "\n".join(lines)
+
+
+def drop_message(prepared: PreparedDrop) -> dict[str, object]:
+    """Return the fields that tell what is to be deleted."""
+    return {
+        "service": prepared.service,
+        "checkpoints": [checkpoint_message(each) for each in prepared.checkpoints],
+        "staged": _places(prepared.leftover.parked) if prepared.leftover else [],
+    }
 
 
 def checkpoint_message(checkpoint: Checkpoint) -> dict[str, object]:

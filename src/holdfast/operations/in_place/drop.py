@@ -1,4 +1,7 @@
-"""Delete the checkpoints of a service: what was in service before its restores in place, and is no longer wanted."""
+"""Delete the checkpoints of a service: what was in service before its restores in place, and is no longer wanted.
+
+With all of them goes what a restore that was cut off had staged: it takes the same room, and nobody else would miss it.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from holdfast.errors import HoldfastError, UsageError
 from holdfast.model import new_object_id
 from holdfast.operations.in_place import place
 from holdfast.operations.in_place.deeds import Deed, repository_of
-from holdfast.restore import checkpoint
+from holdfast.restore import checkpoint, staging
 from holdfast.restore.journal import new_entry
 from holdfast.restore.swap import unfinished_swap
 
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
     from holdfast.config.models import Stack
     from holdfast.progress import Reporter
     from holdfast.restore.checkpoint import Checkpoint
+    from holdfast.restore.staging import StagedRestore
     from holdfast.restore.state import StateDirectory
 
 ACTION = "drop checkpoint"
@@ -26,12 +30,13 @@ ACTION = "drop checkpoint"
 
 @dataclass(frozen=True)
 class PreparedDrop:
-    """The checkpoints to delete, oldest first."""
+    """The checkpoints to delete, oldest first, and what was staged and did not come into service."""
 
     stack: Stack
     service: str
     state: StateDirectory
     checkpoints: tuple[Checkpoint, ...]
+    leftover: StagedRestore | None
 
 
 def prepare_drop(stack: Stack, service: str, asked: str | None = None) -> PreparedDrop:
@@ -42,17 +47,21 @@ def prepare_drop(stack: Stack, service: str, asked: str | None = None) -> Prepar
     state = place.service_state(stack, service)
     _require_finished(state)
     checkpoints = tuple(checkpoint.read_checkpoints(state))
-    if not checkpoints:
+    leftover = staging.abandoned_staging(state) if asked is None else None
+    if not checkpoints and leftover is None:
         raise UsageError("there is no checkpoint of this service", hint="nothing is left to do")
     if asked is not None:
         checkpoints = (checkpoint.choose_checkpoint(state, asked),)
-    return PreparedDrop(stack, service, state, checkpoints)
+    return PreparedDrop(stack, service, state, checkpoints, leftover)
 
 
 def drop(prepared: PreparedDrop, reporter: Reporter) -> None:
     """Delete them."""
     with prepared.state.locked():
         _require_finished(prepared.state)
+        if prepared.leftover is not None and staging.abandoned_staging(prepared.state) == prepared.leftover:
+            reporter.phase(f"deleting what was staged in {prepared.leftover.parked.directory}")
+            staging.delete_staging(prepared.state, prepared.leftover)
         for each in prepared.checkpoints:
             entry = msgspec.structs.replace(
                 new_entry(new_object_id(), prepared.stack.stack, prepared.service, ACTION, each.parked.directory),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -65,7 +66,8 @@ class StagingPlace:
         """What becomes of the leftover, in words; None where there is none."""
         if self.leftover is None:
             return None
-        what = f"what the restore begun {self.leftover.begun} staged in {self.leftover.parked.directory}"
+        begun = f"{datetime.fromisoformat(self.leftover.begun):%Y-%m-%d %H:%M:%S} UTC"
+        what = f"what the restore begun {begun} staged in {self.leftover.parked.directory}"
         return f"{what} is gone on with" if self.delta else f"{what} is deleted first, as it cannot be gone on with"
 
     def record(self, snapshot: Snapshot, homes: Mapping[int, Path]) -> StagedRestore:

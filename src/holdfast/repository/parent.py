@@ -38,7 +38,7 @@ class Parent:
         """``read`` returns the plaintext of a metadata chunk."""
         self.snapshot = snapshot
         self._files, self._read = files, read
-        self._trusted_before_ns = _nanoseconds(snapshot.started) - _GRAIN_NS if snapshot else 0
+        self._trusted_before_ns = _taken(snapshot) - _GRAIN_NS if snapshot else 0
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -84,8 +84,10 @@ def _identity(entry: Entry) -> tuple[int, int, int, int]:
     return entry.size, entry.mtime_ns, entry.ctime_ns, entry.inode
 
 
-def _nanoseconds(instant: str) -> int:
-    return int(datetime.fromisoformat(instant).timestamp() * 1_000_000) * 1000
+def _taken(snapshot: Snapshot) -> int:
+    """Return the first time (ns) that a clock showed while a snapshot was taken: it may have been set back meanwhile."""
+    instants = (datetime.fromisoformat(instant) for instant in (snapshot.started, snapshot.ended))
+    return min(int(instant.timestamp() * 1_000_000) for instant in instants) * 1000
 
 
 def _paths_with_lost_chunks(files: Iterable[Entry], reader: ChunkReader) -> set[bytes]:

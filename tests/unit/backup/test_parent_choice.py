@@ -20,9 +20,10 @@ GRAIN_NS = 2 * 10**9
 
 
 def snapshot_at(started_ns):
+    instant = datetime.fromtimestamp(started_ns / 10**9, UTC).isoformat()
     return Snapshot(
         id="0" * 32, stack="shop", service="db", kind="files", host="here",
-        started=datetime.fromtimestamp(started_ns / 10**9, UTC).isoformat(), ended="", tool_version="0", manifest=b"",
+        started=instant, ended=instant, tool_version="0", manifest=b"",
         is_complete=True, is_clean=True, is_encrypted=True,
     )  # fmt: skip
 

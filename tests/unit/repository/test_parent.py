@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from holdfast.repository.repository import Repository
 
 OLD = 1_000_000_000
+LATER = "2999-01-01T00:00:00+00:00"
 
 
 @pytest.fixture
@@ -40,7 +41,7 @@ def parent_of(repository: Repository) -> Parent:
     snapshot = repository.snapshots()[-1]
     reader = repository.reader()
     # what is young is not trusted, and ctime cannot be set: let the backup have been later
-    later = msgspec.structs.replace(snapshot, started="2999-01-01T00:00:00+00:00")
+    later = msgspec.structs.replace(snapshot, started=LATER, ended=LATER)
     return load_parent(later, repository.entries(reader, snapshot), reader)
 
 
@@ -83,6 +84,14 @@ def test_another_file_is_read(tree: Path, change: dict[str, object]) -> None:
 def test_what_was_young_when_the_parent_was_taken_is_read(tree: Path) -> None:
     repository = make_repository(MemoryStorage())
     snapshot = back_up(repository, tree)  # ctime is of this moment
+    reader = repository.reader()
+    assert load_parent(snapshot, repository.entries(reader, snapshot), reader).reuse(entries(tree)[b"small"]) is None
+
+
+def test_fault_28_what_was_young_by_a_clock_that_was_set_back_meanwhile_is_read(tree: Path) -> None:
+    repository = make_repository(MemoryStorage())
+    snapshot = back_up(repository, tree)
+    snapshot = msgspec.structs.replace(snapshot, started=LATER)
     reader = repository.reader()
     assert load_parent(snapshot, repository.entries(reader, snapshot), reader).reuse(entries(tree)[b"small"]) is None
 

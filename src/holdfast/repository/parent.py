@@ -85,7 +85,7 @@ def _identity(entry: Entry) -> tuple[int, int, int, int]:
 
 
 def _taken(snapshot: Snapshot) -> int:
-    """Return the first time (ns) that a clock showed while a snapshot was taken: it may have been set back meanwhile."""
+    """Return the earlier of the times (ns) at both ends of a snapshot: the clock may have been set back meanwhile."""
     instants = (datetime.fromisoformat(instant) for instant in (snapshot.started, snapshot.ended))
     return min(int(instant.timestamp() * 1_000_000) for instant in instants) * 1000
 

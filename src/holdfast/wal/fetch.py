@@ -1,8 +1,9 @@
 """One file of the archive, as recovery asks for it: proven before it is handed over, or proven not to be there.
 
 "Not there" ends a recovery, so it is only said after a listing that shows the archive itself to be there, that has no
-beginning of the segment (pieces, or the ``.partial`` of a promotion) and no later segment: what lies before one that
-is there is a hole, and recovery must not take a hole for the end.
+beginning of the segment (pieces, or the ``.partial`` of a promotion) and nothing of a later segment, and where the
+history that recovery follows did not leave the timeline later either: what lies before something that was there is a
+hole, and recovery must not take a hole for the end.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 
 _ASKED_FOR = frozenset({WalFileKind.SEGMENT, WalFileKind.HISTORY, WalFileKind.PARTIAL, WalFileKind.BACKUP})
 _WAL = frozenset({WalFileKind.SEGMENT, WalFileKind.PARTIAL})
-_SHIPPED = frozenset({WalFileKind.SEGMENT, WalFileKind.PIECE})
+_SHIPPED = frozenset({WalFileKind.SEGMENT, WalFileKind.PIECE, WalFileKind.PARTIAL})
 _THERE = frozenset({Verdict.READY, Verdict.PART})
 _LOOKS = 5
 _LISTED_BEFORE = 16
@@ -144,12 +145,11 @@ class WalSource:
         if self._has_become_whole(name):
             raise NotFoundError(f"the pieces of {name} are gone")
         later = next((file.name for file in listed if _is_later(file, segment)), None)
-        if later is None:
-            return Fetched(Verdict.ABSENT) if listed else self._absent()
-        reason = (
-            f"the archive has {later}, but not {name}: recovery would end in a gap; recover to before {segment.start}"
-        )
-        return Fetched(Verdict.GAP, reason=reason)
+        if later is not None:
+            return _gap(f"the archive has {later}, but not {name}", segment)
+        if self._route.leads_past(segment):
+            return _gap(f"timeline {segment.timeline} was left after {name}, which the archive lacks", segment)
+        return Fetched(Verdict.ABSENT) if listed else self._absent()
 
     def _beginning(self, segment: Segment, listed: tuple[ArchivedFile, ...]) -> Fetched | None:
         beginning = find_beginning(self._archive, segment, listed)
@@ -186,6 +186,10 @@ class WalSource:
                 hint="is it the right repository, and the right service? 'holdfast wal status' shows what there is",
             )
         return Fetched(Verdict.ABSENT)
+
+
+def _gap(what: str, segment: Segment) -> Fetched:
+    return Fetched(Verdict.GAP, reason=f"{what}: recovery would end in a gap; recover to before {segment.start}")
 
 
 def _is_later(file: ArchivedFile, segment: Segment) -> bool:

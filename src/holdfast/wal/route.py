@@ -51,6 +51,13 @@ class Route:
         is_left_here = end is not None and segment.start < end < segment.stop
         return end - segment.start if end is not None and is_left_here else segment.size_bytes
 
+    def leads_past(self, segment: Segment) -> bool:
+        """Whether recovery must read all of a segment, as its timeline was left for the next one only after it."""
+        with self._lock:
+            entries = self._history.entries if self._history else ()
+        end = next((entry.end for entry in entries if entry.timeline == segment.timeline), None)
+        return end is not None and end >= segment.stop
+
     def _timeline(self, segment: Segment, number: int) -> Timeline:
         with self._lock:
             entries = self._history.entries if self._history else ()

@@ -5,8 +5,16 @@ from __future__ import annotations
 import pytest
 from tests.integration.backup_restore.clusters import ask, make_place, sql
 from tests.integration.backup_restore.stack import wait_until
-from tests.integration.wal_fetch.worlds import push_all, recovering, wait_for_promotion
+from tests.integration.wal_fetch.worlds import (
+    SEGMENT_SIZE,
+    push_all,
+    recovering,
+    require_unpromoted,
+    run_to_its_end,
+    wait_for_promotion,
+)
 
+from holdfast.postgres.segment import Segment
 from holdfast.postgres.timeline import Timeline
 from holdfast.wal.names import WalFileKind, kind_of
 
@@ -80,3 +88,18 @@ def test_fault_12_an_old_timeline_is_not_followed_past_its_end(world, branched):
         with recovering(server):
             wait_for_promotion(server)
             assert ask(server, "SELECT count(*) FROM entry") == branched[2]
+
+
+def test_fault_30_the_lost_tail_of_an_old_timeline_is_not_taken_for_the_end(world, branched):
+    """Nobody archived it, and nothing of timeline 1 follows it: that timeline 2 left it later is all that tells."""
+    left = world.archive.history(Timeline(2)).entries[0].end
+    last = Segment(Timeline(1), left // SEGMENT_SIZE - 1, SEGMENT_SIZE)
+    for file in world.archive.list(Timeline(1)):
+        if file.segment_name >= last.name:
+            world.stored(file.name).unlink()
+    directory = world.copy("copy", {})
+    with world.supply(directory) as supply:
+        server = world.server(directory, restore_command=supply.restore_command, recovery_target_timeline="2")
+        log = run_to_its_end(server)
+    assert f"timeline 1 was left after {last.name}" in log, log
+    require_unpromoted(directory)

@@ -20,6 +20,8 @@ from tests.unit.wal.recovering import (
 )
 
 from holdfast.errors import BusyError, DamageError, KeyRefusedError, StorageError, TargetNotReachableError
+from holdfast.postgres.lsn import Lsn
+from holdfast.postgres.timeline import Timeline
 from holdfast.repository.keys import Keys
 from holdfast.wal.archive import WalArchive
 from holdfast.wal.names import object_name, piece_name
@@ -46,6 +48,33 @@ def test_a_missing_segment_before_pieces_of_a_later_one_stops_recovery(archive, 
     with supplied() as supply:
         answer = server.ask(supply.restore_command, segment_name(3))
         assert (answer.code, "gap" in answer.stderr) == (STOP, True)
+
+
+def test_a_missing_segment_before_the_beginning_of_one_in_which_a_server_was_promoted_stops_recovery(
+    archive, server, supplied
+):
+    push(archive, 1, 2)
+    archive.push(f"{segment_name(4)}.partial", make_segment(segment_name(4)))
+    with supplied() as supply:
+        answer = server.ask(supply.restore_command, segment_name(3))
+        assert (answer.code, f"{segment_name(4)}.partial" in answer.stderr) == (STOP, True)
+
+
+@pytest.mark.parametrize("history_is_given", [False, True])
+def test_fault_30_a_missing_end_of_a_timeline_that_was_left_later_stops_recovery(
+    archive, server, supplied, history_is_given
+):
+    """Nothing of timeline 1 after the hole was archived; that it was left in segment 4 says that there was more."""
+    push(archive, 1, 2)
+    archive.push("00000002.history", f"1\t{Lsn(4 * SIZE + 5000)}\tno recovery target specified\n".encode())
+    push(archive, 4, timeline=2)
+    with supplied(archive.history(Timeline(2)) if history_is_given else None) as supply:
+        assert server.ask(supply.restore_command, segment_name(3)).code == (STOP if history_is_given else NOT_THERE)
+        assert server.ask(supply.restore_command, "00000002.history").code == DONE
+        answer = server.ask(supply.restore_command, segment_name(3))
+        assert (answer.code, "timeline 1 was left after" in answer.stderr) == (STOP, True)
+        assert server.ask(supply.restore_command, segment_name(4)).code == NOT_THERE
+        assert server.ask(supply.restore_command, segment_name(5)).code == NOT_THERE
 
 
 def test_an_archive_that_holds_nothing_stops_recovery(server, supplied):

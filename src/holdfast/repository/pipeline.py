@@ -39,7 +39,9 @@ if TYPE_CHECKING:
 _MEASURED_APART_BYTES = 64 << 20
 _OPEN_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 _GONE = {errno.ENOENT, errno.ENOTDIR, errno.ESTALE}
-_UNREADABLE = {errno.EACCES, errno.EPERM, errno.EIO, errno.ELOOP}
+_UNREADABLE = {errno.EACCES, errno.EPERM, errno.EIO, errno.ELOOP, errno.EUCLEAN, errno.EBADMSG}
+"""The last two are what file systems say of their own damage: ext4 and XFS, where structures or their checksums are
+wrong."""
 
 
 class Pipeline:

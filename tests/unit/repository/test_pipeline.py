@@ -143,8 +143,9 @@ def test_files_that_cannot_be_read_are_named_with_the_reason(tmp_path: Path, con
 
 
 @classes
+@pytest.mark.parametrize("number", [errno.EIO, errno.EUCLEAN, errno.EBADMSG])
 def test_a_disk_error_names_the_file_once(
-    tmp_path: Path, content_class: ContentClass, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, content_class: ContentClass, number: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_tree(tmp_path, {"bad": bytes(3 * SPAN_BYTES), "good": b"good"})
     bad = os.stat(tmp_path / "bad").st_ino
@@ -152,7 +153,7 @@ def test_a_disk_error_names_the_file_once(
 
     def preadv(descriptor: int, buffers: list[memoryview], offset: int) -> int:
         if os.fstat(descriptor).st_ino == bad:
-            raise OSError(errno.EIO, "disk")
+            raise OSError(number, "disk")
         return read(descriptor, buffers, offset)
 
     monkeypatch.setattr(intake.os, "preadv", preadv)

@@ -8,7 +8,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from holdfast.config.choose import choose_repository
-from holdfast.operations.recovery.catch_up import let_archive_catch_up
 from holdfast.operations.restore import (
     RESTORE_NEEDS,
     PreparedRestore,
@@ -40,7 +39,7 @@ _NEEDS = ("holdfast.restore.delta", "holdfast.services.postgres.copies", *RESTOR
 class DeltaRequest:
     """What a user asks for; ``tablespaces`` maps names to directories. ``recovery`` None: the snapshot itself.
 
-    ``catch_up`` as of a RecoveryRequest.
+    ``catch_up`` is what a RecoveryRequest says, and None without a recovery: it takes much to load.
     """
 
     service: str
@@ -49,7 +48,7 @@ class DeltaRequest:
     repository: str | None = None
     tablespaces: Mapping[str, Path] = field(default_factory=dict)
     recovery: RecoveryTarget | None = None
-    catch_up: CatchUp = let_archive_catch_up
+    catch_up: CatchUp | None = None
 
 
 @dataclass(frozen=True)
@@ -77,9 +76,10 @@ def prepared_delta(stack: Stack, request: DeltaRequest, reporter: Reporter) -> I
             prepare_restore(stack, wanted, planner.prepare, needs=_NEEDS)
             yield planner.prepared(None)
         else:
+            from holdfast.operations.recovery.catch_up import let_archive_catch_up
             from holdfast.operations.recovery.plan import RecoveryRequest, prepare_recovery
 
-            recovery = RecoveryRequest(wanted, request.recovery, request.catch_up)
+            recovery = RecoveryRequest(wanted, request.recovery, request.catch_up or let_archive_catch_up)
             yield planner.prepared(prepare_recovery(stack, recovery, reporter, planner.prepare))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import socket
+import subprocess
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -136,6 +137,31 @@ def test_an_interruption_while_keys_are_tried_ends_the_run(stack, server, tmp_pa
     assert tree(stack.place) == before
     assert not target.exists()
     assert not was_asked(server)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["backup", "db"],
+        ["restore", "db", "--target", "/nowhere/else"],
+        ["restore", "db", "--target", "/nowhere/else", "--delta"],
+        ["check"],
+        ["ls", "latest"],
+        ["stats"],
+        ["diff", "latest", "latest"],
+    ],
+    ids=lambda arguments: arguments[0] + arguments[-1].replace("/", "-"),
+)
+def test_what_is_needed_later_is_loaded_while_keys_are_tried_and_not_before(tmp_path, arguments):
+    stack = StackDirectory(tmp_path / "empty", {"db": "host=/nowhere"})
+    python, *command = stack.command(*arguments)
+    run = subprocess.run(
+        [python, "-X", "importtime", *command], capture_output=True, text=True, env=stack.environment, check=False
+    )
+    assert run.returncode == 10, run.stderr[-2000:]
+    loaded = {line.rpartition("|")[2].strip() for line in run.stderr.splitlines() if line.startswith("import time:")}
+    assert "holdfast.repository.opening" in loaded
+    assert not loaded & {"numpy", "psycopg"}
 
 
 def test_an_interruption_does_not_wait_for_a_storage_that_is_away(tmp_path):

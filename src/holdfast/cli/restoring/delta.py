@@ -27,8 +27,8 @@ def restore_delta(asked: AskedRestore) -> None:
     target = asked_target(asked) if asked.to is not None else None
     if target is not None:
         run.output.say(target_words(target))
-    places = asked.places
-    request = DeltaRequest(asked.service, asked.target, asked.snapshot, run.repository, places, target, asked.catch_up)
+    places, catch_up = asked.places, asked.catch_up if target is not None else None
+    request = DeltaRequest(asked.service, asked.target, asked.snapshot, run.repository, places, target, catch_up)
     stack = load_stack(find_stack_file(run.config))
     began = clock.monotonic()
     with ExitStack() as held:

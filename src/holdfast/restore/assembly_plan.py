@@ -8,16 +8,18 @@ chunk that other groups share is fetched with the first; its pieces elsewhere ar
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from holdfast.repository.paged_file import STRETCH_BYTES
+from holdfast.restore.regions import Regions
 from holdfast.restore.writing import ALIGNMENT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from holdfast.restore.regions import Region
 
 REGION_BYTES = 1 << 20
 ROOM_BYTES = 64 << 20
@@ -28,20 +30,6 @@ _BEGUN_BYTES = 16 << 20
 
 APART = -1
 """The place of a chunk of which no region is put together."""
-
-
-@dataclass(frozen=True, slots=True)
-class Region:
-    """A run of a file, by its number, and where its pieces (start, end) lie in its group's memory, in their order.
-
-    ``is_aligned``: all begin at a multiple of ALIGNMENT there, and all but the last one end at one.
-    """
-
-    file: int
-    offset: int
-    length: int
-    pieces: list[tuple[int, int]]
-    is_aligned: bool
 
 
 @dataclass(frozen=True)
@@ -58,7 +46,7 @@ class AssemblyPlan:
     place: np.ndarray
     apart: np.ndarray
     first_apart: np.ndarray
-    _regions: _Regions = field(repr=False)
+    _regions: Regions = field(repr=False)
 
     def groups(self) -> Iterator[tuple[int, np.ndarray]]:
         """Yield each group in turn, with its index rows."""
@@ -73,44 +61,8 @@ class AssemblyPlan:
         return dict(zip(groups.tolist(), counts.tolist(), strict=True))
 
     def regions(self, group: int) -> Iterator[Region]:
-        """Yield the regions that a group puts together."""
+        """Yield the regions that a group puts together; those that follow each other as one, where one call does."""
         return self._regions.of_group(group)
-
-
-@dataclass(frozen=True)
-class _Regions:
-    """The regions, sorted by group, and their pieces one after the other; ``first`` (one longer) is where each begins.
-
-    ``start`` and ``end`` of a piece are places in the group's memory.
-    """
-
-    group: np.ndarray
-    file: np.ndarray
-    offset: np.ndarray
-    length: np.ndarray
-    first: np.ndarray
-    start: np.ndarray
-    end: np.ndarray
-
-    def of_group(self, group: int) -> Iterator[Region]:
-        begin, after = np.searchsorted(self.group, [group, group + 1]).tolist()
-        bounds = self.first[begin : after + 1].tolist()
-        pieces = (
-            list(zip(self.start[first:last].tolist(), self.end[first:last].tolist(), strict=True))
-            for first, last in pairwise(bounds)
-        )
-        columns = (column[begin:after].tolist() for column in (self.file, self.offset, self.length))
-        yield from map(Region, *columns, pieces, self._are_aligned(begin, after).tolist())
-
-    def _are_aligned(self, begin: int, after: int) -> np.ndarray:
-        part = slice(self.first[begin], self.first[after])
-        last = self.first[begin + 1 : after + 1] - self.first[begin] - 1
-        is_odd = self.end[part] % ALIGNMENT != 0
-        is_odd[last] = False
-        is_odd |= self.start[part] % ALIGNMENT != 0
-        odd_before = np.append(0, np.cumsum(is_odd))
-        are_aligned: np.ndarray = np.diff(odd_before[np.append(0, last + 1)]) == 0
-        return are_aligned
 
 
 def plan_assembly(wants: np.ndarray, sizes: Sequence[int], plain: np.ndarray) -> AssemblyPlan:
@@ -147,7 +99,7 @@ def plan_assembly(wants: np.ndarray, sizes: Sequence[int], plain: np.ndarray) ->
         place=place,
         apart=wants[~is_together],
         first_apart=np.append(0, np.cumsum(~is_together))[np.append(first, len(wants))],
-        _regions=_Regions(
+        _regions=Regions(
             group=group_of_region[is_chosen],
             file=file[is_chosen],
             offset=offset[is_chosen],

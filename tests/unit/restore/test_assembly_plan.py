@@ -115,14 +115,25 @@ def test_a_file_of_long_pieces_is_written_as_it_comes() -> None:
 def test_neighbours_of_two_regions_are_cut_apart_and_both_regions_put_together() -> None:
     end = REGION_BYTES - PAGE
     plan = planned([[(0, 0, end, 0), (1, end, 2 * PAGE, PAGE), (2, end + 2 * PAGE, end, 0)]])
-    regions = [region for group, _ in plan.groups() for region in plan.regions(group)]
-    assert [(region.offset, region.is_aligned) for region in regions] == [(0, True), (REGION_BYTES, True)]
+    (both,) = [region for group, _ in plan.groups() for region in plan.regions(group)]
+    assert (both.offset, both.length, both.is_aligned) == (0, 2 * REGION_BYTES, True)
     second = end + PAGE  # chunks lie one after the other
-    assert [region.pieces for region in regions] == [
-        [(0, end), (second, second + PAGE)],
-        [(second + PAGE, second + 2 * PAGE), (second + 2 * PAGE, second + 2 * PAGE + end)],
+    assert both.pieces == [
+        (0, end),
+        (second, second + PAGE),
+        (second + PAGE, second + 2 * PAGE),
+        (second + 2 * PAGE, second + 2 * PAGE + end),
     ]
     assert not len(plan.apart)
+
+
+def test_regions_are_written_together_as_far_as_one_call_takes_them() -> None:
+    """A call takes 1,024 pieces (IOV_MAX), here of the least length that need not be copied."""
+    count = 8 * REGION_BYTES // ALIGNMENT
+    file = [(number % 16, number * ALIGNMENT, ALIGNMENT, number // 16 * ALIGNMENT) for number in range(count)]
+    plan = planned([file])
+    found = [region for group, _ in plan.groups() for region in plan.regions(group)]
+    assert [(region.length, len(region.pieces)) for region in found] == [(4 * REGION_BYTES, 1024)] * 2
 
 
 def test_a_region_of_a_chunk_that_came_with_another_group_is_written_in_pieces() -> None:

@@ -25,7 +25,7 @@ from holdfast.postgres.segment import (
 )
 from holdfast.postgres.timeline import parse_history
 from holdfast.postgres.walchain import RecordChain
-from holdfast.postgres.walpage import read_shape
+from holdfast.postgres.walpage import read_shape, valid_pages
 from holdfast.repository.walframes import FRAME_BYTES
 from holdfast.wal.names import piece_name
 from holdfast.wal.pieces import covering, pieces_of
@@ -47,13 +47,15 @@ if TYPE_CHECKING:
 class Remainder:
     """``segments`` of one timeline, without a hole, from the first that the archive lacks; records end at ``end``.
 
-    ``lacks_history``: the archive has no history file of that timeline, either.
+    ``lacks_history``: the archive has no history file of that timeline, either. ``is_damaged``: the server wrote more
+    WAL behind ``end``, which recovery does not come to.
     """
 
     directory: Path
     segments: Sequence[Segment]
     end: Lsn
     lacks_history: bool
+    is_damaged: bool
 
     @property
     def size_bytes(self) -> int:
@@ -74,8 +76,9 @@ def find_remainder(
     if timeline is None:
         return None
     own = {segment.number: segment for segment in there if segment.timeline == timeline}
-    begins = [*_after_archived(archive, timeline, segment_size), *_begin_of(pg_wal, timeline, segment_size)]
-    first = next((number for number in [*begins, needed.get(timeline)] if number in own), None)
+    after = _after_archived(archive, timeline, segment_size)
+    begins = [*after, *_begin_of(pg_wal, timeline, segment_size), needed.get(timeline, 0)]
+    first = next((number for number in begins if number in own and number >= max(after, default=0)), None)
     end = None if first is None else _end_of_records(pg_wal, _without_hole(own, first), archive.system_identifier)
     if first is None or end is None:
         return None
@@ -83,7 +86,14 @@ def find_remainder(
     if last.number == first and end - last.start <= _stored_of(archive, last):
         return None
     segments = [own[number] for number in range(first, last.number + 1)]
-    return Remainder(pg_wal, segments, end, timeline > 1 and not _has(archive, history_name(timeline)))
+    following = own.get(last.number + 1)
+    return Remainder(
+        directory=pg_wal,
+        segments=segments,
+        end=end,
+        lacks_history=timeline > 1 and not _has(archive, history_name(timeline)),
+        is_damaged=following is not None and _is_written(pg_wal, following),
+    )
 
 
 def store_remainder(archive: WalArchive, remainder: Remainder, reporter: Reporter) -> None:
@@ -160,6 +170,16 @@ def _end_of_records(pg_wal: Path, segments: Iterator[Segment], system_identifier
                     return chain.end
                 at += len(frame)
     return chain.end if chain is not None else None
+
+
+def _is_written(pg_wal: Path, segment: Segment) -> bool:
+    """Whether a segment has begun; one that waits to be used again has pages of another place in the WAL."""
+    with closing(_open(pg_wal, segment)) as file:
+        frame = next(file.frames(), memoryview(b""))
+        try:
+            return len(valid_pages(frame, segment.start, read_shape(frame), segment.timeline)) > 0
+        except VerificationError:
+            return False
 
 
 def _stored_of(archive: WalArchive, segment: Segment) -> int:

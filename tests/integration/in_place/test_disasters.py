@@ -138,6 +138,29 @@ def test_wal_that_never_was_archived_is_taken_from_a_killed_server_from_the_snap
     assert service.ask("SELECT count(*) FROM item") == 3000
 
 
+def test_damage_in_the_wal_of_a_killed_server_is_told(make):
+    service = make()
+    die_with_unarchived_wal(service)
+    first_lacking = service.data / "pg_wal" / "000000010000000000000004"
+    assert first_lacking.name not in archived(service)
+    with first_lacking.open("r+b") as file:
+        file.seek(0x5000)
+        file.write(os.urandom(8192))
+    run = service.stack.succeed("restore", "db", "--to", "latest", "--yes")
+    assert any("WAL of the server is damaged at 0/40" in each.get("text", "") for each in run.messages)
+    assert service.ask("SELECT count(*) FROM item") == 2000
+
+
+def test_a_hole_in_the_wal_of_a_killed_server_is_no_bridge(make):
+    service = make()
+    die_with_unarchived_wal(service)
+    before = archived(service)
+    (service.data / "pg_wal" / "000000010000000000000004").unlink()
+    service.stack.succeed("restore", "db", "--to", "latest", "--yes")
+    assert service.ask("SELECT count(*) FROM item") == 2000
+    assert {name for name in archived(service) - before if "history" not in name} == set()
+
+
 def test_a_copy_that_nobody_adopted_is_no_source_of_wal(make):
     service = make()
     die_with_unarchived_wal(service)

@@ -1,6 +1,7 @@
 """Whether a data directory is in use, by what its lock says."""
 
 import os
+import subprocess
 
 import pytest
 
@@ -33,3 +34,10 @@ def test_a_lock_of_a_living_process_counts(tmp_path, sign):
 
 def test_nobody_uses_a_directory_that_is_no_tablespace(tmp_path):
     assert servers_using(tmp_path) == []
+
+
+def test_a_server_that_has_ended_and_was_not_waited_for_does_not_run(tmp_path):
+    with subprocess.Popen(["true"]) as ended:
+        os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
+        (tmp_path / "postmaster.pid").write_text(f"{ended.pid}\n")
+        require_stopped(tmp_path)

@@ -60,7 +60,7 @@ def _on_lost_wal(stack: Stack, service: str, live: LiveCluster, recovery: Prepar
     if remainder is not None:
         yield (
             f"the server is down, and its WAL from {remainder.segments[0].start} to {remainder.end} is not archived: "
-            f"it is in {remainder.directory}"
+            f"it is in {remainder.directory}{', and damaged at its end' if remainder.is_damaged else ''}"
         )
     elif live.control is not None and live.control.checkpoint > end:
         yield (

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from holdfast import clock
-from holdfast.errors import HoldfastError, PermissionRefusedError, ServerError, UsageError
+from holdfast.errors import HoldfastError, PermissionRefusedError, ServerError
 from holdfast.operations.in_place.place import known_directory
 from holdfast.operations.wal.receive import slot_name
 from holdfast.operations.wiring import connection_string
@@ -105,16 +105,16 @@ def let_archive_catch_up(stack: Stack, service: str, archived: Archived, reporte
 def remainder_of(stack: Stack, service: str, archived: Archived) -> Remainder | None:
     """Return what a server that is down has not archived; None where that is nothing, or is not this cluster's.
 
-    VerificationError, StorageError, PermissionRefusedError.
+    UsageError where it may be running after all, VerificationError, StorageError, PermissionRefusedError.
     """
     directory = known_directory(stack, service) if service in stack.services else None
     if directory is None or (directory / "standby.signal").exists():
         return None
+    require_stopped(directory)
     try:
-        require_stopped(directory)
         require_adopted(str(directory))
         return find_remainder(archived.archive, directory / "pg_wal", archived.segment_size, archived.needed)
-    except (UsageError, NotAdoptedError, FileNotFoundError, NotADirectoryError):
+    except (NotAdoptedError, FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         raise PermissionRefusedError(
@@ -132,9 +132,15 @@ def _take_remainder(stack: Stack, service: str, archived: Archived, reporter: Re
             f"the server is down: its WAL from {remainder.segments[0].start} to {remainder.end} is not archived yet, "
             f"and is taken from {remainder.directory}"
         )
+        if remainder.is_damaged:
+            reporter.warning(
+                f"the WAL of the server is damaged at {remainder.end}: what it committed after that does not come back"
+            )
         store_remainder(archived.archive, remainder, reporter)
     except HoldfastError as error:
-        reporter.warning(f"the last WAL of the server, which is down, could not be archived: {error.message}")
+        reporter.warning(
+            f"the server takes no connections, and its last WAL could not be taken from its directory: {error.message}"
+        )
         return False
     return True
 

@@ -30,14 +30,15 @@ def snapshots(
 
     run = Invocation.of(ctx)
     wanted = SnapshotFilter(service, host, frozenset(tag), since, until)
-    survey = list_snapshots(load_stack(find_stack_file(run.config)), run.repository, wanted)
+    stack = load_stack(find_stack_file(run.config))
+    survey = list_snapshots(stack, run.repository, wanted)
     if run.json:
         for snapshot in survey.snapshots:
             run.output.emit("snapshot", snapshot_message(snapshot), str)
     elif not survey.snapshots:
         run.output.say(_none(wanted))
     else:
-        run.output.table("snapshot", survey.snapshots, _columns())
+        run.output.table("snapshot", survey.snapshots, _columns(stack.stack))
     survey.require_sound()
 
 
@@ -60,10 +61,15 @@ def _local(stored: str) -> str:
     return f"{datetime.fromisoformat(stored).astimezone():%Y-%m-%d %H:%M:%S}"
 
 
-def _columns() -> list[Column[Snapshot]]:
+def _service(snapshot: Snapshot, own_stack: str) -> str:
+    """Return the service's name; with its stack's where that is not the one of the stack file."""
+    return snapshot.service if snapshot.stack == own_stack else f"{snapshot.stack}/{snapshot.service}"
+
+
+def _columns(own_stack: str) -> list[Column[Snapshot]]:
     return [
         Column("id", lambda snapshot: snapshot.short_id),
-        Column("service", lambda snapshot: snapshot.service),
+        Column("service", lambda snapshot: _service(snapshot, own_stack)),
         Column("host", lambda snapshot: snapshot.host),
         Column("started", lambda snapshot: _local(snapshot.started)),
         Column("size", lambda snapshot: text.size(snapshot.stats.size_bytes), is_number=True),

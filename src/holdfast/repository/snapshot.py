@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -91,15 +91,27 @@ def decode_snapshot(keys: Keys, name: str, stored: Buffer) -> Snapshot:
 
 @dataclass(frozen=True)
 class SnapshotSurvey:
-    """The snapshots of a repository, oldest first, as far as they open; ``damages`` names the others."""
+    """The snapshots of a repository, oldest first, as far as they open; ``damages`` names the others.
+
+    A survey of one service knows the words of the error that there is none of it (``absence``).
+    """
 
     snapshots: tuple[Snapshot, ...]
     damages: tuple[DamageError, ...] = ()
+    absence: tuple[str, str] = ("there is no snapshot yet", "run 'holdfast backup SERVICE' first")
 
     def of(self, stack: str, service: str) -> SnapshotSurvey:
         """Return the survey of one service; what does not open may belong to any, and stays in it."""
-        own = (each for each in self.snapshots if (each.stack, each.service) == (stack, service))
-        return SnapshotSurvey(tuple(own), self.damages)
+        own = tuple(each for each in self.snapshots if (each.stack, each.service) == (stack, service))
+        return SnapshotSurvey(own, self.damages, self._absence_of(stack, service))
+
+    def _absence_of(self, stack: str, service: str) -> tuple[str, str]:
+        """Whoever names another stack than the one that was backed up must not believe that all is lost."""
+        names = sorted({f"{each.stack}/{each.service}" for each in self.snapshots})
+        if not names:
+            return self.absence
+        hint = f"there are those of {', '.join(names)}: name stack and service as there, or back up first"
+        return f"there is no snapshot of {stack}/{service}", hint
 
     def require_sound(self) -> None:
         """Raise the first damage, if there is any."""
@@ -111,13 +123,18 @@ class SnapshotSurvey:
 
         What is damaged might be the latest: choosing an older one silently is not for us to do.
         """
-        if wanted == LATEST and self.damages:
+        return self._latest() if wanted == LATEST else choose_snapshot(self.snapshots, wanted)
+
+    def _latest(self) -> Snapshot:
+        if self.damages:
             raise DamageError(
                 self.damages[0].object_name,
                 f"{self.damages[0].reason}; it may be the latest",
                 hint="name the snapshot by its id ('holdfast snapshots' lists those that open)",
             )
-        return choose_snapshot(self.snapshots, wanted)
+        if not self.snapshots:
+            raise UsageError(self.absence[0], hint=self.absence[1])
+        return self.snapshots[-1]
 
     def choose_restorable(self, wanted: str) -> Snapshot:
         """Return a snapshot like ``choose``, but ``latest`` is the latest complete one (FAULTS 19)."""
@@ -126,18 +143,14 @@ class SnapshotSurvey:
             raise UsageError(
                 "no snapshot is complete", hint="'holdfast show ID' says what is missing; restore one by its id"
             )
-        return SnapshotSurvey(complete, self.damages).choose(wanted) if wanted == LATEST else self.choose(wanted)
+        return replace(self, snapshots=complete).choose(wanted) if wanted == LATEST else self.choose(wanted)
 
 
 def choose_snapshot(snapshots: Sequence[Snapshot], wanted: str) -> Snapshot:
-    """Return the snapshot whose id starts with ``wanted``; ``latest`` is the last of the sequence.
+    """Return the snapshot whose id starts with ``wanted``.
 
     UsageError names near ids when there is none, and all that fit when there are several.
     """
-    if wanted == LATEST:
-        if not snapshots:
-            raise UsageError("there is no snapshot yet", hint="run 'holdfast backup SERVICE' first")
-        return snapshots[-1]
     fitting = [snapshot for snapshot in snapshots if snapshot.id.startswith(wanted.lower())]
     if len(fitting) == 1:
         return fitting[0]

@@ -124,6 +124,16 @@ def test_another_history_or_page_format_means_reading_everything(make_cluster, m
     assert reads_everything()
     assert stack.snapshots()[-1]["facts"]["timeline"] == 2
 
+    assert stack.snapshots()[-1]["warnings"] == []
     stack.connections = {"db": other.conninfo()}
     stack.write()
     assert reads_everything()
+    before, now = stack.snapshots()[-2:]
+    (warning,) = now["warnings"]
+    assert "another cluster" in warning
+    assert before["id"][:8] in warning
+    assert before["facts"]["system_identifier"] in warning
+    assert not stack.backup()["warnings"]
+    stack.connections, stack.service = {"db": cluster.conninfo()}, {"method": "replication"}
+    stack.write()
+    assert now["facts"]["system_identifier"] in stack.backup()["warnings"][0]

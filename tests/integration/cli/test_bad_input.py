@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 from tests.integration.backup_restore.stack import StackDirectory
-from tests.integration.cli.calling import Run, tree, without_privileges
+from tests.integration.cli.calling import Run, rewrite, tree, without_privileges
 
 # Each command that reads a repository, with arguments that would be right.
 READERS = [
@@ -125,6 +125,17 @@ def test_a_repository_that_may_only_be_read_can_be_looked_into_and_checked(copie
         assert Run(child.returncode, child.stdout, "").error["error"] == "PermissionRefusedError"
     finally:
         copied_stack.place.chmod(0o755)
+
+
+@pytest.mark.parametrize("way", [[], ["--to", "latest"]], ids=["to its end", "recovering"])
+def test_another_stack_than_the_one_that_was_backed_up(way: list[str], copied_stack, call, tmp_path):
+    """On a new machine, at night: the words must not say that there is no backup."""
+    rewrite(copied_stack, lambda content: content.update(stack="typo"))
+    refused = call(copied_stack, "restore", "db", "--target", tmp_path / "target", *way, "--json")
+    assert (refused.code, refused.error["message"]) == (2, "there is no snapshot of typo/db")
+    assert "shop/db" in refused.error["hint"]
+    assert call(copied_stack, "snapshots").out.count("  shop/db  ") == 2
+    assert not (tmp_path / "target").exists()
 
 
 def test_no_room_for_a_dump(shop, tmp_path):

@@ -64,7 +64,7 @@ SEVERAL = [snapshot("abc1"), snapshot("abc2"), snapshot("def0")]
 def test_a_prefix_chooses() -> None:
     assert choose_snapshot(SEVERAL, "d") is SEVERAL[2]
     assert choose_snapshot(SEVERAL, "ABC2") is SEVERAL[1]
-    assert choose_snapshot(SEVERAL, "latest") is SEVERAL[2]
+    assert SnapshotSurvey(tuple(SEVERAL)).choose("latest") is SEVERAL[2]
 
 
 def test_an_ambiguous_prefix_lists_what_fits() -> None:
@@ -84,7 +84,18 @@ def test_an_unknown_id_suggests_near_ones() -> None:
 
 def test_latest_of_nothing_says_what_to_do() -> None:
     with pytest.raises(UsageError, match="no snapshot yet"):
-        choose_snapshot([], "latest")
+        SnapshotSurvey(()).choose("latest")
+
+
+def test_latest_of_a_service_that_has_none_names_those_that_have() -> None:
+    """Who restores on a new machine, with another stack's name in the file, must not believe that all is lost."""
+    survey = SnapshotSurvey((*SEVERAL, snapshot("fff0", service="other")))
+    for choose in (survey.of("typo", "db").choose, survey.of("typo", "db").choose_restorable):
+        with pytest.raises(UsageError, match="there is no snapshot of typo/db") as caught:
+            choose("latest")
+        assert "shop/db, shop/other" in (caught.value.hint or "")
+    with pytest.raises(UsageError, match="no snapshot yet"):
+        SnapshotSurvey(()).of("shop", "db").choose("latest")
 
 
 DAMAGE = DamageError("snapshots/" + "9" * 32, "the seal is broken")

@@ -108,7 +108,7 @@ class PostgresService:
             collection.capture_wal(WalRange(segments, start, end.lsn, facts.wal_block_size, facts.system_identifier))
             crashpoint.reach(CrashPoint.WAL_CAPTURED)
             watch.lap("wal")
-        return collection.result(start, end, segments, watch.seconds)
+        return warned(collection.result(start, end, segments, watch.seconds), parent, facts)
 
     def _data_directory(self, facts: ServerFacts) -> Path:
         """Return the data directory as seen from here, proven to be that of the server that was asked."""
@@ -125,10 +125,25 @@ def usable_parent(parent: Parent, facts: ServerFacts, reporter: Reporter) -> Par
     then = tuple(parent.facts.get(key) for key in ("system_identifier", "timeline", "has_data_checksums", "major"))
     if now == then:
         return parent
-    reporter.notice(
-        "the cluster, its timeline or its checksum setting changed since the last backup: reading all files"
-    )
+    what = "the cluster" if now[0] != then[0] else "the timeline, the version or the checksum setting of the cluster"
+    reporter.notice(f"{what} is another than at the last backup: reading all files")
     return NO_PARENT
+
+
+def warned(captured: Captured, parent: Parent, facts: ServerFacts) -> Captured:
+    """Return what was captured, with a warning where it is another cluster than that of the parent.
+
+    An upgrade makes it so, and so does a connection that leads to the wrong server: no reason not to back up, but the
+    latest snapshot is not of what it was before, and whoever restores must know.
+    """
+    then = parent.facts.get("system_identifier", "")
+    if parent.snapshot is None or then == str(facts.system_identifier):
+        return captured
+    words = (
+        f"this is another cluster than that of the last snapshot, {parent.snapshot.short_id}: "
+        f"its system identifier is {facts.system_identifier}, and was {then}"
+    )
+    return replace(captured, warnings=(words, *captured.warnings))
 
 
 def _require_same_cluster(server: Server, facts: ServerFacts) -> None:

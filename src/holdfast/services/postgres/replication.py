@@ -15,7 +15,7 @@ from holdfast import clock, crashpoint
 from holdfast.crashpoint import CrashPoint
 from holdfast.errors import ServerError
 from holdfast.postgres.replication import ReplicationConnection
-from holdfast.services.postgres.capture import Stopwatch, usable_parent
+from holdfast.services.postgres.capture import Stopwatch, usable_parent, warned
 from holdfast.services.postgres.replication_collection import StreamCollection
 from holdfast.services.postgres.replication_facts import ask_catalog, named_tablespaces, replication_facts
 from holdfast.services.postgres.replication_segments import StoredSegments, WalShape
@@ -88,7 +88,7 @@ class ReplicationService:
             collection.add_wal(segments.extents(wal_end), history)
             crashpoint.reach(CrashPoint.WAL_CAPTURED)
             watch.lap("wal")
-        return collection.result(end, arriving.sent or clock.now(), watch.seconds)
+        return warned(collection.result(end, arriving.sent or clock.now(), watch.seconds), parent, facts)
 
 
 def _slot_moves(wal: ReplicationConnection, reporter: Reporter) -> bool:

@@ -81,7 +81,7 @@ def unlock_keyring(
     interrupts that need not wait for a storage that is away, but at most for the slot that is being tried.
     Raises KeyRefusedError when none opens, DamageError when one that may have been meant is damaged.
     """
-    slots = list(stored_slots(storage))
+    slots = stored_slots(storage)
     is_over = Event()
     with ThreadPoolExecutor(1, "unlock") as pool:  # it waits for its thread also where an interruption breaks in
         keyring = pool.submit(_first_keyring, takewhile(lambda _: not is_over.is_set(), slots), repository_id, unlock)

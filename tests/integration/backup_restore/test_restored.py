@@ -202,6 +202,25 @@ def test_link_that_is_no_tablespace_is_not_followed_nor_restored(
     assert os.listdir(outside) == ["precious"]
 
 
+def test_a_tablespace_comes_back_without_what_an_upgrade_left_in_it(
+    make_cluster, make_stack, shared_directory, quiet_cluster
+):
+    """``pg_upgrade --link`` leaves the old cluster's part beside the new one's, with the very same files."""
+    cluster = make_cluster(quiet_cluster.binaries)
+    place = make_place(shared_directory, "far")
+    sql(cluster, f"CREATE TABLESPACE far LOCATION '{place}'", "CREATE TABLE t TABLESPACE far AS SELECT 1 AS one")
+    (part,) = place.iterdir()
+    shutil.copytree(part, place / "PG_14_202107181", copy_function=os.link)
+    stack = make_stack(cluster)
+    entries = stack.entries(stack.backup()["id"])
+    assert not any(b"PG_14" in path for path in entries)
+    assert {entry.kind.name for path, entry in entries.items() if b"PG_15" in path} == {"DIRECTORY", "FILE"}
+    target, moved = shared_directory / "restored", shared_directory / "moved"
+    stack.succeed("restore", "db", "--target", target, "--tablespace", f"far={moved}")
+    assert [each.name for each in moved.iterdir()] == [part.name]
+    assert ask(start_restored(make_cluster, cluster, target), "SELECT one FROM t") == 1
+
+
 def test_things_that_are_no_files_are_recorded_and_passed_over(
     make_cluster, make_stack, shared_directory, quiet_cluster
 ):

@@ -117,7 +117,7 @@ class Collection:
         root = make_entry(ROOT, self._root, os.stat(self._root))
         assert root is not None
         self._entries.append(root)
-        rules = DataDirectoryRules(tablespace.oid for tablespace in self._facts.tablespaces)
+        rules = DataDirectoryRules((tablespace.oid for tablespace in self._facts.tablespaces), self._facts.major)
         for entry, absolute in scan_tree(self._root, rules, self._pipeline.result.unreadable):
             if entry.path != CONTROL:
                 yield from self._to_read(entry, absolute)

@@ -82,7 +82,7 @@ class StreamCollection:
         say_if_nothing_is_known(self._memory, writer, parent, reporter)
         inspector = self._inspector if facts.has_data_checksums else NoInspection()
         self._pipeline = Pipeline(writer, inspector, reporter, self._memory)
-        rules = DataDirectoryRules(tablespace.oid for tablespace in facts.tablespaces)
+        rules = DataDirectoryRules((tablespace.oid for tablespace in facts.tablespaces), facts.major)
         self._files = ArrivingFiles(backup, rules)
         self._given: list[Entry] = []
         self._segments: list[Segment] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from holdfast.postgres.datadir import SERVERS_OWN_DIRECTORIES, TABLESPACES_DIRECTORY, FileKind, classify, left_out
@@ -11,16 +12,18 @@ from holdfast.services.postgres.configuration import CONFIGURATION_DIRECTORY
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+_VERSION_DIRECTORY = re.compile(rb"PG_([0-9.]+)_[0-9]+")  # TABLESPACE_VERSION_DIRECTORY in src/include/common/relpath.h
 _WAL_DIRECTORY = b"pg_wal"
 _OURS = b"holdfast-"
 CONTROL = b"global/pg_control"
 
 
 class DataDirectoryRules:
-    """The ScanRules of a data directory; ``tablespaces`` are the numbers of those that the server knows."""
+    """The ScanRules of a data directory of a ``major`` version; ``tablespaces``: the numbers that the server knows."""
 
-    def __init__(self, tablespaces: Iterable[int]) -> None:
+    def __init__(self, tablespaces: Iterable[int], major: int) -> None:
         self._tablespaces = frozenset(f"pg_tblspc/{oid}".encode() for oid in tablespaces)
+        self._version = b"%d" % major
 
     def left_out(self, directory: bytes, names: list[bytes]) -> frozenset[bytes]:
         """Return what a base backup leaves out; of ``pg_wal`` only the directories stay."""
@@ -31,11 +34,18 @@ class DataDirectoryRules:
             return excluded | {name for name in names if name not in {b"archive_status", b"summaries"}}
         if directory.startswith(_WAL_DIRECTORY + b"/"):
             return frozenset(names)
-        if (
-            directory in self._tablespaces
-        ):  # what a restore in place staged, or keeps as a checkpoint, is not the server's
-            return excluded | {name for name in names if name.startswith(_OURS)}
+        if directory in self._tablespaces:
+            return excluded | {name for name in names if self._is_strange(name)}
         return excluded
+
+    def _is_strange(self, name: bytes) -> bool:
+        """Whether a name in a tablespace is not the server's.
+
+        It may be what a restore in place staged, or keeps as a checkpoint; or the part of the cluster that it was
+        upgraded from, whose files ``pg_upgrade --link`` makes names of the server's own.
+        """
+        version = _VERSION_DIRECTORY.fullmatch(name)
+        return name.startswith(_OURS) or (version is not None and version[1] != self._version)
 
     def is_entered(self, link: bytes) -> bool:
         """Return whether a link is a tablespace; one that the server does not know leads to nobody knows what."""

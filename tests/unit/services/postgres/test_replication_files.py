@@ -37,7 +37,7 @@ class Intake:
 
 
 def receive(*members):
-    files = ArrivingFiles(Sent(*members), DataDirectoryRules(()))
+    files = ArrivingFiles(Sent(*members), DataDirectoryRules((), 15))
     for task in files.tasks():
         task.run(Intake(), memoryview(b""))
     return files

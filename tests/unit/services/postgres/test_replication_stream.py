@@ -103,7 +103,7 @@ def receive(sent: bytes) -> ArrivingFiles:
         channel = SocketChannel(ours.fileno())
         try:
             backup = BaseBackup(channel, "BASE_BACKUP")
-            files = ArrivingFiles(backup, DataDirectoryRules(()))
+            files = ArrivingFiles(backup, DataDirectoryRules((), 15))
             for task in files.tasks():
                 task.run(PagesIntake(), memoryview(b""))
             backup.finish()

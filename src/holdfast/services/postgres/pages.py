@@ -118,7 +118,10 @@ class PageInspector:
         return suspects
 
     def _is_still_wrong(self, suspect: Suspect) -> bool:
-        again = _read_page(suspect.source.path, suspect.offset, len(suspect.page))
+        try:
+            again = _read_page(suspect.source.path, suspect.offset, len(suspect.page))
+        except OSError:  # the disk gave it once, wrong, and does not any more
+            return True
         blocks = np.array([suspect.block], dtype=np.uint32)
         return again == suspect.page and not self._local.verifier.verify(again, blocks).is_clean
 
@@ -151,7 +154,10 @@ def _piece_at(pieces: Sequence[Piece], offset: int) -> tuple[Piece, int]:
 
 
 def _read_page(path: bytes, offset: int, length: int) -> bytes:
-    """Return the page as it is now; shorter or empty when the file was cut or is gone, which is no corruption."""
+    """Return the page as it is now; shorter or empty when the file was cut or is gone, which is no corruption.
+
+    OSError where the disk does not give it.
+    """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:

@@ -1,5 +1,6 @@
 """Pages verified while they are read: what heals on reading again is torn, what stays the same is corrupt."""
 
+import errno
 import os
 import struct
 
@@ -84,6 +85,19 @@ def test_same_wrong_bytes_are_corruption_with_block_and_lsn(tmp_path, waits):
     assert [page.block for page in found] == [131072 + 514, 131072 + 519]
     assert (found[0].path, found[0].lsn) == ("base/5/16384.1", "16/B374D848")
     assert len(waits) == 3
+
+
+def test_a_wrong_page_that_the_disk_does_not_give_again_is_corrupt(tmp_path, waits, monkeypatch):
+    path = tmp_path / "relation"
+    wrong = sealed(4)
+    wrong[BLOCK + 100] ^= 1
+    path.write_bytes(wrong)
+
+    def refuse(*_):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(pages.os, "pread", refuse)
+    assert inspect(path, wrong) == [("base/5/16384", 1)]
 
 
 def test_file_that_is_corrupt_throughout_waits_once_a_span(tmp_path, waits):

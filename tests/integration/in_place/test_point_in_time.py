@@ -141,3 +141,32 @@ def test_a_moment_ago_on_an_idle_server_is_reached_though_its_segment_is_not_ful
     run = service.stack.run("restore", "db", "--to", now, "--yes")
     assert run.code == 0, (service.place / "log").read_text() + str(run)
     assert service.ask("SELECT count(*) FROM item") == 8
+
+
+def test_a_dry_run_and_a_question_that_the_archive_answers_leave_the_server_alone(make):
+    service = make()
+    archive(service)
+    service.stack.backup()
+    began = service.ask("SELECT clock_timestamp()::text")
+    service.sql("CREATE TABLE item AS SELECT 1 AS id", "SELECT pg_create_restore_point('known')")
+    xid = service.ask("SELECT xmin FROM pg_class WHERE relname = 'item'")
+    ended = service.ask("SELECT clock_timestamp()::text")
+    service.sql("INSERT INTO item VALUES (2)")
+    last = service.ask("SELECT pg_walfile_name(pg_switch_wal())")
+    wait_until(lambda: last in archived(service))
+    service.sql("INSERT INTO item VALUES (3)")  # now there is something to switch away from
+    present = "SELECT pg_walfile_name(pg_current_wal_insert_lsn())"
+    before = service.ask(present)
+
+    service.stack.succeed("wal", "find", "--service", "db", "--xid", xid)
+    service.stack.succeed("wal", "find", "--service", "db", "--name", "known")
+    service.stack.succeed("wal", "find", "--service", "db", "--between", began, ended)
+    plan = service.stack.succeed("restore", "db", "--to", "latest", "--dry-run")
+    assert any("a dry run changes nothing" in each.get("text", "") for each in plan.messages)
+    service.stack.succeed("restore", "db", "--table", "item", "--to", ended, "--output", "/nonexistent/x", "--dry-run")
+    assert service.ask(present) == before
+
+    found = service.stack.succeed("wal", "find", "--service", "db", "--between", ended, "2100-01-01 00:00")
+    ended_since = [each for each in found.messages if each["message_type"] == "transaction_end"]
+    assert len(ended_since) >= 2, "one of the two rows was in no archived segment before"
+    assert service.ask(present) > before

@@ -382,6 +382,7 @@ def test_too_little_space_is_told_before_anything_is_done(small_disk, option):
 
 def test_what_a_killed_run_left_does_not_take_the_room_of_the_next_one(small_disk):
     (small_disk.place / "ballast").unlink()
+    subprocess.run(["mount", "-o", "remount,size=130m", small_disk.place], check=True)  # room for one, and its WAL
     run = small_disk.stack.run("restore", "db", "--yes", HOLDFAST_CRASH_POINT=CrashPoint.SWAP_STAGED)
     assert run.code == -signal.SIGKILL, str(run)
     assert shutil.disk_usage(small_disk.place).free < 38 << 20

@@ -1,4 +1,10 @@
-"""Shipping what the server will ask for next: several files at once, as one alone leaves most of the machine idle."""
+"""Shipping what the server will ask for next: several files at once, as one alone leaves most of the machine idle.
+
+Two servers with one past may write into one archive, by mistake. The first file of which the archive has other bytes
+ends what they share: the server itself would come no further than this file, and nothing that it wrote later may be
+shipped ahead of it, under names that the other server has yet to come to. So files go one by one as long as the archive
+has them already, and together behind one that was new.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +16,12 @@ from typing import TYPE_CHECKING
 from holdfast import clock
 from holdfast.errors import HoldfastError, StorageError, VerificationError
 from holdfast.repository.crew import Crew
+from holdfast.wal.archive import Pushed, WalConflictError
+from holdfast.wal.names import WalFileKind, kind_of
+from holdfast.wal.ready import is_written_after
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from holdfast.wal.settings import WalSettings
     from holdfast.wal.ship import Shipped, Shipper
@@ -39,8 +48,20 @@ def within(paths: list[str], seconds: float) -> Iterator[str]:
         yield path
 
 
+def is_barred(path: str, refused: Mapping[str, HoldfastError]) -> bool:
+    """Whether a file was written after one that was refused because the archive has other bytes of it."""
+    name = os.path.basename(path)
+    return any(
+        isinstance(error, WalConflictError) and is_written_after(name, os.path.basename(other))
+        for other, error in refused.items()
+    )
+
+
 class Batch:
-    """One batch of files, shipped ahead in threads. A file that is refused does not stop the others; a storage does."""
+    """One batch of files in the server's order, shipped ahead in threads.
+
+    A file that is refused does not stop the others, unless the archive has other bytes of it; a storage does.
+    """
 
     def __init__(self, shipper: Shipper, threads: int) -> None:
         self._shipper, self._threads = shipper, threads
@@ -51,7 +72,17 @@ class Batch:
     def ship(self, paths: Iterator[str]) -> None:
         """Ship and acknowledge; StorageError ends the batch, what else goes wrong with a file is in ``refused``."""
         do: Callable[[str], None] = self._ship_one
-        Crew("wal", self._threads, lambda: nullcontext(do)).work_off(paths)
+        allowed = (path for path in paths if not is_barred(path, self.refused))
+        Crew("wal", 1, lambda: nullcontext(do)).work_off(self._up_to_new(allowed))
+        Crew("wal", self._threads, lambda: nullcontext(do)).work_off(allowed)
+
+    def _up_to_new(self, paths: Iterator[str]) -> Iterator[str]:
+        """Yield paths up to the first that the archive did not have; it is asked for the next when one is done."""
+        for path in paths:
+            yield path
+            last = self.shipped[-1] if self.shipped else None
+            if last is not None and last.outcome is Pushed.NEW and kind_of(last.name) is not WalFileKind.HISTORY:
+                return
 
     def _ship_one(self, path: str) -> None:
         try:

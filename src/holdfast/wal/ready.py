@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from holdfast.errors import ServerError, VerificationError
 from holdfast.postgres.segment import is_history_name
-from holdfast.wal.names import WalFileKind, kind_of
+from holdfast.wal.names import WalFileKind, kind_of, timeline_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -47,6 +47,13 @@ def waiting_files(data_directory: str) -> list[str]:
 def in_order(names: Iterable[str]) -> list[str]:
     """Return names as the server takes them: history files first, then by name (``ready_file_comparator``)."""
     return sorted(names, key=lambda name: (not is_history_name(name), name))
+
+
+def is_written_after(name: str, other: str) -> bool:
+    """Whether a server wrote one file of its WAL after another: a history is the first one of its timeline."""
+    if timeline_of(name) != timeline_of(other):
+        return timeline_of(name) > timeline_of(other)
+    return not is_history_name(name) and (is_history_name(other) or name > other)
 
 
 def is_archived(name: str) -> bool:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from holdfast import clock
 from holdfast.errors import HoldfastError, StorageError
-from holdfast.wal.ahead import Batch, threads_for, within
+from holdfast.wal.ahead import Batch, is_barred, threads_for, within
 from holdfast.wal.memory import release_memory
 from holdfast.wal.ownership import require_adopted
 from holdfast.wal.queue import Standing, StateFile, queue_of, unanswered_files
@@ -200,7 +200,7 @@ class Serving:
 
 
 class Refused:
-    """Files that will not become better by trying at once: left aside for a while, so that the others go on."""
+    """Files that will not become better by trying at once: left aside for a while, so that others go on."""
 
     def __init__(self, reporter: Reporter) -> None:
         self._reporter = reporter
@@ -217,7 +217,7 @@ class Refused:
         for path in set(self.errors) - set(waiting):
             del self.errors[path], self._until[path]
         now = clock.monotonic()
-        return [path for path in waiting if self._until.get(path, 0.0) <= now]
+        return [path for path in waiting if self._until.get(path, 0.0) <= now and not is_barred(path, self.errors)]
 
     def update(self, batch: Batch) -> None:
         """Remember what a batch refused; each file's reason is said when it is new."""

@@ -22,7 +22,7 @@ from holdfast.repository.keys import new_keyring
 from holdfast.wal.archive_command import command_line, script
 from holdfast.wal.ownership import MARKER_NAME, require_adopted, require_own
 from holdfast.wal.queue import Queue, Standing, StateFile, queue_of, read_state, unanswered_files
-from holdfast.wal.ready import in_order, waiting_files
+from holdfast.wal.ready import in_order, is_written_after, waiting_files
 from holdfast.wal.resident import Resident, is_served
 from holdfast.wal.settings import SourceFile, WalSettings, WhenFull, is_stale, read_settings, source_of, write_settings
 from holdfast.wal.spool import DIRECTORIES, Spool, clear_acknowledgements, make_spool
@@ -177,6 +177,20 @@ def test_the_queue_is_what_waits_unanswered_in_the_servers_order(settings):
     os.unlink(f"{settings.data_directory}/pg_wal/{FIRST}")
     spool.clean(f"{settings.data_directory}/pg_wal")
     assert os.listdir(spool.ack_directory) == []
+
+
+def test_files_were_written_timeline_by_timeline_each_begun_by_its_history():
+    written = [
+        FIRST,
+        f"{FIRST}.00000028.backup",
+        SECOND,
+        f"{SECOND}.partial",
+        "00000002.history",
+        f"00000002{SECOND[8:]}",
+    ]
+    written += ["0000000A.history", f"0000000A{FIRST[8:]}"]
+    for number, name in enumerate(written):
+        assert [is_written_after(name, other) for other in written] == [True] * number + [False] * (8 - number)
 
 
 @given(st.lists(st.sampled_from(["00000002.history", "0000000A.history", FIRST, SECOND, f"{FIRST}.partial"])))

@@ -120,9 +120,16 @@ def _look_at(path: bytes, absolute: bytes, rules: ScanRules) -> tuple[bytes, os.
     """Return (where it is, its status), of what a link leads to where that is to be in its place."""
     status = os.lstat(absolute)
     if stat.S_ISLNK(status.st_mode) and rules.is_replaced_by_target(path):
-        absolute = os.path.realpath(absolute, strict=True)
-        status = os.lstat(absolute)
+        place = os.path.realpath(absolute, strict=True)
+        if not _leads_back(absolute, place):
+            return place, os.lstat(place)
     return absolute, status
+
+
+def _leads_back(link: bytes, place: bytes) -> bool:
+    """Whether a link leads to a directory that it lies in itself: whoever entered it would never come to an end."""
+    home = os.path.realpath(os.path.dirname(link))
+    return os.path.commonpath([home, place]) == place
 
 
 def _is_entered(entry: Entry, absolute: bytes, rules: ScanRules) -> bool:

@@ -28,3 +28,18 @@ def test_what_an_upgrade_left_in_a_tablespace_is_not_taken_for_the_servers(tmp_p
         part + b"/5": EntryKind.DIRECTORY,
         part + b"/5/16384": EntryKind.FILE,
     }
+
+
+def test_a_link_that_leads_back_to_where_it_lies_is_not_entered(tmp_path):
+    """``ln -s /disk/base base``, given twice: the second time it makes /disk/base/base."""
+    disk, root = tmp_path / "disk", tmp_path / "root"
+    (disk / "base" / "5").mkdir(parents=True)
+    root.mkdir()
+    for link in (root / "base", disk / "base" / "base"):
+        link.symlink_to(disk / "base")
+    found = {entry.path: entry.kind for entry, _ in scan_tree(os.fsencode(root), DataDirectoryRules([], 15), [])}
+    assert found == {
+        b"base": EntryKind.DIRECTORY,
+        b"base/5": EntryKind.DIRECTORY,
+        b"base/base": EntryKind.SYMLINK,
+    }

@@ -69,7 +69,8 @@ def find_remainder(
     """Return what the archive lacks of the newest timeline in ``pg_wal``; None where that is nothing, or not all there.
 
     Only what goes on without a hole counts: from the last whole segment in the archive, or from the first that a
-    snapshot needs (``needed``: its number, by timeline). VerificationError where it is damaged and goes on behind that.
+    snapshot needs (``needed``: its number, by timeline). VerificationError where there is a hole, or damage, and more
+    WAL behind it.
     """
     there = [parse_segment_name(name, segment_size) for name in os.listdir(pg_wal) if is_segment_name(name)]
     timeline = max((segment.timeline for segment in there), default=None)
@@ -79,8 +80,11 @@ def find_remainder(
     after = _after_archived(archive, timeline, segment_size)
     begins = [*after, *_begin_of(pg_wal, timeline, segment_size), needed.get(timeline, 0)]
     first = next((number for number in begins if number in own and number >= max(after, default=0)), None)
-    end = None if first is None else _end_of_records(pg_wal, _without_hole(own, first), archive.system_identifier)
-    if first is None or end is None:
+    if first is None:
+        _require_nothing_behind(pg_wal, own, max(begins))
+        return None
+    end = _end_of_records(pg_wal, _without_hole(own, first), archive.system_identifier)
+    if end is None:
         return None
     last = segment_before(end, timeline, segment_size)
     if last.number == first and end - last.start <= _stored_of(archive, last):
@@ -143,6 +147,19 @@ def _begin_of(pg_wal: Path, timeline: Timeline, segment_size: int) -> list[int]:
     if not path.exists():
         return []
     return [parse_history(timeline, path.read_text()).entries[-1].begin // segment_size]
+
+
+def _require_nothing_behind(pg_wal: Path, own: Mapping[int, Segment], lacking: int) -> None:
+    """Raise VerificationError where there is WAL behind a segment that is neither archived nor there."""
+    behind = [segment for number, segment in sorted(own.items()) if number > lacking > 0]
+    written = next((segment for segment in behind if _is_written(pg_wal, segment)), None)
+    if written is not None:
+        gone = Segment(written.timeline, lacking, written.size_bytes)
+        raise VerificationError(
+            f"{gone.name} is neither archived nor in {pg_wal}, which has {written.name}: what was committed from "
+            f"{gone.start} on does not come back",
+            hint="if somebody moved WAL out of pg_wal, move it back, and run the same command again",
+        )
 
 
 def _without_hole(own: dict[int, Segment], first: int) -> Iterator[Segment]:

@@ -20,7 +20,7 @@ from holdfast.postgres.initdb import ClusterOptions
 from holdfast.postgres.local import LocalCluster
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 MAJORS = (15, 17, 18)
 
@@ -54,9 +54,15 @@ def _templates() -> Templates:
     return Templates(account(), make_shared_directory)
 
 
-def make_new_cluster(binaries: Binaries, data_directory: Path, **options: Any) -> None:
-    """Make a cluster in a directory, as ``create_cluster`` does; ``options`` are those of ClusterOptions."""
-    _templates().make_cluster(binaries, data_directory, ClusterOptions(**options))
+def make_new_cluster(
+    binaries: Binaries, data_directory: Path, *, settings: Mapping[str, str] | None = None, **options: Any
+) -> None:
+    """Make a cluster as ``create_cluster`` does; ``settings`` and ``options`` are those of ClusterOptions.
+
+    Its server does not fsync: no test pulls the plug, and what a killed server has written is the kernel's to keep.
+    """
+    whole = ClusterOptions(settings={"fsync": "off", **(settings or {})}, **options)
+    _templates().make_cluster(binaries, data_directory, whole)
 
 
 class ClusterFactory:

@@ -10,6 +10,8 @@ from tests.integration.backup_restore.stack import finish, wait_until
 from tests.integration.cli.calling import validator
 from tests.integration.partial.conftest import BEFORE_THE_LOSS, ORDERS
 
+from holdfast.crashpoint import CrashPoint
+
 TABLE = ("--database", "shop", "--table", "sales.orders")
 
 
@@ -149,10 +151,10 @@ def test_interrupted_it_removes_everything(stack, temporary, number):
 
 def test_killed_its_cluster_is_removed_by_the_next_run(stack, temporary):
     output = temporary.with_name("part.sql")
-    child = stack.start("restore", "db", *TABLE, "--to", BEFORE_THE_LOSS, "--output", output, TMPDIR=str(temporary))
-    wait_until(lambda: list(temporary.glob("*/data/postmaster.pid")))
-    child.kill()
-    finish(child)
+    to_there = ("restore", "db", *TABLE, "--to", BEFORE_THE_LOSS, "--output", output)
+    # there the server wants nothing of us any more: before, it ends by itself, sooner or later
+    run = stack.run(*to_there, TMPDIR=str(temporary), HOLDFAST_CRASH_POINT=CrashPoint.RECOVERY_REACHED)
+    assert run.code == -signal.SIGKILL, str(run)
     (left,) = temporary.iterdir()
     assert _servers_in(temporary)
     os.utime(left, (0, 0))

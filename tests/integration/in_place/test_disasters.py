@@ -99,7 +99,7 @@ def kill_server(service):
 
 
 @pytest.mark.parametrize("major", [15, pytest.param(18, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("damage", [None, break_control])
+@pytest.mark.parametrize("damage", [None, pytest.param(break_control, marks=pytest.mark.slow)])
 def test_a_killed_server_loses_no_committed_row_though_its_last_wal_was_not_archived(make, major, damage):
     service = make(major)
     die_with_unarchived_wal(service)
@@ -138,6 +138,7 @@ def test_wal_that_never_was_archived_is_taken_from_a_killed_server_from_the_snap
     assert service.ask("SELECT count(*) FROM item") == 3000
 
 
+@pytest.mark.slow
 def test_damage_in_the_wal_of_a_killed_server_is_told(make):
     service = make()
     die_with_unarchived_wal(service)
@@ -162,6 +163,7 @@ def test_a_hole_in_the_wal_of_a_killed_server_is_no_bridge(make):
     assert {name for name in archived(service) - before if "history" not in name} == set()
 
 
+@pytest.mark.slow
 def test_a_copy_that_nobody_adopted_is_no_source_of_wal(make):
     service = make()
     die_with_unarchived_wal(service)

@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from tests.integration.backup_restore.stack import finish, wait_until
 from tests.integration.in_place.services import owner
 
 from holdfast.crashpoint import CrashPoint
@@ -206,6 +207,29 @@ def test_a_leftover_in_another_place_is_deleted_first(make):
     assert any(f"{staged} is deleted first" in note for note in plan["notes"])
     assert staged.exists()
     service.stack.succeed("restore", "db", "--yes")
+    assert rows(service) == (1000, 1000)
+    require_tidy(service, 1)
+
+
+@pytest.mark.slow
+def test_what_was_staged_stays_when_the_repository_goes_away(make):
+    service = spread_out(make())
+    repository, away = service.place / "repository", service.place / "away"
+    service.stack.repository.update(limits={"download": "1MiB"}, retry_deadline="1s")
+    service.stack.write()
+    child = service.stack.start("restore", "db", "--yes")
+    wait_until(lambda: any(file.stat().st_size for left in service.leftovers for file in left.glob("base/*/*")))
+    repository.rename(away)
+    run = finish(child)
+    assert run.code == 1, str(run)
+    assert any("the same command goes on with it" in each.get("text", "") for each in run.messages)
+    away.rename(repository)
+    (staged,) = service.leftovers
+    service.stack.repository.pop("limits")
+    service.stack.write()
+    run = service.stack.succeed("restore", "db", "--yes")
+    assert rewritten_bytes(run) is not None
+    assert run.message("restored_in_place")["staging"][0] == str(staged)
     assert rows(service) == (1000, 1000)
     require_tidy(service, 1)
 

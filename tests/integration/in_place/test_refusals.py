@@ -137,7 +137,11 @@ END $$
 
 
 @pytest.mark.parametrize(
-    ("check", "words"), [(WAITS_FOR_EVER, "statement timeout"), ("SELECT stalls()", "did not answer within 6 s")]
+    ("check", "words"),
+    [
+        (WAITS_FOR_EVER, "statement timeout"),
+        pytest.param("SELECT stalls()", "did not answer within 6 s", marks=pytest.mark.slow),
+    ],
 )
 def test_a_check_that_hangs_in_service_fails_and_what_was_there_is_put_back(make, check, words):
     service = make(checks={"postgres": [check]}, check_timeout="1s", stop_timeout="6s")

@@ -31,8 +31,8 @@ def cluster():
 
 @pytest.fixture
 def stack(cluster, make_stack):
-    """A repository that takes 16 MiB/s, so that there is time to interfere."""
-    return make_stack(cluster, repository={"limits": {"upload": "16MiB"}})
+    """A repository that takes 8 MiB/s, so that there is time to interfere: five seconds and more."""
+    return make_stack(cluster, repository={"limits": {"upload": "8MiB"}})
 
 
 def slow_backup(stack):
@@ -203,10 +203,14 @@ def test_wal_of_something_else_means_no_snapshot(cluster, make_stack, offset, wo
 
 def test_second_backup_of_a_service_waits_its_turn(stack, cluster, make_stack):
     child = slow_backup(stack)
-    run = stack.run("backup", "db")
-    assert (run.code, run.error["error"]) == (11, "BusyError"), str(run)
+    child.send_signal(signal.SIGSTOP)  # else it might be done before the second one has begun
+    try:
+        run = stack.run("backup", "db")
+    finally:
+        child.send_signal(signal.SIGCONT)
+        first = finish(child)
+    assert (run.code, run.error["error"], first.code) == (11, "BusyError", 0), str(run)
     assert str(child.pid) in run.error["message"]
-    assert finish(child).code == 0
     stack.repository.pop("limits")
     stack.write()
     stack.backup()

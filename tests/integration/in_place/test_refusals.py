@@ -249,7 +249,7 @@ def test_a_stop_command_that_does_nothing_changes_nothing(make):
 
 
 def test_a_server_that_takes_too_long_to_stop_comes_back(make):
-    service = filled(make(stop_timeout="1s", start_timeout="20s"))
+    service = filled(make(stop_timeout="1s", start_timeout="90s"))
     archive(service, command=f"test -e {service.place}/held && sleep 4; true")
     (service.place / "held").touch()
     run = service.stack.run("restore", "db", "--yes")
@@ -268,7 +268,7 @@ def test_clients_that_take_every_connection_for_a_while_are_no_reason_to_put_bac
     service.start()
     filled(service)
     program = f"{run_as(service)} {service.binaries.program('pg_ctl')} -D {service.data}"
-    client = f"psql '{service.conninfo}' -c 'SELECT pg_sleep(3)' &"
+    client = f"psql '{service.conninfo}' -c 'SELECT pg_sleep(9)' &"
     start = f"{program} -l {service.place}/log start && {{ {client * 4} sleep 1; }}"
     server = {"stop": [*program.split(), "-m", "fast", "stop"], "start": ["sh", "-c", start]}
     service.stack.service["restore"] = {**service.stack.service["restore"], "server": server}

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 ROWS_PER_COMMIT = 5
-JOIN_TIMEOUT_S = 30
+JOIN_TIMEOUT_S = 90
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ class Ledger:
             commits = list(self._commits)
         return [c for c in commits if (before is None or c.at < before) and (until is None or c.lsn <= until)]
 
-    def wait_for(self, rows: int, *, timeout_s: float = 60) -> None:
+    def wait_for(self, rows: int, *, timeout_s: float = 180) -> None:
         """Wait until this many more rows are committed."""
         wanted = self._rows() + rows
         deadline = clock.monotonic() + timeout_s

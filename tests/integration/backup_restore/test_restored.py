@@ -40,7 +40,7 @@ class PgCtl:
         answer = subprocess.run(
             [*self.command, *arguments],
             stdout=subprocess.DEVNULL,
-            timeout=60,
+            timeout=180,
             check=False,
             cwd="/",
             **account().child_identity(),

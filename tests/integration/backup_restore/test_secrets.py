@@ -120,13 +120,13 @@ def test_faults_of_ours_show_a_traceback_without_values(stack, tmp_path):
         "argon2.Argon2id = fail\n"
     )
     child = stack.start("-vv", "snapshots", PYTHONPATH=str(broken), HOLDFAST_PASSPHRASE="unused")
-    stdout, stderr = child.communicate(timeout=60)
+    stdout, stderr = child.communicate(timeout=180)
     assert child.returncode == 1, stdout + stderr
     assert "injected" in stdout
     assert "Traceback" in stdout
     assert CANARY not in stdout + stderr
     quiet = stack.start("snapshots", PYTHONPATH=str(broken))
-    stdout, stderr = quiet.communicate(timeout=60)
+    stdout, stderr = quiet.communicate(timeout=180)
     assert (quiet.returncode, "Traceback" in stdout + stderr) == (1, False)
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from holdfast import clock
 
-TIMEOUT_S = 120
+TIMEOUT_S = 300
 
 
 @pytest.fixture

@@ -42,7 +42,7 @@ def test_interrupted_by_the_user_it_stops_the_server(past):
     child = past.stack.start("restore", "db", "--target", target, "--to", "latest", "--action", "pause")
     wait_until((target / "postmaster.pid").exists)
     child.send_signal(signal.SIGINT)
-    out, err = child.communicate(timeout=60)
+    out, err = child.communicate(timeout=180)
     if child.returncode == 0:  # it was quicker: then it runs on, paused, as it was told
         assert '"recovered"' in out
         stop(past, target)

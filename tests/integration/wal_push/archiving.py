@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from holdfast.postgres.local import LocalCluster
     from holdfast.wal.settings import WalSettings
 
-TIMEOUT_S = 60
+TIMEOUT_S = 120
 SCHEMAS = Path(__file__).parents[3] / "docs" / "reference" / "json"
 
 

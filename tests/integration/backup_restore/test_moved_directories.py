@@ -67,3 +67,33 @@ def test_fault_27_a_link_to_a_disk_that_is_not_there_is_missing(cluster, make_st
     assert run.code == 3, str(run)
     assert run.message("snapshot_made")["warnings"] == ["base/4: No such file or directory"]
     os.unlink(away)
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_configuration_behind_links_is_left_alone_by_a_restore(
+    is_there, cluster, make_cluster, make_stack, shared_directory
+):
+    """The link leads to what the cluster in service reads: nothing may be written through it."""
+    cluster.stop()
+    etc = make_place(shared_directory, "etc")
+    names = ("postgresql.conf", "postgresql.auto.conf", "pg_hba.conf")
+    for name in names:
+        moved = cluster.data_directory / name
+        shutil.move(moved, etc / name)
+        moved.symlink_to(etc / name)
+    with (etc / "postgresql.conf").open("a") as file:
+        file.write(f"\ndata_directory = '{cluster.data_directory}'\n")
+    cluster.start()
+    stack = make_stack(cluster)
+    stack.backup()
+    cluster.stop()
+    before = {name: (etc / name).read_bytes() for name in names}
+    if not is_there:
+        shutil.rmtree(etc)
+    target = shared_directory / "restored"
+    stack.succeed("restore", "db", "--target", target, "--tablespace", f"far={shared_directory / 'restored far'}")
+    assert ({name: (etc / name).read_bytes() for name in names} if is_there else {}) == (before if is_there else {})
+    assert etc.exists() == is_there
+    assert ask(start_restored(make_cluster, cluster, target), "SELECT sum(id) FROM near") == 5000050000
+    kept = target / "holdfast-configuration" / str(cluster.data_directory).lstrip("/") / "postgresql.conf"
+    assert kept.read_bytes() == before["postgresql.conf"]

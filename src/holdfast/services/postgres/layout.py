@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 from holdfast.errors import UsageError
 from holdfast.postgres.control import without_checkpoint
+from holdfast.repository.manifest import EntryKind
 from holdfast.repository.names import ROOT
-from holdfast.services.postgres.rules import CONTROL
+from holdfast.services.postgres.rules import CONTROL, is_in_servers_own
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,6 +57,7 @@ local all all peer
     AUTO_CONF: "",
 }
 
+_WRITTEN_TO = frozenset(map(os.fsencode, (*_MINIMAL_CONFIGURATION, _TABLESPACE_MAP)))
 _IN_PLACE_SETTINGS = """\
 # No recovery ends without this while a tablespace lies in the data directory (CheckTablespaceDirectory, xlogrecovery.c)
 allow_in_place_tablespaces = 'on'
@@ -96,10 +98,15 @@ class PostgresLayout:
         return tuple(lines)
 
     def destination(self, entry: Entry) -> Path | None:
-        """Return where an entry goes; None for signal files, and for links that are no tablespace of the cluster."""
+        """Return where an entry goes; None for signal files, and for links that this cluster must not follow.
+
+        These are what is no tablespace of it, and what is written to, here or by the server: that is somebody else's.
+        """
         if entry.path == ROOT:
             return self.target
         if entry.path in _FOLLOWS_OTHERS:
+            return None
+        if entry.kind is EntryKind.SYMLINK and (entry.path in _WRITTEN_TO or is_in_servers_own(entry.path)):
             return None
         match = _IN_TABLESPACE.fullmatch(entry.path)
         if match and int(match[1]) not in self._known:

@@ -56,8 +56,13 @@ class DataDirectoryRules:
 
         The server follows it, so what lies there is the cluster's; and a restored cluster must not share it.
         """
-        first, *rest = link.split(b"/")
-        return first in SERVERS_OWN_DIRECTORIES or (first == TABLESPACES_DIRECTORY and len(rest) > 1)
+        return is_in_servers_own(link)
+
+
+def is_in_servers_own(path: bytes) -> bool:
+    """Return whether a path is, or lies in, a directory of the server's own, in its tablespaces too."""
+    first, *rest = path.split(b"/")
+    return first in SERVERS_OWN_DIRECTORIES or (first == TABLESPACES_DIRECTORY and len(rest) > 1)
 
 
 def content_class(path: bytes) -> ContentClass:

@@ -57,6 +57,21 @@ def test_destinations(path, place):
     assert layout.destination(entry(path)) == (Path(place) if place else None)
 
 
+@pytest.mark.parametrize(
+    ("path", "is_made"),
+    [
+        *((b"log", True), (b"aside", True), (b"pg_tblspc/16400", True)),
+        *((b"postgresql.conf", False), (b"postgresql.auto.conf", False), (b"pg_hba.conf", False)),
+        *((b"tablespace_map", False), (b"base/5", False), (b"pg_tblspc/16400/PG_15_1/5", False)),
+        (b"global/pg_control.holdfast-unfinished", False),
+    ],
+)
+def test_no_link_is_made_where_something_will_be_written(path, is_made):
+    """It would be written to wherever the link leads: to the cluster in service, or as root to anything."""
+    layout = PostgresLayout(facts(FAR), TARGET, {})
+    assert (layout.destination(entry(path, EntryKind.SYMLINK, b"/etc/passwd")) is not None) == is_made
+
+
 def test_links_of_tablespaces_lead_to_where_they_are_now():
     layout = PostgresLayout(facts(FAR, ODD, INSIDE), TARGET, {"ödd": Path("/elsewhere")})
     assert layout.roots == (TARGET, Path("/far"), Path("/elsewhere"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 from contextlib import suppress
@@ -81,10 +80,6 @@ COMMANDS: dict[str, Leaf | Branch] = {
 }
 
 
-_COLLECT_EVERY = 50_000
-"""Objects between two searches for garbage cycles: Python's 700 costs 40 ms while modules are imported."""
-
-
 def build_app() -> TyperGroup:
     """Return the whole command line; no command's module is imported yet."""
     group = build_group("holdfast", ABOUT, COMMANDS)
@@ -112,7 +107,6 @@ def run(interruption: Interruption) -> NoReturn:
     """Run the command line of this process and end with its exit code."""
     # numpy's linear algebra, which nothing here uses, would start threads and take 30 MB for them at its import.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    gc.set_threshold(_COLLECT_EVERY)
     exit_code = _conclude(sys.argv[1:], interruption)
     with suppress(BrokenPipeError, OutputError):
         sys.stdout.flush()

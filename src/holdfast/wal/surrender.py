@@ -43,9 +43,8 @@ def give_up(spool: Spool, segment: str, cause: HoldfastError) -> None:
     """Note durably that a segment will not be archived; when this returns, the server may be told to go on."""
     record = GapRecord(segment, clock.now().isoformat(timespec="milliseconds"), os.uname().nodename, cause.message)
     path = os.path.join(spool.gap_directory, segment)
-    if os.path.exists(path):
-        return  # noted before, and the server asks again: its own note of that was lost in a crash
-    replace_file(path, msgspec.json.encode(record), 0o600)
+    if not os.path.exists(path):  # else the server asks again, after a crash of its own or of ours
+        replace_file(path, msgspec.json.encode(record), 0o600)
     _sync_directory(spool.gap_directory)
     crashpoint.reach(CrashPoint.PUSH_GAP_NOTED)
 

@@ -15,7 +15,7 @@ from holdfast.errors import UsageError
 from holdfast.postgres.control import without_checkpoint
 from holdfast.repository.manifest import EntryKind
 from holdfast.repository.names import ROOT
-from holdfast.services.postgres.rules import CONTROL, is_in_servers_own
+from holdfast.services.postgres.rules import CONFIGURATION_FILES, CONTROL, is_in_servers_own
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -57,7 +57,7 @@ local all all peer
     AUTO_CONF: "",
 }
 
-_WRITTEN_TO = frozenset(map(os.fsencode, (*_MINIMAL_CONFIGURATION, _TABLESPACE_MAP)))
+_WRITTEN_TO = CONFIGURATION_FILES | {os.fsencode(_TABLESPACE_MAP)}
 _IN_PLACE_SETTINGS = """\
 # No recovery ends without this while a tablespace lies in the data directory (CheckTablespaceDirectory, xlogrecovery.c)
 allow_in_place_tablespaces = 'on'

@@ -16,6 +16,8 @@ _VERSION_DIRECTORY = re.compile(rb"PG_([0-9.]+)_[0-9]+")  # TABLESPACE_VERSION_D
 _WAL_DIRECTORY = b"pg_wal"
 _OURS = b"holdfast-"
 CONTROL = b"global/pg_control"
+CONFIGURATION_FILES = frozenset({b"postgresql.conf", b"postgresql.auto.conf", b"pg_hba.conf", b"pg_ident.conf"})
+"""What a server reads in its data directory: a restore writes into the first two."""
 
 
 class DataDirectoryRules:
@@ -56,7 +58,7 @@ class DataDirectoryRules:
 
         The server follows it, so what lies there is the cluster's; and a restored cluster must not share it.
         """
-        return is_in_servers_own(link)
+        return link in CONFIGURATION_FILES or is_in_servers_own(link)
 
 
 def is_in_servers_own(path: bytes) -> bool:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from holdfast.postgres.account import server_account
 from holdfast.postgres.local import LocalCluster
 from holdfast.postgres.shared_memory import modest_settings
+from holdfast.services.postgres.recovery.signals import Signal, put_signal
 from holdfast.services.postgres.workers import WITHOUT_WORKERS, may_have_workers, wait_until_promoted
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
     from holdfast.postgres.binaries import Binaries
 
-_SIGNAL = "recovery.signal"
 _STOP_TIMEOUT_S = 3600.0
 _SETTINGS = {
     "archive_mode": "off",
@@ -53,12 +53,10 @@ def place_histories(data_directory: Path, known: Iterable[Path]) -> None:
 @contextmanager
 def promoted_alone(binaries: Binaries, data_directory: Path) -> Iterator[LocalCluster]:
     """Start a restored cluster on a private socket, and yield it when it is promoted; it is stopped in the end."""
-    account = server_account(data_directory)
-    (data_directory / _SIGNAL).touch(mode=0o600)
-    account.take_over(data_directory / _SIGNAL)
+    put_signal(data_directory, Signal.END)
     workers = WITHOUT_WORKERS if may_have_workers(binaries, data_directory) else {}
     settings = {**modest_settings(binaries, data_directory), **_SETTINGS, **workers}
-    cluster = LocalCluster(binaries, data_directory, account=account, settings=settings)
+    cluster = LocalCluster(binaries, data_directory, settings=settings)
     cluster.launch()
     try:
         wait_until_promoted(cluster)

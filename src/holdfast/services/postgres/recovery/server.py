@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import stat
 from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 
 from holdfast import clock
 from holdfast.errors import ServerError, ServerUnreachableError
-from holdfast.postgres.account import server_account
 from holdfast.postgres.initdb import add_settings
 from holdfast.postgres.local import LocalCluster, StopMode
 from holdfast.postgres.shared_memory import modest_settings
 from holdfast.services.postgres.recovery import words
 from holdfast.services.postgres.recovery.settings import WHEN_CONSISTENT
+from holdfast.services.postgres.recovery.signals import Signal, put_signal
 from holdfast.services.postgres.recovery.state import Halt, Observer
 from holdfast.services.postgres.workers import may_have_workers, promoted_without_workers
 
@@ -29,8 +27,6 @@ if TYPE_CHECKING:
     from holdfast.services.postgres.recovery.settings import RecoverySettings
     from holdfast.services.postgres.recovery.state import ReplayState, WrittenState
 
-_SIGNAL = "standby.signal"
-_OTHER_SIGNAL = "recovery.signal"
 _AUTO_CONF = "postgresql.auto.conf"
 _STAYING = """
 # Added by holdfast when this cluster was recovered to a target and shut down there: it halts there again when it is
@@ -67,7 +63,7 @@ class RecoveringServer:
 
     def __enter__(self) -> Self:
         """Begin recovery."""
-        _write_signal(self._data_directory)
+        put_signal(self._data_directory, Signal.STAY)
         self._cluster.launch()
         return self
 
@@ -170,7 +166,7 @@ class RecoveringServer:
     def _promote_without_workers(self, reached: Lsn) -> None:
         """Start a server anew that has no room for workers, and is to end recovery where this one rests."""
         self._end()
-        (self._data_directory / _SIGNAL).rename(self._data_directory / _OTHER_SIGNAL)
+        put_signal(self._data_directory, Signal.END)
         self._cluster = promoted_without_workers(self._binaries, self._data_directory, self._settings, self._modest)
         ended = self._ask.history().entries[-1].begin
         if ended != reached:
@@ -257,13 +253,3 @@ class RecoveringServer:
             hint="the lines above are the end of its log",
             details=words.telling_lines(log),
         )
-
-
-def _write_signal(data_directory: Path) -> None:
-    """Say that the cluster is to stay in recovery; the file belongs to whom the directory does."""
-    path = data_directory / _SIGNAL
-    (data_directory / _OTHER_SIGNAL).unlink(missing_ok=True)
-    path.touch()
-    path.chmod(stat.S_IMODE(data_directory.stat().st_mode) & 0o640)
-    if os.geteuid() == 0:
-        server_account(data_directory).take_over(path)

@@ -78,6 +78,7 @@ def replayed(replay: Replay, data_directory: Path, reporter: Reporter) -> Iterat
     settings = _settings(replay)
     guard = TablespaceGuard(replay.expected.choice.point.start, _end_of_replay(replay.expected))
     _inspect_own_wal(guard, data_directory)
+    log = ""
     for _ in range(_RESTARTS):
         with _supplied(replay, data_directory, guard) as supply:
             server = RecoveringServer(
@@ -85,6 +86,7 @@ def replayed(replay: Replay, data_directory: Path, reporter: Reporter) -> Iterat
                 data_directory,
                 replace(settings, restore_command=_command(supply)),
                 replay.roles,
+                log,
             )
             try:
                 with server:
@@ -94,6 +96,7 @@ def replayed(replay: Replay, data_directory: Path, reporter: Reporter) -> Iterat
             except SettingsTooLowError as error:
                 reporter.notice(f"{error.message}, more than its configuration says: starting again with that")
                 settings = replace(settings, at_least={**settings.at_least, **error.needed})
+                log = server.log()
     raise ServerError("recovery asks for ever higher settings", hint="look at the log of the server")
 
 

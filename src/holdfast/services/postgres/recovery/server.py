@@ -49,15 +49,16 @@ class SettingsTooLowError(ServerError):
 class RecoveringServer:
     """The server of one recovery. As a context manager it is stopped at the end, unless it was told to stay.
 
-    ``roles``: names under which somebody may exist in the cluster, to ask for its superuser. Not for several threads.
+    ``roles``: names under which somebody may exist in the cluster, to ask for its superuser. ``log`` is what servers
+    before it wrote, that began this recovery. Not for several threads.
     """
 
     def __init__(
-        self, binaries: Binaries, data_directory: Path, settings: RecoverySettings, roles: Sequence[str]
+        self, binaries: Binaries, data_directory: Path, settings: RecoverySettings, roles: Sequence[str], log: str = ""
     ) -> None:
         self._binaries, self._data_directory, self._settings = binaries, data_directory, settings
         self._modest = modest_settings(binaries, data_directory)
-        self._cluster, self._log = self._new_cluster(settings), ""
+        self._cluster, self._log = self._new_cluster(settings), log
         self._roles = roles
         self._observer: Observer | None = None
 
@@ -76,6 +77,7 @@ class RecoveringServer:
             if error is None:
                 self.stop()
         finally:
+            self._log += self._cluster.log()
             self._cluster.close()
 
     @property

@@ -164,6 +164,15 @@ def test_a_hole_in_the_wal_of_a_killed_server_is_no_bridge(make):
 
 
 @pytest.mark.slow
+def test_wal_that_was_deleted_before_it_was_archived_is_told_to_be_lost(make):
+    service = make()
+    die_with_unarchived_wal(service)
+    shutil.rmtree(service.data / "pg_wal")
+    plan = service.stack.succeed("restore", "db", "--to", "latest", "--dry-run").message("in_place_plan")
+    assert any("000000010000000000000004 is not in its pg_wal" in note for note in plan["notes"])
+
+
+@pytest.mark.slow
 def test_a_copy_that_nobody_adopted_is_no_source_of_wal(make):
     service = make()
     die_with_unarchived_wal(service)

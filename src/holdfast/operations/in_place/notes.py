@@ -14,6 +14,7 @@ from holdfast.operations.wal.receive import slot_name
 from holdfast.operations.wiring import connection_string
 from holdfast.postgres.connection import connect, translated
 from holdfast.postgres.ping import is_taking_connections
+from holdfast.postgres.segment import segment_at
 from holdfast.restore.target import LatestGoal
 
 if TYPE_CHECKING:
@@ -62,11 +63,13 @@ def _on_lost_wal(stack: Stack, service: str, live: LiveCluster, recovery: Prepar
             f"the server is down, and its WAL from {remainder.segments[0].start} to {remainder.end} is not archived: "
             f"it is in {remainder.directory}{', and damaged at its end' if remainder.is_damaged else ''}"
         )
-    elif live.control is not None and live.control.checkpoint > end:
-        yield (
-            f"the server is down, and had come to {live.control.checkpoint} at least: what it committed after {end} "
-            "is neither archived nor whole in its pg_wal, and does not come back"
-        )
+    elif live.control is not None and not live.control.is_cleanly_shut_down:
+        wanted = segment_at(end, live.control.timeline, live.control.wal_segment_size).name
+        if not (live.directory / "pg_wal" / wanted).exists():
+            yield (
+                f"the server was not stopped in order, and {wanted} is not in its pg_wal: "
+                f"what it committed after {end} is not archived, and does not come back"
+            )
 
 
 def _on_room(live: LiveCluster, restore: PreparedRestore, recovery: PreparedRecovery | None) -> Iterator[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -49,10 +48,8 @@ def make_place(directory: Path, name: str) -> Path:
 def make_standby(factory: ClusterFactory, primary: LocalCluster, name: str = "standby") -> LocalCluster:
     """Copy a stopped primary and start the copy as its standby."""
     primary.stop()
-    directory = shutil.copytree(primary.data_directory, factory.directory / name)
-    for root, directories, files in os.walk(directory):
-        for entry in (root, *(os.path.join(root, each) for each in directories + files)):
-            os.chown(entry, account().uid, account().gid)
+    directory = factory.directory / name
+    subprocess.run(["cp", "-a", primary.data_directory, directory], check=True)
     (directory / "standby.signal").touch()
     account().take_over(directory / "standby.signal")
     primary.start()

@@ -65,6 +65,12 @@ def set_archive_command(cluster, command: str) -> None:
     wait_until(lambda: ask(cluster, "SHOW archive_command") == command)
 
 
+def wait_until_archiving_fails(cluster: LocalCluster) -> None:
+    """Wait until a server has tried to archive, in vain, and says so."""
+    has_failed = "SELECT last_failed_time > coalesce(last_archived_time, '-infinity') FROM pg_stat_archiver"
+    wait_until(lambda: ask(cluster, has_failed))
+
+
 def outbox(cluster: LocalCluster) -> list[Path]:
     """Return what a server has archived, in order."""
     return sorted((cluster.data_directory / OUTBOX).glob("0*[!w]"))

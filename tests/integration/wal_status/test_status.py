@@ -19,6 +19,7 @@ from tests.integration.wal_status.archiving import (
     push,
     require_schema,
     set_archive_command,
+    wait_until_archiving_fails,
     write_segments,
 )
 from tests.servers.postgres import postgres_binaries
@@ -92,6 +93,7 @@ def test_segments_that_arrive_before_an_earlier_one_that_still_waits_raise_no_al
         names.append(ask(origin, "SELECT pg_walfile_name(pg_switch_wal())"))
     last = origin.data_directory / "pg_wal" / names[-1]
     open_archive(stack, identifier(stack)).push(last.name, last.read_bytes())
+    wait_until_archiving_fails(origin)
     message = look(stack, code=3)
     assert [gap["splits"] for gap in message["gaps"]] == [True]
     assert kinds(message) == ["failing"]
@@ -125,6 +127,7 @@ def test_a_server_that_is_down_is_a_line_and_the_lag_comes_from_what_waits(origi
     set_archive_command(origin, "false")
     sql(origin, *(["INSERT INTO entry VALUES (7)", "SELECT pg_switch_wal()", "DELETE FROM entry WHERE n = 7"] * 2))
     sql(origin, "SELECT pg_switch_wal()")
+    wait_until_archiving_fails(origin)
     up = look(stack, code=3)
     assert up["waiting"]["segments"] >= 3
     assert up["lag"]["segments"] >= 3

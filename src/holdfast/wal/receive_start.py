@@ -1,7 +1,8 @@
 """Where the receiver begins: at the start of a segment, because only whole segments can take the place of their pieces.
 
 What the archive has, on the timelines that lead to the server's own, says where WAL is missing; what the slot holds
-says where the server still has it for certain.
+says where the server still has it for certain. Where that is before what is missing, the last segment that the archive
+has is received again: it is compared then, and a server whose past is another one by now stores nothing behind it.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ def survey_timeline(files: Iterable[ArchivedFile], segment_size: int) -> Timelin
 
 
 def first_choice(origin: Origin) -> Segment:
-    """Return the segment to begin with: the first that the archive lacks, as far as the slot holds WAL from before.
+    """Return the segment to begin with: the first that the archive lacks, or the one before where the slot holds that.
 
     Without an archive it is what the slot holds from, and without that the segment that is being written.
     """
@@ -87,7 +88,7 @@ def _first_missing(origin: Origin, entry: HistoryEntry, files: TimelineFiles) ->
     held = origin.slot
     if held is None or held.timeline != entry.timeline or held.restart >= newest.start:
         return newest
-    segment = segment_at(held.restart, entry.timeline, origin.segment_size)
+    last = segment = segment_at(held.restart, entry.timeline, origin.segment_size)
     while segment.number < newest.number and segment.number in files.whole:
-        segment = segment.next()
-    return segment
+        last, segment = segment, segment.next()
+    return last

@@ -122,6 +122,25 @@ def test_fault_04_another_cluster_under_the_same_service_is_refused(cluster, mak
     assert ask(other, "SELECT count(*) FROM pg_replication_slots") == 0
 
 
+def test_fault_01_nothing_is_received_behind_a_segment_that_another_server_archived(make_cluster, make_receiving):
+    """Both have one past; what this one wrote since is not what the archive goes on with."""
+    cluster = make_cluster(postgres_binaries(15), wal_segment_size_bytes=1 << 20)
+    receiving = make_receiving(cluster)
+    child = receiving.start_streaming("--create-slot")
+    wait_until_stored(receiving, cluster)
+    receiving.stop(child)
+    sql(cluster, "CREATE TABLE item AS SELECT 1 AS n")
+    name = ask(cluster, "SELECT pg_walfile_name(pg_switch_wal())")
+    other = bytearray((cluster.data_directory / "pg_wal" / name).read_bytes())
+    other[-100] ^= 1
+    receiving.archive.push(name, other)
+    sql(cluster, "CREATE TABLE more AS SELECT 1 AS n", "SELECT pg_switch_wal()")
+    for _ in range(2):  # who started it starts it again
+        code, error = refused(receiving)
+        assert (code, "other bytes" in error["message"]) == (14, True)
+    assert [file.name for file in receiving.archive.list() if file.segment_name > name] == []
+
+
 def test_a_spool_that_cannot_be_made_is_said(cluster, make_receiving, tmp_path):
     (tmp_path / "file").touch()
     receiving = make_receiving(cluster)

@@ -36,9 +36,16 @@ def test_an_empty_archive_begins_with_what_the_slot_holds():
     assert first_choice(origin()) == segment(50)
 
 
-@pytest.mark.parametrize("slot", [None, SlotPosition(at(40, 9), ONE), SlotPosition(at(30), ONE)])
+@pytest.mark.parametrize("slot", [None, SlotPosition(at(45, 9), ONE), SlotPosition(at(48), ONE)])
 def test_it_goes_on_after_the_last_whole_segment(slot):
     assert first_choice(origin({ONE: whole(20, 44)}, slot=slot)) == segment(45)
+
+
+@pytest.mark.parametrize(
+    "slot", [SlotPosition(at(44, 9), ONE), SlotPosition(at(40, 9), ONE), SlotPosition(at(30), ONE)]
+)
+def test_fault_01_the_last_whole_segment_that_the_slot_holds_is_received_again_and_so_compared(slot):
+    assert first_choice(origin({ONE: whole(20, 44)}, slot=slot)) == segment(44)
 
 
 def test_a_segment_of_which_there_are_pieces_is_received_again():
@@ -48,8 +55,9 @@ def test_a_segment_of_which_there_are_pieces_is_received_again():
 
 def test_a_hole_within_what_the_slot_holds_is_filled():
     names = [*whole(20, 30), *whole(33, 44)]
-    assert first_choice(origin({ONE: names}, slot=SlotPosition(at(25), ONE))) == segment(31)
-    assert first_choice(origin({ONE: names}, slot=SlotPosition(at(40), ONE))) == segment(45)
+    assert first_choice(origin({ONE: names}, slot=SlotPosition(at(25), ONE))) == segment(30)
+    assert first_choice(origin({ONE: names}, slot=SlotPosition(at(31), ONE))) == segment(31)
+    assert first_choice(origin({ONE: names}, slot=SlotPosition(at(40), ONE))) == segment(44)
 
 
 HISTORY = parse_history(TWO, f"1\t{at(30, 100)}\tpromoted\n")

@@ -13,6 +13,7 @@ from holdfast.errors import DamageError
 from holdfast.repository.compression import ContentClass
 from holdfast.repository.file_extents import load_extents, store_extents
 from holdfast.repository.writer import WriterOptions
+from holdfast.restore.plan import Room, with_freed
 from holdfast.restore.run import RestoreOptions, plan_restore
 from holdfast.storage.memory import MemoryStorage
 
@@ -42,3 +43,11 @@ def test_extents_that_pass_the_end_of_their_chunk_are_refused(tmp_path: Path, mo
             plan_restore(repository, snapshot, layout, RestoreOptions())
     else:
         plan_restore(repository, snapshot, layout, RestoreOptions())
+
+
+def test_what_is_deleted_before_counts_as_free(tmp_path: Path) -> None:
+    left = tmp_path / "left"
+    (left / "base").mkdir(parents=True)
+    (left / "base" / "file").write_bytes(b"x" * (1 << 20))
+    (room,) = with_freed([Room(tmp_path, needed_bytes=0, free_bytes=100)], [left, tmp_path / "gone already"])
+    assert 100 + (1 << 20) <= room.free_bytes < 100 + (2 << 20)

@@ -369,3 +369,13 @@ def test_rename_to_new_refuses_a_taken_name(tmp_path: Path):
         os.close(directory)
     assert (tmp_path / "free").read_bytes() == b"new"
     assert (tmp_path / "taken").read_bytes() == b"taken"
+
+
+def test_what_root_stores_belongs_to_the_owner_of_the_repository(tmp_path: Path) -> None:
+    """The server's account reads and writes there, too; for any other account this is so in any case."""
+    place = tmp_path / "root"
+    place.mkdir()
+    owner = _NOBODY if os.geteuid() == 0 else os.geteuid()
+    os.chown(place, owner, -1)
+    FilesStorage(str(place)).put("wal/1/00000001/one", b"whole")
+    assert {path.stat().st_uid for path in place.rglob("*")} == {owner}

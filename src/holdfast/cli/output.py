@@ -11,6 +11,8 @@ import sys
 from dataclasses import dataclass, fields, is_dataclass
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar
 
+from holdfast.cli.text import harmless
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
@@ -57,11 +59,11 @@ class TextOutput:
 
     def emit(self, message_type: str, payload: object, text: Callable[[], str]) -> None:
         """Print the words."""
-        print(text())  # noqa: T201
+        print(harmless(text()))  # noqa: T201
 
     def table(self, message_type: str, rows: Iterable[T], columns: Sequence[Column[T]]) -> None:
         """Print a table: bold titles on a terminal, plain aligned columns elsewhere."""
-        cells = [[column.cell(row) for column in columns] for row in rows]
+        cells = [[harmless(column.cell(row)).replace("\n", "\\n") for column in columns] for row in rows]
         for number, line in enumerate(_aligned(cells, columns)):
             is_title_on_terminal = number == 0 and sys.stdout.isatty()
             print(f"\033[1m{line}\033[0m" if is_title_on_terminal else line)  # noqa: T201
@@ -69,14 +71,14 @@ class TextOutput:
     def say(self, text: str) -> None:
         """Print to standard error, unless told to be quiet."""
         if not self._is_quiet:
-            print(text, file=sys.stderr)  # noqa: T201
+            print(harmless(text), file=sys.stderr)  # noqa: T201
 
     def error(self, error: HoldfastError) -> None:
         """Print ``error: …``, the details indented, and the HINT."""
         lines = [f"error: {error.message}", *(f"  {detail}" for detail in error.details)]
         if error.hint:
             lines.append(f"HINT: {error.hint}")
-        print("\n".join(lines), file=sys.stderr)  # noqa: T201
+        print(harmless("\n".join(lines)), file=sys.stderr)  # noqa: T201
 
 
 class JsonOutput:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from holdfast import clock
 from holdfast.cli.output import write_message
 from holdfast.cli.standing import Standing, sentence
+from holdfast.cli.text import harmless
 from holdfast.errors import OutputError
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ class LineDisplay:
 
     def notice(self, words: str) -> None:
         """Print the remark."""
-        print(words, file=sys.stderr, flush=True)  # noqa: T201
+        print(harmless(words), file=sys.stderr, flush=True)  # noqa: T201
 
     def warning(self, words: str) -> None:
         """Print the warning, marked as one."""

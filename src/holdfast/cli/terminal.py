@@ -41,11 +41,11 @@ class TerminalDisplay:
 
     def notice(self, words: str) -> None:
         """Print a remark above the line."""
-        self._console.print(Text(words))
+        self._console.print(Text(text.harmless(words)))
 
     def warning(self, words: str) -> None:
         """Print a warning above the line."""
-        self._console.print(Text(f"warning: {words}", style="yellow"))
+        self._console.print(Text(text.harmless(f"warning: {words}"), style="yellow"))
 
 
 def _row(standing: Standing) -> Table:

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from datetime import datetime
 
+_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if code not in b"\t\n"}
 _SIZE_UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB")
+
+
+def harmless(words: str) -> str:
+    """Return words without what would command a terminal; line ends and tabs stay.
+
+    Labels, tags and the names of hosts come from the repository, where every host that backs up may write.
+    """
+    return words if words.isprintable() else words.translate(_CONTROLS)
 
 
 def size(size_bytes: float) -> str:

@@ -50,7 +50,13 @@ def find_snapshot(repository: Repository, wanted: str, service: str = "") -> Sna
     """
     survey = repository.survey_snapshots()
     own = tuple(each for each in survey.snapshots if service in {"", each.service})
-    return replace(survey, snapshots=own).choose(wanted)
+    absence = _absence(survey, service) if survey.snapshots else survey.absence
+    return replace(survey, snapshots=own, absence=absence).choose(wanted)
+
+
+def _absence(survey: SnapshotSurvey, service: str) -> tuple[str, str]:
+    names = ", ".join(sorted({each.service for each in survey.snapshots}))
+    return f"there is no snapshot of a service {service}", f"there are those of: {names}"
 
 
 def parse_time(text: str) -> datetime:

@@ -123,15 +123,23 @@ def with_freed(rooms: Iterable[Room], freed: Iterable[Path]) -> tuple[Room, ...]
     )
 
 
+def _require_no_file(root: Path) -> None:
+    """Raise UsageError where the directory, or one that it is to be made in, is something else."""
+    there = next(path for path in (root, *root.parents) if path.exists())
+    if not there.is_dir():
+        raise UsageError(f"{there} is not a directory", hint="restore to a new or empty directory")
+
+
 def require_vacant(roots: Iterable[Path]) -> None:
     """Raise UsageError when a directory to fill holds anything, or is part of a cluster already (FAULTS 29)."""
     roots = list(roots)
     require_apart(roots)
     for number, root in enumerate(roots):
         _require_reachable(root)
+        _require_no_file(root)
         if (root / "postmaster.pid").exists():
             raise UsageError(f"{root} is in use by a running server", hint="restore to a new directory")
-        if root.exists() and (not root.is_dir() or any(p.name != UNFINISHED_MARKER_NAME for p in root.iterdir())):
+        if root.exists() and any(p.name != UNFINISHED_MARKER_NAME for p in root.iterdir()):
             raise UsageError(
                 f"{root} is not empty",
                 hint=_OTHER_PLACE if number else _OTHER_TARGET,

@@ -52,7 +52,8 @@ def test_fault_29_targets_in_use_are_refused_before_anything_is_written(stack, q
     data = quiet_cluster.data_directory
     for target, words in [
         (occupied, "is not empty"),
-        (occupied / "file", "is not empty"),
+        (occupied / "file", "is not a directory"),
+        (occupied / "file" / "below", f"{occupied / 'file'} is not a directory"),
         (data, "running server"),
         (linked, "running server"),
         (data / "new", "inside the data directory"),

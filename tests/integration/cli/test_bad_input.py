@@ -127,6 +127,13 @@ def test_a_repository_that_may_only_be_read_can_be_looked_into_and_checked(copie
         copied_stack.place.chmod(0o755)
 
 
+@pytest.mark.parametrize("arguments", [each for each in CHOOSERS if each[0] != "diff"], ids=lambda each: each[0])
+def test_a_service_that_nobody_backed_up(arguments: list[str], shop, call, tmp_path):
+    refused = call(shop.stack, *filled_in(arguments, tmp_path), "--service", "dd", "--json")
+    assert (refused.code, refused.error["message"]) == (2, "there is no snapshot of a service dd")
+    assert refused.error["hint"] == "there are those of: db"
+
+
 @pytest.mark.parametrize("way", [[], ["--to", "latest"]], ids=["to its end", "recovering"])
 def test_another_stack_than_the_one_that_was_backed_up(way: list[str], copied_stack, call, tmp_path):
     """On a new machine, at night: the words must not say that there is no backup."""

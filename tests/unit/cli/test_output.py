@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.cli.output import Column, JsonOutput, TextOutput, plain
+from holdfast.errors import HoldfastError
 
 
 class State(Enum):
@@ -35,6 +36,21 @@ COLUMNS = [
 def test_a_table_is_aligned(capsys):
     TextOutput().table("row", ROWS, COLUMNS)
     assert capsys.readouterr().out == "NAME              SIZE\ndb                   5\na-longer-name  1234567\n"
+
+
+def test_what_others_wrote_does_not_command_the_terminal(capsys):
+    """A host that backs up chooses labels, tags and its own name, and who lists them may be root elsewhere."""
+    evil, harmless = "\x1b]0;x\x07\x9b2J\n", "\\x1b]0;x\\x07\\x9b2J"
+    output = TextOutput()
+    output.table("row", [Row(evil, 1)], COLUMNS)
+    assert capsys.readouterr().out.splitlines()[1:] == [f"{harmless}\\n     1"]
+    output.emit("row", {}, lambda: f"one\n\t{evil}two")
+    assert capsys.readouterr().out == f"one\n\t{harmless}\ntwo\n"
+    output.say(evil)
+    output.error(HoldfastError(evil, hint=evil, details=(evil,)))
+    said = capsys.readouterr().err
+    assert said.count(harmless) == 4
+    assert "\x1b" not in said
 
 
 def test_an_empty_table_is_its_titles(capsys):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tests.integration.backup_restore.stack import wait_until
 from tests.integration.in_place.services import archive, archived, owner
-from tests.integration.in_place.test_kills import servers_in, spread_out
+from tests.integration.in_place.test_kills import killed, servers_in, spread_out
 
 from holdfast.crashpoint import CrashPoint
 
@@ -192,6 +192,18 @@ def test_everything_is_gone_and_nothing_is_kept(make):
     assert not service.checkpoints
     assert (service.place / "fast").stat().st_uid == owner().uid
     assert service.stack.run("restore", "db", "--undo", "--yes").code == 2
+
+
+@pytest.mark.slow
+def test_everything_is_gone_and_a_killed_run_had_made_the_directory_of_a_tablespace(make):
+    service = spread_out(make())
+    service.stop("immediate")
+    shutil.rmtree(service.data)
+    shutil.rmtree(service.place / "fast")
+    killed(service, CrashPoint.RESTORE_TREE_MADE, "restore", "db", "--yes")
+    service.stack.succeed("restore", "db", "--yes")
+    assert service.ask("SELECT (SELECT count(*) FROM item) + (SELECT count(*) FROM far)") == 2000
+    assert (service.place / "fast").stat().st_uid == owner().uid
 
 
 @pytest.mark.slow

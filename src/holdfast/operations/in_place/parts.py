@@ -148,6 +148,11 @@ def prepare_places(outgoing: Parked | None, live: LiveCluster) -> None:
             os.chown(parked, owner.st_uid, owner.st_gid)
 
 
+def is_ours_alone(home: Path, part: str) -> bool:
+    """Whether the directory of a tablespace is not there, or may be by our doing: it holds nothing but our part."""
+    return not home.exists() or os.listdir(home) == [part]
+
+
 def give_homes(absent: Iterable[Path], staging: Path) -> None:
     """Give the directories of tablespaces that had to be made the owner and the mode of the data directory."""
     owner = staging.stat()

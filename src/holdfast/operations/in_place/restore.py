@@ -76,20 +76,23 @@ def restore_in_place(prepared: PreparedInPlace, reporter: Reporter) -> InPlaceDo
 
 
 def _stage(prepared: PreparedInPlace, reporter: Reporter) -> tuple[Parked, Reached | None, bool]:
-    """Restore, recover and prove the cluster in its staging place; what does not get that far is deleted again."""
-    place_, leftover = prepared.place, prepared.place.leftover
+    """Restore, recover and prove the cluster in its staging place; what does not get that far is deleted again.
+
+    But where only the repository went away: what was staged may be hours of work, and the next run goes on with it.
+    """
+    chosen, leftover = prepared.place, prepared.place.leftover
     if staging.abandoned_staging(prepared.state) != leftover:
         raise HoldfastError("another run staged something meanwhile", hint="run the same command again")
-    if leftover is not None and place_.delta is None:
+    if leftover is not None and chosen.delta is None:
         reporter.notice(f"deleting what the restore of {leftover.begun} had staged in {leftover.parked.directory}")
         staging.delete_staging(prepared.state, leftover)
-    record = place_.record(prepared.restore.plan.snapshot, prepared.homes)
+    record = chosen.record(prepared.restore.plan.snapshot, prepared.homes)
     staging.record_staging(prepared.state, record)
     try:
         return _restore_and_prove(prepared, reporter)
     except (HoldfastError, OSError, KeyboardInterrupt) as error:
         if isinstance(error, StorageError) and not isinstance(error, NoSpaceError):
-            reporter.notice(f"what was staged stays in {place_.directory}: the same command goes on with it")
+            reporter.notice(f"what was staged stays in {chosen.directory}: the same command goes on with it")
             raise
         reporter.phase("deleting what was staged")
         staging.delete_staging(prepared.state, record)
@@ -97,7 +100,7 @@ def _stage(prepared: PreparedInPlace, reporter: Reporter) -> tuple[Parked, Reach
 
 
 def _restore_and_prove(prepared: PreparedInPlace, reporter: Reporter) -> tuple[Parked, Reached | None, bool]:
-    absent = [home for home in prepared.homes.values() if not home.exists()]
+    absent = [home for home in prepared.homes.values() if parts.is_ours_alone(home, prepared.place.part)]
     if prepared.place.delta is not None:
         go_on(prepared.place, prepared.place.delta, reporter)
     else:

@@ -31,3 +31,25 @@ def test_a_configuration_that_names_its_data_directory_does_not_start_what_is_in
     assert (kept / "global" / "pg_control").read_bytes() == control
     service.stack.succeed("restore", "db", "--undo", "--yes")
     assert service.ask("SELECT id FROM since") == 1
+
+
+def test_what_lies_behind_links_is_kept_for_an_undo_and_restored_without_them(service):
+    """Nothing may be written through them: an undo brings the cluster back that they lead to."""
+    service.stop()
+    etc = service.place / "etc"
+    etc.mkdir()
+    for name in ("postgresql.conf", "base"):
+        (service.data / name).rename(etc / name)
+        (service.data / name).symlink_to(etc / name)
+    owner().take_over(etc)
+    service.start()
+    service.stack.backup()
+    service.sql("CREATE TABLE since AS SELECT 1 AS id")
+    configuration = (etc / "postgresql.conf").read_bytes()
+    service.stack.succeed("restore", "db", "--yes")
+    assert service.ask("SELECT to_regclass('since') IS NULL")
+    assert not (service.data / "base").is_symlink()
+    assert (etc / "postgresql.conf").read_bytes() == configuration
+    service.stack.succeed("restore", "db", "--undo", "--yes")
+    assert service.ask("SELECT id FROM since") == 1
+    assert (etc / "postgresql.conf").read_bytes() == configuration

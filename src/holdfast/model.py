@@ -18,3 +18,10 @@ OBJECT_ID = re.compile(r"[0-9a-f]{32}")
 def new_object_id() -> ObjectId:
     """Return a random object id (128 bits)."""
     return ObjectId(os.urandom(16).hex())
+
+
+def host_name() -> str:
+    """Return this machine's name as text: a byte that is no UTF-8, which no JSON could hold, becomes a ``?``."""
+    import socket  # a cold push needs it not
+
+    return socket.gethostname().encode("utf-8", "replace").decode()

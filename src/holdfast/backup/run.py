@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import socket
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from holdfast import __version__, clock
 from holdfast.errors import DamageError
-from holdfast.model import new_object_id
+from holdfast.model import host_name, new_object_id
 from holdfast.repository.pack import PACK_PREFIX
 from holdfast.repository.parent import NO_PARENT, Parent, load_parent
 from holdfast.repository.reader import ChunkReader
@@ -58,7 +57,7 @@ def run_backup(repository: Repository, service: Service, options: BackupOptions,
             stack=options.stack,
             service=options.service,
             kind=service.kind,
-            host=socket.gethostname(),
+            host=host_name(),
             started=started.isoformat(),
             ended=clock.now().isoformat(),
             tool_version=__version__,

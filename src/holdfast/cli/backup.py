@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import typer
@@ -9,7 +10,7 @@ import typer
 from holdfast.cli import text
 from holdfast.cli.completion import service_names
 from holdfast.cli.invocation import Invocation
-from holdfast.errors import ExitCode
+from holdfast.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from holdfast.repository.snapshot import Snapshot
@@ -29,6 +30,7 @@ def backup(
     from holdfast.operations.backup import BackupRequest
     from holdfast.operations.backup import backup as operation
 
+    _require_words(tag)
     run = Invocation.of(ctx)
     stack = load_stack(find_stack_file(run.config))
     request = BackupRequest(service, run.repository, tuple(tag), rehashes=rehash, verifies_all=verify_writes)
@@ -36,6 +38,15 @@ def backup(
         snapshot = operation(stack, request, reporter)
     run.output.emit("snapshot_made", snapshot_message(snapshot), lambda: _words(snapshot))
     return ExitCode.DONE if snapshot.is_complete and snapshot.is_clean else ExitCode.PARTIAL
+
+
+def _require_words(tags: list[str]) -> None:
+    """Raise UsageError for a tag that the stack file could not hold either."""
+    from holdfast.config.base import NAME_HINT, NAME_PATTERN
+
+    for tag in tags:
+        if not re.fullmatch(NAME_PATTERN, tag):
+            raise UsageError(f"not a tag: {tag!a}", hint=NAME_HINT)
 
 
 def snapshot_message(snapshot: Snapshot) -> dict[str, object]:

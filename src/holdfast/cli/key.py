@@ -50,6 +50,8 @@ def add(
     run = Invocation.of(ctx)
     if sum([passphrase_file is not None, recovery, writer]) != 1:
         raise UsageError("say which kind of key to add", hint="one of --passphrase-file FILE, --recovery, --writer")
+    if not label.isprintable():
+        raise UsageError(f"not a label: {label!a}", hint="a label is a few words, on one line")
     if passphrase_file is not None:
         slot, identity = _add_passphrase(run, passphrase_file, label), None
     else:

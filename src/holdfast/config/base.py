@@ -85,5 +85,6 @@ LocalPath = Annotated[Path, BeforeValidator(_local_path)]
 ENDPOINT_PATTERN = r"^https?://[^/]+"
 SLOT_PATTERN = r"^[a-z0-9_]{1,63}$"
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$"
+NAME_HINT = "letters, digits, '-', '_' and '.'; a letter or digit first; 63 at most"
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 """The name of a stack, a repository or a service: letters, digits, ``-``, ``_``, ``.``; at most 63."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
-from holdfast.config.base import ENDPOINT_PATTERN, NAME_PATTERN, SLOT_PATTERN
+from holdfast.config.base import ENDPOINT_PATTERN, NAME_HINT, NAME_PATTERN, SLOT_PATTERN
 from holdfast.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ _TYPE_NAMES = {
     "time_delta_type": "a duration",
 }
 _PATTERNS = {
-    NAME_PATTERN: "a name has letters, digits, '-', '_' and '.', begins with a letter or digit, and has 63 at most",
+    NAME_PATTERN: NAME_HINT,
     ENDPOINT_PATTERN: "an endpoint is like https://s3.example.org",
     SLOT_PATTERN: "PostgreSQL's slots are named with a-z, 0-9 and '_', 63 at most",
 }

@@ -8,7 +8,6 @@ it stored and never indexed is worth salvaging.
 from __future__ import annotations
 
 import os
-import socket
 import threading
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -19,7 +18,7 @@ import msgspec
 from holdfast import clock, crashpoint
 from holdfast.crashpoint import CrashPoint
 from holdfast.errors import BusyError, DamageError, NotFoundError, StorageError
-from holdfast.model import new_object_id
+from holdfast.model import host_name, new_object_id
 from holdfast.repository.sealed import ObjectType, open_object, seal_object
 from holdfast.thread import Thread
 
@@ -151,7 +150,7 @@ def _new_record(stack: str, service: str) -> SessionRecord:
         new_object_id(),
         stack,
         service,
-        socket.gethostname(),
+        host_name(),
         _boot_id(),
         pid,
         _process_started(pid),

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import os
 import pwd
-import socket
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from holdfast import __version__, clock
+from holdfast.model import host_name
 from holdfast.repository.journal import JournalEntry
 from holdfast.restore.durable import sync_directory
 from holdfast.restore.state import written
@@ -32,7 +32,7 @@ def new_entry(entry_id: str, stack: str, service: str, action: str, directory: s
         service=service,
         action=action,
         who=_who(),
-        host=socket.gethostname(),
+        host=host_name(),
         tool_version=__version__,
         begun=clock.now().isoformat(timespec="microseconds"),
         directory=directory,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 
 import pytest
@@ -56,3 +57,24 @@ def test_a_backup_is_made_though_the_log_is_full(redirection: str, arguments: li
     assert ("error: cannot write to standard output" in run.stderr) == (redirection == "> /dev/full")
     (snapshot,) = stack.snapshots()
     assert snapshot["is_complete"] is True
+
+
+@pytest.mark.parametrize("tag", ["", "a b", "a,b", "\x1b[31m", "\udcff"])
+def test_a_tag_is_a_word(tag: str, shop, call, tmp_path):
+    stack = StackDirectory(tmp_path / "stack", shop.stack.connections)
+    refused = call(stack, "backup", "db", f"--tag={tag}", "--json")
+    assert (refused.code, refused.error["message"]) == (2, f"not a tag: {tag!a}")
+
+
+@pytest.mark.parametrize("label", ["two\nlines", "\x1b[31m", "\udcff"])
+def test_a_label_is_a_line(label: str, shop, call):
+    refused = call(shop.stack, "key", "add", "--recovery", "--label", label, "--json")
+    assert (refused.code, refused.error["message"]) == (2, f"not a label: {label!a}")
+
+
+def test_a_host_whose_name_is_no_text(shop, call, tmp_path, monkeypatch):
+    """sethostname(2) takes any bytes."""
+    monkeypatch.setattr(socket, "gethostname", lambda: "caf\udce9")
+    stack = StackDirectory(tmp_path / "stack", shop.stack.connections)
+    assert call(stack, "init").code == 0
+    assert call(stack, "backup", "db", "--json").message("snapshot_made")["host"] == "caf?"

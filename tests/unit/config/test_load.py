@@ -133,7 +133,7 @@ R, S, C = REPOSITORY, SERVICE, "    connection: x=1\n"  # short, for a table tha
         ("- a\n", "1:1: the file: expected a mapping, found a list", None),
         ("stack: shop\nrepositories: {}\n", "2:15: repositories: dictionary should have at least 1 item", None),
         ("stack: shop\nrepositories: [a]\n", "2:15: repositories: expected a mapping, found a list", None),
-        (R.replace("shop", "'a b'"), "1:8: stack: 'a b' does not fit", "a name has letters"),
+        (R.replace("shop", "'a b'"), "1:8: stack: 'a b' does not fit", "letters, digits"),
         (R + "    passphrase: {env: Y}\n", "6:5: the key 'passphrase' stands here twice", "keep one"),
         (R + "    threads: true\n", "6:14: repositories.main.threads: expected a whole number, found", None),
         (R + "    threads: 0\n", "6:14: repositories.main.threads: input should be greater", None),

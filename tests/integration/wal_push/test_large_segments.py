@@ -28,7 +28,7 @@ from tests.servers.postgres import ClusterFactory, account, postgres_binaries
 from tests.servers.versitygw import VersityGateway, repository_section
 
 from holdfast.postgres.local import LocalCluster, StopMode
-from holdfast.wal.names import piece_name
+from holdfast.wal.names import object_name, piece_name
 from holdfast.wal.restore_command import SPOOL_NAME
 
 if TYPE_CHECKING:
@@ -140,17 +140,17 @@ def archiving(kind: str, cluster: LocalCluster, place: Path) -> Iterator[Archivi
 @pytest.mark.parametrize("kind", ["files", "s3"])
 def test_a_segment_of_1_gib_passes_in_bounded_memory(place, cluster, kind):
     with archiving(kind, cluster, place) as shop:
-        first = fill_segment(cluster)
-        pushing = ["wal", "push", "db", shop.salvaged(first), "--settings", shop.spool / "settings"]
-        peaks = {each: peak_of(shop, *pushing, **account().child_identity()) for each in ("push", "push again")}
-        shop.wal_directory.joinpath("archive_status", f"{first}.ready").unlink()
-        second = fill_segment(cluster)
+        name = fill_segment(cluster)
         with shop.serving() as process:
-            wait_until(lambda: shop.is_acknowledged(second), timeout_s=240)
-            peaks["serve"] = peak_now(process.pid)
-        peaks["fetch"] = peak_of(shop, "wal", "fetch", "db", second, place / "fetched")
-        assert_same(place / "fetched", shop.wal_directory / second)
-        peaks["supply"] = supplied_peak(shop, first)
+            wait_until(lambda: shop.is_acknowledged(name), timeout_s=240)
+            peaks = {"serve": peak_now(process.pid)}
+        pushing = ["wal", "push", "db", shop.salvaged(name), "--settings", shop.spool / "settings"]
+        peaks["push again"] = peak_of(shop, *pushing, **account().child_identity())
+        shop.stack.open().storage.delete(object_name(shop.settings.system_identifier, name))
+        peaks["push"] = peak_of(shop, *pushing, **account().child_identity())
+        peaks["fetch"] = peak_of(shop, "wal", "fetch", "db", name, place / "fetched")
+        assert_same(place / "fetched", shop.wal_directory / name)
+        peaks["supply"] = supplied_peak(shop, name)
         peaks["check"] = peak_of(shop, "check", "--read-data")
     print(kind, {what: f"{peak >> 10} MiB" for what, peak in peaks.items()})
     assert max(peaks.values()) < LIMIT_KIB, peaks

@@ -63,5 +63,5 @@ def parse_time(text: str) -> datetime:
     """Return an aware instant; UsageError when it is none."""
     try:
         return datetime.fromisoformat(text).astimezone()
-    except ValueError:
+    except (ValueError, OverflowError):  # the last hours of the year 9999 lie beyond it elsewhere
         raise UsageError(f"not a time: {text!r}", hint="write it like 2026-11-20T14:03 or 2026-11-20") from None

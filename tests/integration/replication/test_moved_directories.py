@@ -65,4 +65,4 @@ def test_a_socket_in_the_data_directory_is_no_reason_to_complain(major, make_clu
     cluster = make_cluster(postgres_binaries(major), settings={"autovacuum": "off"})
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(cluster.data_directory / "socket"))
-    assert make_stack(cluster).backup()["warnings"] == []
+    assert not make_stack(cluster).backup()["warnings"]

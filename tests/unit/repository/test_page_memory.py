@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import os
 import random
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.unit.repository.page_chain import PAGE, Chain, live_on
+from tests.unit.repository.page_chain import (
+    PAGE,
+    Chain,
+    cut_and_regrow,
+    live_on,
+    resize,
+    swap_pages,
+    write_pages,
+)
 
 from holdfast.progress import Silence
+from holdfast.repository import paged_file
 from holdfast.repository.check.options import CheckOptions
 from holdfast.repository.check.run import check_repository
 from holdfast.repository.file_extents import load_extents
@@ -99,6 +109,30 @@ def test_fault_28_whatever_happens_to_the_cache_every_page_comes_back(tmp_path: 
         live_on(chance, chain.root)
         damage(chance, chain.page_cache, foreign.page_cache.read_bytes())
     chain.back_up()
+
+
+@seeds
+def test_fault_28_what_changed_while_it_was_read_is_right_the_next_time(
+    tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Torn, cut off, grown and written over between two blocks: what is remembered of a page is what was stored."""
+    chance, lock, read = random.Random(seed), threading.Lock(), paged_file.read_full
+    chain = make_chain(tmp_path, one=400, two=600)
+
+    def read_and_change(descriptor: int, offset: int, buffer: memoryview) -> int:
+        count = read(descriptor, offset, buffer)
+        with lock:
+            if chance.random() < 0.15:
+                chance.choice((write_pages, swap_pages, resize, cut_and_regrow))(chance, chain.root / "one")
+        return count
+
+    for _ in range(ROUNDS):
+        monkeypatch.setattr(paged_file, "read_full", read_and_change)
+        chain.is_compared = False
+        chain.run()
+        monkeypatch.setattr(paged_file, "read_full", read)
+        chain.is_compared = True
+        chain.back_up()
 
 
 def test_a_cache_of_an_older_snapshot_is_not_believed(tmp_path: Path) -> None:

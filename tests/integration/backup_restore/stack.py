@@ -166,7 +166,7 @@ class StackDirectory:
         snapshot = self.back_up_here(Silence(), service)
         assert snapshot.is_complete, snapshot.warnings
         assert snapshot.is_clean, snapshot.warnings
-        return snapshot_message(snapshot)
+        return json.loads(json.dumps(snapshot_message(snapshot)))  # as who reads the message has it
 
     def snapshots(self) -> list[dict[str, Any]]:
         """Return what the command line lists."""

@@ -10,7 +10,8 @@ from holdfast.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from holdfast.config.models import RepositoryConfig, ServiceConfig, Stack
+    from holdfast.config.models import ServiceConfig, Stack
+    from holdfast.config.repositories import RepositoryConfig
 
 
 def choose_service(stack: Stack, name: str) -> ServiceConfig:

@@ -10,7 +10,9 @@ from holdfast.operations.wiring import connection_string, make_cache, make_stora
 from holdfast.repository.opening import open_repository
 
 if TYPE_CHECKING:
-    from holdfast.config.models import PostgresService, RepositoryConfig, Stack
+    from holdfast.config.models import Stack
+    from holdfast.config.postgres import PostgresService
+    from holdfast.config.repositories import RepositoryConfig
     from holdfast.postgres.facts import ServerFacts
 
 

@@ -21,8 +21,9 @@ from holdfast.storage.url import open_storage
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from holdfast.config.models import PostgresService as PostgresConfig
-    from holdfast.config.models import RepositoryConfig, S3Config, Stack
+    from holdfast.config.models import Stack
+    from holdfast.config.postgres import PostgresService as PostgresConfig
+    from holdfast.config.repositories import RepositoryConfig, S3Config
     from holdfast.config.secrets import Secret, SecretSource
     from holdfast.repository.repository import Repository
     from holdfast.repository.writer import WriterOptions

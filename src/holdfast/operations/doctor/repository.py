@@ -18,7 +18,7 @@ from holdfast.repository.opening import open_repository
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from holdfast.config.models import RepositoryConfig
+    from holdfast.config.repositories import RepositoryConfig
     from holdfast.repository.repository import Repository
     from holdfast.storage.base import Storage
 

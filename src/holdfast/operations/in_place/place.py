@@ -15,7 +15,8 @@ from holdfast.restore.swap import unfinished_swap
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from holdfast.config.models import RestoreConfig, ServerConfig, ServiceConfig, Stack
+    from holdfast.config.models import ServiceConfig, Stack
+    from holdfast.config.postgres import RestoreConfig, ServerConfig
     from holdfast.postgres.binaries import Binaries
     from holdfast.services.postgres.activation import PostgresSwitch, ServerCommands
     from holdfast.services.postgres.health import Checks

@@ -26,7 +26,8 @@ from holdfast.wal.coverage import survey
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from holdfast.config.models import RepositoryConfig, Stack
+    from holdfast.config.models import Stack
+    from holdfast.config.repositories import RepositoryConfig
     from holdfast.errors import DamageError
     from holdfast.postgres.archiving import ArchivingFacts
     from holdfast.repository.repository import Repository

@@ -52,6 +52,8 @@ def make_standby(factory: ClusterFactory, primary: LocalCluster, name: str = "st
     subprocess.run(["cp", "-a", primary.data_directory, directory], check=True)
     (directory / "standby.signal").touch()
     account().take_over(directory / "standby.signal")
+    # Between two tries to connect a standby rests for seconds, in which a backup's checkpoint removes what it needs
+    add_settings(primary.data_directory / "postgresql.conf", {"wal_keep_size": "1GB"})
     primary.start()
     add_settings(directory / "postgresql.conf", {"primary_conninfo": primary.conninfo()})
     return factory.adopt(LocalCluster(primary.binaries, directory, account=account()))

@@ -410,7 +410,7 @@ def test_summaries_that_can_be_followed_need_no_more_than_the_least_privileges(
     findings = [each for each in stack.succeed("doctor").messages if each.get("words", "").startswith("WAL summaries")]
     assert [each["state"] for each in findings] == ["ok"]
     stack.backup()
-    made = stack.backup()
+    made = stack.succeed("backup", "db").message("snapshot_made")
     validator("snapshot_made").validate(made)
     assert made["facts"]["wal_summaries"].startswith("followed")
     words = subprocess.run(

@@ -111,7 +111,7 @@ def _list(
         except OSError as error:
             is_gone = isinstance(error, FileNotFoundError) and not os.path.islink(absolute)
             if not is_gone:  # a link that leads nowhere is not: somebody's disk may be
-                unreadable.append(Unreadable(path, os.strerror(error.errno or 0)))
+                unreadable.append(Unreadable(path, error.strerror or os.strerror(error.errno or 0)))
             continue
         yield path, found, status
 
@@ -122,8 +122,18 @@ def _look_at(path: bytes, absolute: bytes, rules: ScanRules) -> tuple[bytes, os.
     if stat.S_ISLNK(status.st_mode) and rules.is_replaced_by_target(path):
         place = os.path.realpath(absolute, strict=True)
         if not _leads_back(absolute, place):
-            return place, os.lstat(place)
+            return place, _of_trusted_link(status, os.lstat(place))
     return absolute, status
+
+
+def _of_trusted_link(link: os.stat_result, target: os.stat_result) -> os.stat_result:
+    """Return the target's status. PermissionError where root would read for a link's owner what is another user's.
+
+    Else who may only write links would have root put the content into a backup, and a restore make it his.
+    """
+    if link.st_uid not in {0, os.geteuid(), target.st_uid}:
+        raise PermissionError(errno.EPERM, "it leads to what belongs to another user than the link")
+    return target
 
 
 def _leads_back(link: bytes, place: bytes) -> bool:

@@ -106,6 +106,27 @@ def test_rules_decide_on_links_and_names(tmp_path):
     }
 
 
+@pytest.mark.parametrize(("target", "follows"), [("own", True), ("/etc/passwd", False)])
+def test_root_follows_no_link_to_what_belongs_to_another_user_than_the_link(tmp_path, monkeypatch, target, follows):
+    """Whoever may write links in the data directory would have root read for him what he may not read."""
+    (tmp_path / "own").write_text("own")
+    (tmp_path / "replaced").symlink_to(target)
+    if os.geteuid() == 0:
+        for name in ("own", "replaced"):
+            os.lchown(tmp_path / name, account().uid, account().gid)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    unreadable = []
+    found = scan(tmp_path, unreadable)
+    if follows:
+        assert found[b"replaced"].kind is EntryKind.FILE
+        assert unreadable == []
+    else:
+        assert b"replaced" not in found
+        assert [(each.path, each.reason) for each in unreadable] == [
+            (b"replaced", "it leads to what belongs to another user than the link")
+        ]
+
+
 def test_extended_attributes_and_acls_are_recorded(tmp_path):
     path = tmp_path / "file"
     path.write_text("x")

@@ -75,6 +75,7 @@ def demo_in(shared_directory, monkeypatch):
     return shared_directory
 
 
+@pytest.mark.slow
 def test_rows_that_are_missing_are_noticed(demo_in):
     stage = TooEarly()
     with pytest.raises(VerificationError):
@@ -92,6 +93,7 @@ def test_a_page_that_is_wrong_is_noticed(demo_in):
     assert list(demo_in.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_table_that_did_not_come_back_is_noticed(demo_in):
     stage = ForgottenTable()
     with pytest.raises(VerificationError):

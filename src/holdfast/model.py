@@ -22,6 +22,4 @@ def new_object_id() -> ObjectId:
 
 def host_name() -> str:
     """Return this machine's name as text: a byte that is no UTF-8, which no JSON could hold, becomes a ``?``."""
-    import socket  # a cold push needs it not
-
-    return socket.gethostname().encode("utf-8", "replace").decode()
+    return os.uname().nodename.encode("utf-8", "replace").decode()

@@ -10,7 +10,6 @@ was recycled from. Nobody's segment is taken by another, so each of them is kept
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from contextlib import suppress
 from enum import Enum
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from holdfast import clock
 from holdfast.errors import AlreadyExistsError, DamageError, VerificationError
+from holdfast.model import host_name
 from holdfast.postgres.timeline import Timeline, TimelineHistory, first_history, parse_history
 from holdfast.repository.walfile import STAMP_READ_BYTES, Stamp, content_digest, read_head
 from holdfast.repository.walframes import InMemory
@@ -151,7 +151,7 @@ class WalArchive:
         return object_name(self.system_identifier, name)
 
     def _put(self, name: str, content: Content) -> None:
-        options = SealOptions(self._level, clock.now().isoformat(timespec="milliseconds"), os.uname().nodename)
+        options = SealOptions(self._level, clock.now().isoformat(timespec="milliseconds"), host_name())
         place = self._place(name)
         with room(room_for(content.length_bytes), self._scratch) as memory:
             self._storage.put(place, seal_wal_file(self._keys, place, content, options, memory))

@@ -16,6 +16,7 @@ import msgspec
 from holdfast import clock, crashpoint
 from holdfast.crashpoint import CrashPoint
 from holdfast.errors import ServerError, VerificationError
+from holdfast.model import host_name
 from holdfast.postgres.segment import is_segment_name
 from holdfast.wal.archive import WalConflictError
 from holdfast.wal.names import gap_name
@@ -41,7 +42,7 @@ class GapRecord(msgspec.Struct, frozen=True):
 
 def give_up(spool: Spool, segment: str, cause: HoldfastError) -> None:
     """Note durably that a segment will not be archived; when this returns, the server may be told to go on."""
-    record = GapRecord(segment, clock.now().isoformat(timespec="milliseconds"), os.uname().nodename, cause.message)
+    record = GapRecord(segment, clock.now().isoformat(timespec="milliseconds"), host_name(), cause.message)
     path = os.path.join(spool.gap_directory, segment)
     if not os.path.exists(path):  # else the server asks again, after a crash of its own or of ours
         replace_file(path, msgspec.json.encode(record), 0o600)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import socket
+import os
 import subprocess
+from types import SimpleNamespace
 
 import pytest
 from tests.integration.backup_restore.stack import StackDirectory
@@ -74,7 +75,7 @@ def test_a_label_is_a_line(label: str, shop, call):
 
 def test_a_host_whose_name_is_no_text(shop, call, tmp_path, monkeypatch):
     """sethostname(2) takes any bytes."""
-    monkeypatch.setattr(socket, "gethostname", lambda: "caf\udce9")
+    monkeypatch.setattr(os, "uname", lambda: SimpleNamespace(nodename="caf\udce9"))
     stack = StackDirectory(tmp_path / "stack", shop.stack.connections)
     assert call(stack, "init").code == 0
     assert call(stack, "backup", "db", "--json").message("snapshot_made")["host"] == "caf?"

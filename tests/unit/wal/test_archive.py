@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from types import SimpleNamespace
+
 import pytest
 
 from holdfast.errors import DamageError, NotFoundError
@@ -36,6 +39,15 @@ def test_what_is_pushed_is_there_to_get_and_to_list(archive: WalArchive) -> None
     assert [f.name for f in archive.list(Timeline(2))] == ["00000002.history"]
     assert archive.history(Timeline(2)).entries[0].timeline == 1
     assert archive.stamp(SEGMENT).length_bytes == 3000
+
+
+def test_a_host_whose_name_is_no_text_archives_as_any_other(
+    archive: WalArchive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """sethostname(2) takes any bytes; the archiver of such a host would stand still for ever."""
+    monkeypatch.setattr(os, "uname", lambda: SimpleNamespace(nodename="caf\udce9"))
+    assert archive.push(SEGMENT, b"wal") is Pushed.NEW
+    assert archive.stamp(SEGMENT).host == "caf?"
 
 
 def test_fault_01_other_bytes_under_one_name_are_refused_and_kept_apart(archive: WalArchive) -> None:

@@ -206,6 +206,11 @@ def test_fault_01_other_bytes_under_a_taken_name_raise_the_alarm(origin, stack):
     assert "nobody is there to agree" in stack.run(*command).error["message"]
     assert look(stack, code=3)["conflicts"]
     copy = stack.place / "copy"
+    copy.write_text("somebody's")
+    assert "is there already" in stack.run(*command, "--yes", "--output", copy).error["message"]
+    assert copy.read_text() == "somebody's"
+    assert look(stack, code=3)["conflicts"]
+    copy.unlink()
     message = stack.succeed(*command, "--yes", "--output", copy).message("wal_discarded")
     require_schema(message)
     assert (message["taken_name"], message["size_bytes"]) == (name, SEGMENT_SIZE)

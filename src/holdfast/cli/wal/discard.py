@@ -20,7 +20,7 @@ def discard(
     ctx: typer.Context,
     service: str = typer.Argument(help="The service, by its name in the stack file.", autocompletion=service_names),
     name: str = typer.Argument(help="What to delete: FILE.conflict-..., as 'holdfast wal status' names it."),
-    output: Path | None = typer.Option(None, "--output", "-o", help="Keep a copy in this file.", metavar="FILE"),
+    output: Path | None = typer.Option(None, "--output", "-o", help="Keep a copy in this new file.", metavar="FILE"),
     yes: bool = typer.Option(False, "--yes", help="Do not ask for the service's name before deleting."),
 ) -> None:
     """Delete bytes that were refused and kept apart, when you know which server they came from; no other file.

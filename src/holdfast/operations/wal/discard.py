@@ -5,13 +5,16 @@ Nothing else of an archive can be deleted so: its segments are what recovery nee
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from holdfast.config.choose import choose_service
 from holdfast.errors import NotFoundError, UsageError, VerificationError
-from holdfast.operations.wal.fetch import cluster_of, write_whole
+from holdfast.operations.new_file import new_file
+from holdfast.operations.wal.fetch import cluster_of
 from holdfast.operations.wiring import open_stack_repository
+from holdfast.restore.durable import sync_directory
 from holdfast.wal.archive import WalArchive
 from holdfast.wal.names import WalFileKind, taken_name
 
@@ -54,7 +57,14 @@ def find_kept_apart(stack: Stack, service: str, name: str, asked: str | None = N
 
 
 def discard(kept: KeptApart, output: Path | None) -> None:
-    """Delete the bytes, having copied them to ``output`` where that is given. KeyRefusedError, StorageError."""
+    """Delete the bytes, having copied them durably to ``output``, a new file, where that is given.
+
+    UsageError where it is there already, KeyRefusedError, StorageError: then nothing is deleted.
+    """
     if output is not None:
-        write_whole(output, kept.archive.open(kept.name, kept.refused.length_bytes).frames())
+        with new_file(output) as file:
+            file.writelines(kept.archive.open(kept.name, kept.refused.length_bytes).frames())
+            file.flush()
+            os.fsync(file.fileno())
+        sync_directory(output.parent)
     kept.archive.discard(kept.name)

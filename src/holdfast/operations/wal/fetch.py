@@ -75,7 +75,7 @@ def fetch_once(stack: Stack, request: FetchRequest) -> Fetched:
     cluster = cluster_of(repository, stack, request.service)
     archive = WalArchive(repository.storage, repository.keys, cluster.system_identifier)
     source = WalSource(archive, Route(None, cluster.segment_size))
-    return source.fetch(request.name, lambda fetched: write_whole(request.path, fetched.content))
+    return source.fetch(request.name, lambda fetched: _write(request.path, fetched.content))
 
 
 def cluster_of(repository: Repository, stack: Stack, service: str) -> Cluster:
@@ -94,8 +94,7 @@ def cluster_of(repository: Repository, stack: Stack, service: str) -> Cluster:
     return Cluster(settings.system_identifier, settings.segment_size)
 
 
-def write_whole(path: Path, content: Iterable[Buffer]) -> None:
-    """Write a file that is there whole or not at all; StorageError, and what going through the content raises."""
+def _write(path: Path, content: Iterable[Buffer]) -> None:
     temporary = path.with_name(f"{path.name}.{os.getpid()}")
     try:
         with temporary.open("wb") as file:

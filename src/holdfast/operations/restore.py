@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from holdfast.config.choose import choose_repository
+from holdfast.config.choose import choose_repository, choose_service
 from holdfast.errors import UsageError
 from holdfast.operations.wiring import open_stack_repository
 
@@ -87,8 +87,8 @@ def prepare_restore_of(
     )
     options = RestoreOptions(request.resumes, config.threads or RestoreOptions.threads, request.freed)
     plan, reader = plan_restore(repository, snapshot, layout, options)
-    extra = [path] if (path := _configured_binaries(stack, request.service)) else []
-    return PreparedRestore(plan, facts, find_binaries(facts.major, extra), repository, reader, options)
+    binaries = find_binaries(facts.major, choose_service(stack, request.service).binaries)
+    return PreparedRestore(plan, facts, binaries, repository, reader, options)
 
 
 def prepare_restore(
@@ -119,8 +119,3 @@ def restore(prepared: PreparedRestore, reporter: Reporter) -> None:
     from holdfast.restore.run import run_restore
 
     run_restore(prepared.repository, prepared.plan, prepared.reader, prepared.options, reporter)
-
-
-def _configured_binaries(stack: Stack, service: str) -> Path | None:
-    config = stack.services.get(service)
-    return config.binaries if config else None

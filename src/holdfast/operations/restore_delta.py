@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from holdfast.config.choose import choose_repository
+from holdfast.config.choose import choose_repository, choose_service
 from holdfast.operations.restore import (
     RESTORE_NEEDS,
     PreparedRestore,
@@ -106,8 +106,7 @@ def prepare_over(
     options = DeltaOptions(
         MAY_BE_LINKS, partial(require_stopped, layout.target), config.threads or DeltaOptions.threads
     )
-    service = stack.services.get(request.service)
-    binaries = find_binaries(facts.major, [service.binaries] if service and service.binaries else [])
+    binaries = find_binaries(facts.major, choose_service(stack, request.service).binaries)
     restore = PreparedRestore(delta.whole, facts, binaries, repository, delta.reader, RestoreOptions())
     return restore, PreparedDelta(delta, facts, options)
 

@@ -12,6 +12,7 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Protocol
 
+from holdfast.config.choose import choose_service
 from holdfast.errors import UsageError
 from holdfast.operations.new_file import is_there, new_file
 from holdfast.operations.recovery.catch_up import let_archive_catch_up
@@ -137,11 +138,8 @@ def _prepare(stack: Stack, request: PartRequest, reporter: Reporter, make_layout
     assert isinstance(layout, PartLayout)
     if layout.number is not None and _would_say_too_much(recovery):
         return _prepare(stack, request, reporter, _everything)
-    config = stack.services.get(request.service)
-    extra = [config.binaries] if config and config.binaries else []
-    return PreparedPart(
-        request, recovery, layout, _meant_database(facts, request), find_dump_program(facts.major, extra)
-    )
+    dump_program = find_dump_program(facts.major, choose_service(stack, request.service).binaries)
+    return PreparedPart(request, recovery, layout, _meant_database(facts, request), dump_program)
 
 
 def _would_say_too_much(recovery: PreparedRecovery) -> bool:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from holdfast.errors import ServerError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
 _ANSWER_TIMEOUT_S = 20
 _VERSION = re.compile(r"postgres \(PostgreSQL\) (([0-9]+)\S*)")
@@ -43,14 +43,14 @@ class Binaries:
         return self.directory / name
 
 
-def find_binaries(major: int, extra: Sequence[Path] = ()) -> Binaries | None:
-    """Return the first installation of a major version, or None. ``extra`` directories are looked at first."""
-    return next((found for found in _installations(extra) if found.major == major), None)
+def find_binaries(major: int, configured: Path | None = None) -> Binaries | None:
+    """Return the first installation of a major version, or None. The ``configured`` directory is looked at first."""
+    return next((found for found in _installations(configured) if found.major == major), None)
 
 
-def list_binaries(extra: Sequence[Path] = ()) -> tuple[Binaries, ...]:
-    """Return every installation: of ``extra`` directories, of ``PATH``, and of the usual places, in this order."""
-    return tuple(_installations(extra))
+def list_binaries(configured: Path | None = None) -> tuple[Binaries, ...]:
+    """Return every installation: in the ``configured`` directory, in ``PATH``, in the usual places, in this order."""
+    return tuple(_installations(configured))
 
 
 def binaries_in(directory: Path) -> Binaries | None:
@@ -70,9 +70,9 @@ def binaries_in(directory: Path) -> Binaries | None:
     return Binaries(directory, match[1], int(match[2])) if match else None
 
 
-def _installations(extra: Sequence[Path]) -> Iterator[Binaries]:
+def _installations(configured: Path | None) -> Iterator[Binaries]:
     seen: set[Path] = set()
-    for directory in _candidates(extra):
+    for directory in _candidates(configured):
         resolved = directory.resolve()
         if resolved in seen:
             continue
@@ -82,8 +82,9 @@ def _installations(extra: Sequence[Path]) -> Iterator[Binaries]:
             yield found
 
 
-def _candidates(extra: Sequence[Path]) -> Iterator[Path]:
-    yield from extra
+def _candidates(configured: Path | None) -> Iterator[Path]:
+    if configured is not None:
+        yield configured
     for entry in os.get_exec_path():
         server = Path(entry) / "postgres"
         if os.access(server, os.X_OK):

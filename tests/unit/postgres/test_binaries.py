@@ -40,12 +40,12 @@ def test_places_without_a_server_are_passed_over(tmp_path):
     assert binaries_in(tmp_path / "absent") is None
 
 
-def test_extra_directories_come_first_and_each_installation_once(tmp_path, monkeypatch):
+def test_the_configured_directory_comes_first_and_each_installation_once(tmp_path, monkeypatch):
     first = install(tmp_path / "first", "postgres (PostgreSQL) 14.9")
     second = install(tmp_path / "second", "postgres (PostgreSQL) 14.1")
     (tmp_path / "link").symlink_to(first)
     monkeypatch.setenv("PATH", f"{second}:{tmp_path / 'link'}")
-    assert find_binaries(14, [first]).version == "14.9"
+    assert find_binaries(14, first).version == "14.9"
     assert find_binaries(14).version == "14.1"
-    assert [b.version for b in list_binaries([first]) if b.major == 14] == ["14.9", "14.1"]
-    assert find_binaries(9, [first]) is None
+    assert [b.version for b in list_binaries(first) if b.major == 14] == ["14.9", "14.1"]
+    assert find_binaries(9, first) is None

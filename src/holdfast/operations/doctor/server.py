@@ -141,7 +141,7 @@ def _is_readable(entry: os.DirEntry[str]) -> bool:
 
 def binaries_for(subject: str, config: ServiceConfig, major: int) -> Finding:
     """Return whether what is restored here can be started here."""
-    found = find_binaries(major, [config.binaries] if config.binaries else [])
+    found = find_binaries(major, config.binaries)
     if found is not None:
         return fine(subject, f"PostgreSQL {found.version} is installed here, in {found.directory}, to run a restore")
     return weak(

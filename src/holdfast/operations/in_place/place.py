@@ -142,7 +142,7 @@ def _commands(config: ServiceConfig, server: ServerConfig, data_directory: Path,
 def _binaries(config: ServiceConfig, major: int) -> Binaries:
     from holdfast.postgres.binaries import find_binaries
 
-    found = find_binaries(major, [config.binaries] if config.binaries else [])
+    found = find_binaries(major, config.binaries)
     if found is None:
         raise UsageError(
             f"PostgreSQL {major} was not found on this machine",

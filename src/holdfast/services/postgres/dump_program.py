@@ -22,12 +22,12 @@ _PSQL_ONLY = re.compile(rb"^\\(?:un)?restrict [0-9A-Za-z]+\n", re.MULTILINE)
 """What pg_dump writes for psql since the minor releases of August 2025; a server does not know it."""
 
 
-def find_dump_program(major: int, extra: Sequence[Path]) -> Path | None:
+def find_dump_program(major: int, configured: Path | None) -> Path | None:
     """Return a pg_dump that can read a server of this major version: of the same or a newer one; None if there is none.
 
     pg_dump refuses servers newer than itself (manual, pg_dump, "Notes").
     """
-    able = [b for b in list_binaries(extra) if b.major >= major and b.has_program(_PROGRAM)]
+    able = [b for b in list_binaries(configured) if b.major >= major and b.has_program(_PROGRAM)]
     return min(able, key=lambda binaries: binaries.major).program(_PROGRAM) if able else None
 
 

@@ -32,8 +32,8 @@ class Crew(Generic[Job]):
         self, name: str, threads: int, make_worker: Callable[[], AbstractContextManager[Callable[[Job], None]]]
     ) -> None:
         self._make_worker = make_worker
-        self._lock, self._failing = threading.Lock(), threading.Lock()
-        self._failure: BaseException | None = None
+        self._lock = threading.Lock()
+        self._failures: list[BaseException] = []
         self._is_stopping = False
         self._names = [f"{name}-{number}" for number in range(threads)]
 
@@ -59,8 +59,8 @@ class Crew(Generic[Job]):
             self._is_stopping = True
             for thread in threads:
                 thread.wait()
-        if self._failure is not None:
-            raise self._failure
+        if self._failures:
+            raise self._failures[0]
 
     def _work(self, jobs: Iterator[Job], give_up: Callable[[], None]) -> None:
         try:
@@ -68,10 +68,9 @@ class Crew(Generic[Job]):
                 while (job := self._next(jobs)) is not None:
                     do(job)
         except BaseException as error:  # noqa: BLE001 - carried to the caller's thread, and raised there
-            with self._failing:  # not the lock for jobs: another worker may hold that, and wait
-                self._failure = self._failure or error
+            self._failures.append(error)  # without the lock: another worker may hold it, and wait for a job
             give_up()
 
     def _next(self, jobs: Iterator[Job]) -> Job | None:
         with self._lock:
-            return None if self._failure is not None or self._is_stopping else next(jobs, None)
+            return None if self._failures or self._is_stopping else next(jobs, None)

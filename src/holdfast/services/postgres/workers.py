@@ -48,23 +48,25 @@ def promoted_without_workers(
     That is where its control file says that it is consistent; the WAL up to there is in its ``pg_wal``. ``own`` are
     settings of this machine.
     """
-    for stop in (WHEN_CONSISTENT, None):  # None: where not one record remains to be replayed, nothing halts
-        recovery = replace(settings, stop=stop, restore_command="false").for_major(binaries.major)
-        ending = {**recovery, **own, **WITHOUT_WORKERS, "recovery_target_action": "promote"}
-        cluster = LocalCluster(binaries, data_directory, settings=ending)
-        cluster.launch()
-        try:
-            wait_until_promoted(cluster)
-        except ServerError:
-            cluster.close()
-            if stop is None:
-                raise
-        except BaseException:
-            cluster.close()
-            raise
-        else:
-            return cluster
-    raise AssertionError("the last try returns or raises")
+    ending = replace(settings, stop=WHEN_CONSISTENT, restore_command="false")
+    try:
+        return _promoted(binaries, data_directory, ending, own)
+    except ServerError:  # as where not one record remains to be replayed: then nothing halts there
+        return _promoted(binaries, data_directory, replace(ending, stop=None), own)
+
+
+def _promoted(
+    binaries: Binaries, data_directory: Path, ending: RecoverySettings, own: Mapping[str, str]
+) -> LocalCluster:
+    settings = {**ending.for_major(binaries.major), **own, **WITHOUT_WORKERS, "recovery_target_action": "promote"}
+    cluster = LocalCluster(binaries, data_directory, settings=settings)
+    cluster.launch()
+    try:
+        wait_until_promoted(cluster)
+    except BaseException:
+        cluster.close()
+        raise
+    return cluster
 
 
 def wait_until_promoted(cluster: LocalCluster) -> None:

@@ -7,6 +7,7 @@ them: under sudo, or in a script, the completion of another shell was installed.
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -54,27 +55,17 @@ def _shells(incomplete: str) -> list[str]:
     return [shell for shell in SHELLS if shell.startswith(incomplete)]
 
 
+_option = partial(typer.Option, metavar="SHELL", is_eager=True, expose_value=False, autocompletion=_shells)
+
 InstallCompletion = Annotated[
     str | None,
-    typer.Option(
+    _option(
         "--install-completion",
-        metavar="SHELL",
-        is_eager=True,
-        expose_value=False,
         callback=install_completion,
-        autocompletion=_shells,
         help="Install completion for bash, zsh or fish, for this account.",
     ),
 ]
 ShowCompletion = Annotated[
     str | None,
-    typer.Option(
-        "--show-completion",
-        metavar="SHELL",
-        is_eager=True,
-        expose_value=False,
-        callback=show_completion,
-        autocompletion=_shells,
-        help="Print the script that --install-completion installs.",
-    ),
+    _option("--show-completion", callback=show_completion, help="Print the script that --install-completion installs."),
 ]

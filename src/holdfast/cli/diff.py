@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import typer
 
 from holdfast.cli import text
-from holdfast.cli.completion import snapshot_ids
+from holdfast.cli.completion import service_names, snapshot_ids
 from holdfast.cli.invocation import Invocation
 
 if TYPE_CHECKING:
@@ -28,22 +29,47 @@ _SIGNS = {"added": "+", "removed": "-", "content": "M", "attributes": "U"}
 
 def diff(
     ctx: typer.Context,
-    before: str = typer.Argument(help="The first snapshot, by its first digits.", autocompletion=snapshot_ids),
-    after: str = typer.Argument("latest", help="The second snapshot.", autocompletion=snapshot_ids),
+    before: str = typer.Argument(
+        "latest",
+        help="The first snapshot, by its first digits, or latest; named alone, it is compared with the one before it.",
+        autocompletion=snapshot_ids,
+    ),
+    after: str | None = typer.Argument(None, help="The second snapshot.", autocompletion=snapshot_ids),
+    service: str = typer.Option(
+        "",
+        "--service",
+        metavar="NAME",
+        help="The service whose latest is meant; needed when several have snapshots.",
+        autocompletion=service_names,
+    ),
 ) -> None:
-    """Show what differs between two snapshots: + added, - removed, M other content, U other owner or mode."""
+    """Show what differs between two snapshots: + added, - removed, M other content, U other owner or mode.
+
+    One snapshot alone is compared with the one before it of the same service: what changed up to that backup.
+    """
     from holdfast.config.load import find_stack_file, load_stack
+    from holdfast.operations.diff import DiffRequest
     from holdfast.operations.diff import diff as operation
 
     run = Invocation.of(ctx)
-    found = operation(load_stack(find_stack_file(run.config)), run.repository, before, after)
+    request = DiffRequest(before, after, service, run.repository)
+    found = operation(load_stack(find_stack_file(run.config)), request)
     totals = _Totals()
     for difference in found.differences:
         totals.add(difference)
         names = _Names.of(found, difference)
         run.output.emit("difference", _message(difference, names), partial(_words, difference, names))
     changed = found.after.name(found.before.name(totals.changed()))
-    run.output.emit("differences", totals.message(changed), partial(totals.words, changed))
+    compared = {"before": found.old.id, "after": found.new.id}
+    run.output.emit("differences", {**compared, **totals.message(changed)}, lambda: _summary(found, totals, changed))
+
+
+def _summary(found: SnapshotDiff, totals: _Totals, changed: tuple[ChangedPages, ...]) -> str:
+    old, new = (
+        f"{each.stack}/{each.service} {each.short_id} ({text.instant(datetime.fromisoformat(each.started))})"
+        for each in (found.old, found.new)
+    )
+    return f"from {old}\nto   {new}:\n{totals.words(changed)}"
 
 
 class _Names(NamedTuple):

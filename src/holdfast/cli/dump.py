@@ -27,7 +27,11 @@ def dump(
         None, "-o", "--output", metavar="FILE", help="Write to a new file, not to standard output."
     ),
     service: str = typer.Option(
-        "", "--service", metavar="NAME", help="The service whose latest is meant.", autocompletion=service_names
+        "",
+        "--service",
+        metavar="NAME",
+        help="The service whose latest is meant; needed when several have snapshots.",
+        autocompletion=service_names,
     ),
 ) -> None:
     """Write one file of a snapshot to standard output, every byte as it was, holes as zeros."""

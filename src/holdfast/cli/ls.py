@@ -25,7 +25,11 @@ def ls(
     long: bool = typer.Option(False, "-l", "--long", help="Show mode, owner, size and time of each."),
     recursive: bool = typer.Option(False, "-R", "--recursive", help="Show what is below, at any depth."),
     service: str = typer.Option(
-        "", "--service", metavar="NAME", help="The service whose latest is meant.", autocompletion=service_names
+        "",
+        "--service",
+        metavar="NAME",
+        help="The service whose latest is meant; needed when several have snapshots.",
+        autocompletion=service_names,
     ),
 ) -> None:
     """List what a directory of a snapshot holds."""

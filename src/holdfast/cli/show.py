@@ -29,7 +29,11 @@ def show(
     ctx: typer.Context,
     snapshot: str = typer.Argument("latest", help="The snapshot, by its first digits.", autocompletion=snapshot_ids),
     service: str = typer.Option(
-        "", "--service", metavar="NAME", help="The service whose latest is meant.", autocompletion=service_names
+        "",
+        "--service",
+        metavar="NAME",
+        help="The service whose latest is meant; needed when several have snapshots.",
+        autocompletion=service_names,
     ),
 ) -> None:
     """Show all that is known of one snapshot: facts of the service, sizes, timings, warnings, each corrupt page."""
@@ -38,8 +42,8 @@ def show(
     from holdfast.operations.wiring import open_stack_repository
 
     run = Invocation.of(ctx)
-    repository = open_stack_repository(load_stack(find_stack_file(run.config)), run.repository)
-    found = find_snapshot(repository, snapshot, service)
+    stack = load_stack(find_stack_file(run.config))
+    found = find_snapshot(open_stack_repository(stack, run.repository), stack, snapshot, service)
     run.output.emit("snapshot", snapshot_message(found), lambda: _words(found))
 
 

@@ -48,7 +48,7 @@ class FoundVersion:
 def find(stack: Stack, request: FindRequest) -> list[FoundVersion]:
     """Return every version of the paths that match, by path, then by first appearance."""
     repository = open_stack_repository(stack, request.repository)
-    snapshots = _snapshots(repository, request)
+    snapshots = _snapshots(repository, stack, request)
     search = _Search(repository.reader(), matcher(request.pattern))
     versions: dict[tuple[bytes, EntryKind, int, int], FoundVersion] = {}
     for snapshot in snapshots:
@@ -74,9 +74,9 @@ class _Search:
             yield from self._matches_by_leaf[chunk]
 
 
-def _snapshots(repository: Repository, request: FindRequest) -> list[Snapshot]:
+def _snapshots(repository: Repository, stack: Stack, request: FindRequest) -> list[Snapshot]:
     if request.snapshot:
-        return [find_snapshot(repository, request.snapshot, request.service)]
+        return [find_snapshot(repository, stack, request.snapshot, request.service)]
     return [each for each in repository.snapshots() if request.service in {"", each.service}]
 
 

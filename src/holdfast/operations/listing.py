@@ -25,7 +25,7 @@ _NEEDS = ("holdfast.repository.browse", "holdfast.repository.salvage")
 
 @dataclass(frozen=True)
 class SnapshotChoice:
-    """Which snapshot a user means: ``snapshot`` is the beginning of an id, or "latest", of ``service`` where named."""
+    """Which snapshot a user means: ``snapshot`` and ``service`` are what SnapshotFinder takes."""
 
     snapshot: str
     service: str = ""
@@ -63,7 +63,7 @@ def open_snapshot(stack: Stack, choice: SnapshotChoice) -> OpenSnapshot:
     repository = open_stack_repository(stack, choice.repository, needs=_NEEDS)
     from holdfast.repository.browse import SnapshotTree
 
-    snapshot = find_snapshot(repository, choice.snapshot, choice.service)
+    snapshot = find_snapshot(repository, stack, choice.snapshot, choice.service)
     reader = repository.reader()
     return OpenSnapshot(snapshot, reader, SnapshotTree(reader, snapshot))
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from holdfast.errors import UsageError
 from holdfast.operations.wiring import open_stack_repository
+from holdfast.repository.snapshot import LATEST
 
 if TYPE_CHECKING:
     from holdfast.config.models import Stack
@@ -43,20 +44,64 @@ def list_snapshots(stack: Stack, asked: str | None, wanted: SnapshotFilter) -> S
     return replace(survey, snapshots=tuple(each for each in survey.snapshots if wanted.matches(each)))
 
 
-def find_snapshot(repository: Repository, wanted: str, service: str = "") -> Snapshot:
-    """Return the snapshot that a user means: by the first digits of its id, or "latest", of one service if named.
+@dataclass(frozen=True)
+class SnapshotFinder:
+    """Finds what a user's word for a snapshot means, by one rule for all commands.
 
-    Raises UsageError, which names near ids, or all that fit; DamageError when what is damaged might be meant.
+    An id means the one snapshot of the repository whose id begins so; "latest" the newest of one service of this
+    stack. ``service`` restricts both to that service of the stack; empty, "latest" needs only one to have snapshots.
     """
-    survey = repository.survey_snapshots()
-    own = tuple(each for each in survey.snapshots if service in {"", each.service})
-    absence = _absence(survey, service) if survey.snapshots else survey.absence
-    return replace(survey, snapshots=own, absence=absence).choose(wanted)
+
+    survey: SnapshotSurvey
+    stack: str
+    service: str = ""
+
+    def find(self, wanted: str) -> Snapshot:
+        """Return the snapshot that is meant.
+
+        Raises UsageError, which names near ids, or all that fit; DamageError when what is damaged might be meant.
+        """
+        if self.service:
+            return self.survey.of(self.stack, self.service).choose(wanted)
+        if wanted != LATEST or not self.survey.snapshots:
+            return self.survey.choose(wanted)
+        return self.survey.of(self.stack, self._only_service()).choose(wanted)
+
+    def before(self, snapshot: Snapshot) -> Snapshot:
+        """Return the snapshot before another one of the same service.
+
+        Raises UsageError when that is the first; DamageError when what is damaged might be meant.
+        """
+        own = self.survey.of(snapshot.stack, snapshot.service)
+        own.require_sound()
+        number = own.snapshots.index(snapshot)
+        if number == 0:
+            raise UsageError(
+                f"no snapshot of {snapshot.stack}/{snapshot.service} is older than {snapshot.short_id}",
+                hint="name two snapshots: 'holdfast snapshots' lists what there is",
+            )
+        return own.snapshots[number - 1]
+
+    def _only_service(self) -> str:
+        """Return the service of the stack that has snapshots; UsageError for none or several."""
+        names = sorted({each.service for each in self.survey.snapshots if each.stack == self.stack})
+        if not names:
+            others = ", ".join(sorted({f"{each.stack}/{each.service}" for each in self.survey.snapshots}))
+            raise UsageError(
+                f"there is no snapshot of the stack {self.stack}",
+                hint=f"there are those of {others}: name one by its id ('holdfast snapshots' lists them)",
+            )
+        if len(names) > 1:
+            raise UsageError(
+                f"'{LATEST}' is ambiguous: there are snapshots of {', '.join(names)}",
+                hint=f"say which: --service {' | --service '.join(names)}",
+            )
+        return names[0]
 
 
-def _absence(survey: SnapshotSurvey, service: str) -> tuple[str, str]:
-    names = ", ".join(sorted({each.service for each in survey.snapshots}))
-    return f"there is no snapshot of a service {service}", f"there are those of: {names}"
+def find_snapshot(repository: Repository, stack: Stack, wanted: str, service: str = "") -> Snapshot:
+    """Return the snapshot that a user means, as SnapshotFinder does."""
+    return SnapshotFinder(repository.survey_snapshots(), stack.stack, service).find(wanted)
 
 
 def parse_time(text: str) -> datetime:

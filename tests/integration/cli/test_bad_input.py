@@ -127,11 +127,11 @@ def test_a_repository_that_may_only_be_read_can_be_looked_into_and_checked(copie
         copied_stack.place.chmod(0o755)
 
 
-@pytest.mark.parametrize("arguments", [each for each in CHOOSERS if each[0] != "diff"], ids=lambda each: each[0])
+@pytest.mark.parametrize("arguments", CHOOSERS, ids=lambda each: each[0])
 def test_a_service_that_nobody_backed_up(arguments: list[str], shop, call, tmp_path):
     refused = call(shop.stack, *filled_in(arguments, tmp_path), "--service", "dd", "--json")
-    assert (refused.code, refused.error["message"]) == (2, "there is no snapshot of a service dd")
-    assert refused.error["hint"] == "there are those of: db"
+    assert (refused.code, refused.error["message"]) == (2, "there is no snapshot of shop/dd")
+    assert "shop/db" in refused.error["hint"]
 
 
 @pytest.mark.parametrize("way", [[], ["--to", "latest"]], ids=["to its end", "recovering"])
@@ -143,6 +143,33 @@ def test_another_stack_than_the_one_that_was_backed_up(way: list[str], copied_st
     assert "shop/db" in refused.error["hint"]
     assert call(copied_stack, "snapshots").out.count("  shop/db  ") == 2
     assert not (tmp_path / "target").exists()
+
+
+@pytest.fixture(scope="module")
+def two_services(shop, tmp_path_factory) -> StackDirectory:
+    """A stack with snapshots of two services in one repository."""
+    place = tmp_path_factory.mktemp("two") / "copy"
+    shutil.copytree(shop.stack.place, place / "repository")
+    stack = StackDirectory(place, {"db": shop.cluster.conninfo(), "mail": shop.cluster.conninfo()})
+    stack.backup("mail")
+    return stack
+
+
+@pytest.mark.parametrize("arguments", [*CHOOSERS, ["find", "*", "--snapshot", "latest"]], ids=lambda each: each[0])
+def test_the_latest_of_several_services_is_not_guessed(arguments: list[str], two_services, call, tmp_path):
+    refused = call(two_services, *filled_in(arguments, tmp_path), "--json")
+    assert (refused.code, refused.error["message"]) == (2, "'latest' is ambiguous: there are snapshots of db, mail")
+    assert refused.error["hint"] == "say which: --service db | --service mail"
+    assert call(two_services, *filled_in(arguments, tmp_path), "--service", "db").code == 0
+
+
+@pytest.mark.parametrize("arguments", CHOOSERS, ids=lambda each: each[0])
+def test_the_latest_of_another_stack_is_never_meant(arguments: list[str], shop, copied_stack, call, tmp_path):
+    rewrite(copied_stack, lambda content: content.update(stack="typo"))
+    refused = call(copied_stack, *filled_in(arguments, tmp_path), "--json")
+    assert (refused.code, refused.error["message"]) == (2, "there is no snapshot of the stack typo")
+    assert "shop/db" in refused.error["hint"]
+    assert call(copied_stack, *filled_in(with_snapshot(arguments, shop.second["id"]), tmp_path)).code == 0
 
 
 def test_no_room_for_a_dump(shop, tmp_path):

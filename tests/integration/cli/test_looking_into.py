@@ -105,9 +105,26 @@ def test_diff_tells_what_came_what_went_and_what_changed(shop, ask):
     assert {e["path"]: e["change"] for e in backwards if e["message_type"] == "difference"}[later] == "removed"
 
 
-def test_a_snapshot_does_not_differ_from_itself(shop, ask):
-    (totals,) = ask("diff", "latest", "latest", "--json").messages
-    assert not any(totals[change] for change in ("added", "removed", "content", "attributes"))
+def test_one_snapshot_alone_is_compared_with_the_one_before_it(shop, ask, call):
+    both = ask("diff", shop.first["id"], shop.second["id"], "--json").messages
+    for alone in (["diff"], ["diff", "latest"], ["diff", shop.second["id"][:8]], ["diff", "latest", "--service", "db"]):
+        assert ask(*alone, "--json").messages == both
+    assert (both[-1]["before"], both[-1]["after"]) == (shop.first["id"], shop.second["id"])
+    told = ask("diff").out
+    assert f"from shop/db {shop.first['id'][:8]} (" in told
+    assert f"to   shop/db {shop.second['id'][:8]} (" in told
+    refused = call(shop.stack, "diff", shop.first["id"], "--json")
+    words = f"no snapshot of shop/db is older than {shop.first['id'][:8]}"
+    assert (refused.code, refused.error["message"]) == (2, words)
+
+
+@pytest.mark.parametrize("after", ["latest", "ID"])
+def test_a_snapshot_is_not_compared_with_itself(shop, call, after: str):
+    """Who reads that nothing differs would believe that the service did not change."""
+    refused = call(shop.stack, "diff", "latest", shop.second["id"] if after == "ID" else after, "--json")
+    assert refused.code == 2
+    assert "does not differ from itself" in refused.error["message"]
+    assert f"holdfast diff {shop.second['id'][:8]}" in refused.error["hint"]
 
 
 def test_dump_gives_every_byte(shop, ask):

@@ -61,7 +61,7 @@ def ask(
     """
     choose_service(stack, request.service)
     repository = open_stack_repository(stack, request.repository, request.service)
-    snapshot = find_snapshot(repository, "latest", request.service)
+    snapshot = find_snapshot(repository, stack, "latest", request.service)
     facts, point = from_facts(snapshot.facts, snapshot.id), snapshot_point(snapshot)
     archive, size = WalArchive(repository.storage, repository.keys, facts.system_identifier), facts.wal_segment_size
 

@@ -23,7 +23,7 @@ LAYERS = (
     ("wal",),
     ("repository", "postgres"),
     ("storage",),
-    ("progress", "model", "clock", "crashpoint", "thread"),
+    ("progress", "model", "clock", "crashpoint", "process", "thread"),
     ("errors", "__init__"),
 )
 # Sideways, and allowed: a drill is a restore that is thrown away.

@@ -11,6 +11,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from holdfast import process
 from holdfast.errors import UsageError
 
 if TYPE_CHECKING:
@@ -58,16 +59,7 @@ def _is_alive(pid: int) -> bool:
         return False
     except PermissionError:
         return True
-    return not _is_zombie(pid)
-
-
-def _is_zombie(pid: int) -> bool:
-    """Whether a process has ended, and nobody has asked how: a killed server may stay so, in a container for ever."""
-    try:
-        status = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
-    except OSError:
-        return False
-    return status.rpartition(")")[2].split()[:1] == ["Z"]  # proc_pid_stat(5): the state comes after the name
+    return not process.is_zombie(pid)
 
 
 def _is_attached(key_and_id: list[str]) -> bool:
@@ -81,10 +73,10 @@ def _is_attached(key_and_id: list[str]) -> bool:
 def _running_data_directories() -> Iterator[Path]:
     """Yield the data directories of servers: each process of theirs has it as its working directory."""
     seen: set[str] = set()
-    for process in Path("/proc").iterdir():
+    for place in Path("/proc").iterdir():
         try:
-            if process.name.isdecimal() and (process / "comm").read_text().strip() == _SERVER:
-                seen.add(os.readlink(process / "cwd"))
+            if place.name.isdecimal() and (place / "comm").read_text().strip() == _SERVER:
+                seen.add(os.readlink(place / "cwd"))
         except OSError:  # it has ended, or is not ours to look at
             continue
     return (Path(each) for each in sorted(seen))

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from holdfast import clock, crashpoint
+from holdfast import clock, crashpoint, process
 from holdfast.crashpoint import CrashPoint
 from holdfast.errors import BusyError, DamageError, NotFoundError, StorageError
 from holdfast.model import host_name, new_object_id
@@ -55,7 +55,7 @@ class SessionRecord(msgspec.Struct, frozen=True):
     def is_alive(self, now: datetime) -> bool:
         """Whether its process runs (same boot of the same host), else whether it was heard of lately."""
         if self.boot_id and self.boot_id == _boot_id():
-            return _process_started(self.pid) == self.process_started
+            return process.began(self.pid) == self.process_started
         return now - datetime.fromisoformat(self.seen) < _STALE_AFTER
 
 
@@ -153,7 +153,7 @@ def _new_record(stack: str, service: str) -> SessionRecord:
         host_name(),
         _boot_id(),
         pid,
-        _process_started(pid),
+        process.began(pid),
         present,
         0,
         present,
@@ -178,12 +178,3 @@ def _boot_id() -> str:
         return f"{boot} {os.readlink('/proc/self/ns/pid')}"
     except OSError:
         return ""
-
-
-def _process_started(pid: int) -> str:
-    """Return a process's start in clock ticks (field 22 of /proc/PID/stat), "" when there is no such process."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""
-    return stat.rpartition(")")[2].split()[19]

@@ -10,7 +10,7 @@ import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING, Self
 
-from holdfast import crashpoint
+from holdfast import crashpoint, process
 from holdfast.crashpoint import CrashPoint
 from holdfast.errors import BusyError, StorageError
 from holdfast.wal.archive_command import PID_NAME, SHIPPING, STUCK_NAME, WAKE_NAME
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 _FAILING = "failing"
 _START_AGAIN = "start 'holdfast wal serve' again, as systemd does by itself"
-_START_FIELD = 19
-"""Of what follows the program's name in /proc/PID/stat: field 22, when the process began; proc(5)."""
 _DRAIN_BYTES = 65536
 
 
@@ -108,7 +106,7 @@ class Resident:
     def _tell(self, word: str) -> None:
         """Write number, beginning and word: one write, as readers hold no lock; a torn line counts as nobody."""
         if word != self._word:
-            line = f"{os.getpid()} {_began(os.getpid())} {word}\n".encode()
+            line = f"{os.getpid()} {process.began(os.getpid())} {word}\n".encode()
             os.pwrite(self._lock, line, 0)
             os.ftruncate(self._lock, len(line))
             self._word = word
@@ -127,11 +125,6 @@ def is_served(spool: str) -> bool:
     finally:
         os.close(descriptor)
     return False
-
-
-def _began(pid: int) -> str:
-    with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
-        return file.read().rpartition(") ")[2].split()[_START_FIELD]
 
 
 def _open_fifo(path: str) -> int:

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from tests.unit.repository.building import make_repository
 
-from holdfast import clock
+from holdfast import clock, process
 from holdfast.errors import BusyError, DamageError, PermissionRefusedError
 from holdfast.repository import session
 from holdfast.repository.session import Session, SessionRecord, _new_record, _seal, read_sessions, withdraw
@@ -39,7 +39,7 @@ def leave(storage: MemoryStorage, keys, **changes: object) -> SessionRecord:
 def ended_process() -> tuple[int, str]:
     """Return a process id that was ours, and no longer is."""
     with subprocess.Popen(["sleep", "60"]) as child:
-        started = session._process_started(child.pid)
+        started = process.began(child.pid)
         child.kill()
     return child.pid, started
 

@@ -59,13 +59,13 @@ SELECT coalesce(bool_or(flush_lsn >= %(lsn)s::pg_lsn), false), count(flush_lsn) 
 class CatchUp(Protocol):
     """Sees to it that the archive has what the service has committed last."""
 
-    def __call__(self, stack: Stack, service: str, archived: Archived, reporter: Reporter) -> bool:
+    def __call__(self, stack: Stack, service: str, archived: ServiceArchive, reporter: Reporter) -> bool:
         """Return whether there may be more in the archive now."""
         ...
 
 
 @dataclass(frozen=True)
-class Archived:
+class ServiceArchive:
     """The archive of a service's cluster; ``needed``: the first segment that its snapshots need, by timeline."""
 
     archive: WalArchive
@@ -73,7 +73,7 @@ class Archived:
     needed: Mapping[Timeline, int]
 
 
-def leave_archive_alone(stack: Stack, service: str, archived: Archived, reporter: Reporter) -> bool:  # noqa: ARG001
+def leave_archive_alone(stack: Stack, service: str, archived: ServiceArchive, reporter: Reporter) -> bool:  # noqa: ARG001
     """Change nothing: a dry run (a CatchUp)."""
     reporter.notice(
         "what is not archived yet does not count here: a dry run changes nothing, and the restore has it archived first"
@@ -81,7 +81,7 @@ def leave_archive_alone(stack: Stack, service: str, archived: Archived, reporter
     return False
 
 
-def let_archive_catch_up(stack: Stack, service: str, archived: Archived, reporter: Reporter) -> bool:
+def let_archive_catch_up(stack: Stack, service: str, archived: ServiceArchive, reporter: Reporter) -> bool:
     """Have the server in service hand over all its WAL, and wait for that; or take it, where it is down (a CatchUp).
 
     Where neither can be done, nothing is; where it fails, only a notice says so.
@@ -102,7 +102,7 @@ def let_archive_catch_up(stack: Stack, service: str, archived: Archived, reporte
         return False
 
 
-def remainder_of(stack: Stack, service: str, archived: Archived) -> Remainder | None:
+def remainder_of(stack: Stack, service: str, archived: ServiceArchive) -> Remainder | None:
     """Return what a server that is down has not archived; None where that is nothing, or is not this cluster's.
 
     UsageError where it may be running after all, VerificationError, StorageError, PermissionRefusedError.
@@ -123,7 +123,7 @@ def remainder_of(stack: Stack, service: str, archived: Archived) -> Remainder | 
         ) from error
 
 
-def _take_remainder(stack: Stack, service: str, archived: Archived, reporter: Reporter) -> bool:
+def _take_remainder(stack: Stack, service: str, archived: ServiceArchive, reporter: Reporter) -> bool:
     try:
         remainder = remainder_of(stack, service, archived)
         if remainder is None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from holdfast.errors import TargetNotReachableError, UsageError
-from holdfast.operations.recovery.catch_up import Archived, let_archive_catch_up
+from holdfast.operations.recovery.catch_up import ServiceArchive, let_archive_catch_up
 from holdfast.operations.restore import RESTORE_NEEDS, prepare_restore_of, require_absolute
 from holdfast.operations.wiring import open_stack_repository
 from holdfast.progress import Silence
@@ -55,7 +55,7 @@ class PreparedRecovery:
 
     restore: PreparedRestore
     expected: Expected
-    archived: Archived
+    archived: ServiceArchive
     coverage: Coverage
     roles: Sequence[str]
     rates: Rates
@@ -140,7 +140,7 @@ def _candidates(repository: Repository, stack: str, wanted: RestoreRequest) -> l
 
 def _locate(
     stack: Stack, request: RecoveryRequest, repository: Repository, snapshots: Sequence[Snapshot], reporter: Reporter
-) -> tuple[Archived, Coverage, Expected]:
+) -> tuple[ServiceArchive, Coverage, Expected]:
     """Find the target; where it is not in the archive, once more after the service handed over its WAL."""
     service, target = request.restore.service, request.target
     archived, survey = _surveyor(stack, service, repository, snapshots)
@@ -162,7 +162,7 @@ def _locate(
 
 def _surveyor(
     stack: Stack, service: str, repository: Repository, snapshots: Sequence[Snapshot]
-) -> tuple[Archived, Callable[[], Coverage]]:
+) -> tuple[ServiceArchive, Callable[[], Coverage]]:
     """Return the archive of the newest snapshot's cluster, and what surveys it."""
     from holdfast.operations.left_timelines import timelines_left
     from holdfast.services.postgres.facts import from_facts
@@ -180,7 +180,7 @@ def _surveyor(
         return replace(coverage, left=left)
 
     size = facts.wal_segment_size
-    return Archived(archive, size, {point.timeline: point.next_number(size) for point in points}), surveyed
+    return ServiceArchive(archive, size, {point.timeline: point.next_number(size) for point in points}), surveyed
 
 
 def _choose(archive: WalArchive, coverage: Coverage, target: RecoveryTarget, reporter: Reporter) -> Expected:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from holdfast.config.choose import choose_service
 from holdfast.errors import TargetNotReachableError
 from holdfast.operations.left_timelines import timelines_left
-from holdfast.operations.recovery.catch_up import Archived, let_archive_catch_up
+from holdfast.operations.recovery.catch_up import ServiceArchive, let_archive_catch_up
 from holdfast.operations.snapshots import find_snapshot
 from holdfast.operations.wiring import open_stack_repository
 from holdfast.postgres.lsn import Lsn
@@ -78,7 +78,7 @@ def ask(
             return finder, question.ask(finder)
     except TargetNotReachableError as error:
         missing = error
-    archived = Archived(archive, size, {point.timeline: point.next_number(size)})
+    archived = ServiceArchive(archive, size, {point.timeline: point.next_number(size)})
     if not let_archive_catch_up(stack, request.service, archived, reporter) and missing is not None:
         raise missing
     finder = opened()

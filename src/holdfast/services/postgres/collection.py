@@ -69,7 +69,8 @@ class Collection:
         sources = [*self._scan(), *self._scan_configuration(configuration)]
         self._reporter.phase("copying files", total_bytes=sum(source.entry.size for source in sources))
         self._pipeline.capture(sources, pulse)
-        self._pipeline.capture(list(self._other_names()), pulse)
+        if others := list(self._other_names()):
+            self._pipeline.capture(others, pulse)
         self._entries.append(self._control_entry())
 
     def capture_wal(self, wal: WalRange) -> None:

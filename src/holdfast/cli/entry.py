@@ -28,9 +28,8 @@ _MODULES = {
 """Where each command's ``run_short(service, operands, settings_file)`` is; it raises HoldfastError as operations do."""
 
 _COLLECT_EVERY = 200_000
-"""Objects between two searches for garbage cycles: with Python's 700 they take 40 ms of the
-imports, with 50,000 still 20.
-A command makes a few hundred that are garbage; this bounds what a resident one may gather."""
+"""Objects between two searches for garbage cycles: with Python's 700 they take 40 ms of the imports, with 50,000 still
+20. A command makes a few hundred that are garbage; this bounds what a resident one may gather."""
 
 
 class ShortCall:

@@ -61,6 +61,58 @@ def test_a_server_that_is_down(shop, call, tmp_path):
 
 
 @pytest.fixture
+def other_cluster(make_cluster):
+    """A cluster that is not the shop's."""
+    return make_cluster(postgres_binaries(15), settings={"wal_level": "replica"})
+
+
+@pytest.mark.parametrize("method", ["data_directory", "replication"])
+def test_another_cluster_than_that_of_the_last_snapshot(copied_stack, shop, call, other_cluster, method: str):
+    """The next backup would be the first of another cluster, and whoever looks for the old one would not know."""
+    identifier = shop.second["facts"]["system_identifier"]
+    rewrite(copied_stack, lambda content: content["services"]["db"].update(method=method))
+    words = {each["words"] for each in call(copied_stack, "doctor", "--json").messages[:-1]}
+    assert f"it is the cluster of the last snapshot, {shop.second['id'][:8]}" in words
+    rewrite(copied_stack, lambda content: content["services"]["db"].update(connection=other_cluster.conninfo()))
+    finding = only_problem(call(copied_stack, "doctor", "--json"), "warning")
+    start = f"this is another cluster than that of the last snapshot, {shop.second['id'][:8]}: PostgreSQL 15 with"
+    assert finding["words"].startswith(start)
+    assert finding["words"].endswith(f"and it was PostgreSQL 15 with {identifier}")
+    assert "back it up now" in finding["remedy"]
+
+
+def test_an_archive_of_another_cluster(shop, call, other_cluster, tmp_path):
+    """Each push would be refused, and pg_wal would fill."""
+    identifier = shop.second["facts"]["system_identifier"]
+    spool = tmp_path / "spool"
+    stack = StackDirectory(tmp_path / "new", shop.stack.connections, service={"wal": {"spool": str(spool)}})
+    stack.succeed("init")
+    assert call(stack, "wal", "setup", "db").code == 0
+    (spool / "receive.json").write_text(
+        f'{{"service": "db", "slot": "holdfast_db", "pid": 1, "system_identifier": "{identifier}"}}'
+    )
+    ours = set(problems(call(stack, "doctor", "--json")))
+    assert not any("another cluster" in words for words in ours)
+    rewrite(stack, lambda content: content["services"]["db"].update(connection=other_cluster.conninfo()))
+    found = problems(call(stack, "doctor", "--json"))
+    refuses = f"was set up for another cluster ({identifier}), and refuses the WAL of this one"
+    assert found[f"archive_command {refuses}"]["remedy"].endswith("run 'holdfast wal setup db'")
+    assert found[f"the receiver {refuses}"]["remedy"].endswith(f"remove {spool}/receive.json")
+
+
+def test_a_restored_cluster_that_is_not_adopted(call, other_cluster, tmp_path):
+    spool = {"wal": {"spool": str(tmp_path / "spool")}}
+    stack = StackDirectory(tmp_path / "new", {"db": other_cluster.conninfo()}, service=spool)
+    stack.succeed("init")
+    (other_cluster.data_directory / "holdfast-restore.json").write_text("{}")
+    words = f"the cluster in {other_cluster.data_directory} was restored from a backup"
+    assert not any(each.startswith(words) for each in problems(call(stack, "doctor", "--json")))
+    assert call(stack, "wal", "setup", "db").code == 0
+    (finding,) = [each for said, each in problems(call(stack, "doctor", "--json")).items() if said.startswith(words)]
+    assert finding["remedy"].endswith("'holdfast wal adopt db'")
+
+
+@pytest.fixture
 def directories(shop, tmp_path):
     """Directories that are not the shop's data directory, by what they are."""
     old, other, empty = tmp_path / "old", tmp_path / "other", tmp_path / "empty"

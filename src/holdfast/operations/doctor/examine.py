@@ -9,6 +9,7 @@ from holdfast.config.load import find_stack_file, load_stack
 from holdfast.errors import HoldfastError
 from holdfast.operations.doctor.archiving import examine_archiving
 from holdfast.operations.doctor.finding import Finding, failed, fine
+from holdfast.operations.doctor.identity import examine_identity
 from holdfast.operations.doctor.machine import examine_machine
 from holdfast.operations.doctor.replication import examine_replication
 from holdfast.operations.doctor.repository import examine_repository
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from holdfast.config.models import Stack
+    from holdfast.repository.snapshot import SnapshotSurvey
 
 _STACK_FILE = "stack file"
 
@@ -37,14 +38,16 @@ def examine(explicit: Path | None, asked: str | None) -> Iterator[Finding]:
         yield failed(_STACK_FILE, error)
         return
     yield fine(_STACK_FILE, f"{path} describes the stack {stack.stack}")
+    surveys: dict[str, SnapshotSurvey | None] = {}
     for name in wanted:
-        yield from examine_repository(f"repository {name}", stack.repositories[name])
-    for name in _services_of(stack, wanted):
-        config = stack.services[name]
+        surveys[name] = yield from examine_repository(f"repository {name}", stack.repositories[name])
+    for name, config in stack.services.items():
+        repository, _ = choose_repository(stack, service=name)
+        if repository not in surveys:
+            continue
         examine_server = examine_replication if config.method == "replication" else examine_service
-        yield from examine_server(f"service {name}", config)
+        cluster = yield from examine_server(f"service {name}", config)
+        survey = surveys[repository]
+        if cluster is not None and survey is not None:
+            yield from examine_identity(f"service {name}", stack, name, cluster, survey)
         yield from examine_archiving(f"service {name}", path, stack, name)
-
-
-def _services_of(stack: Stack, repositories: list[str]) -> list[str]:
-    return [name for name in stack.services if choose_repository(stack, service=name)[0] in repositories]

@@ -7,7 +7,7 @@ import tempfile
 from typing import TYPE_CHECKING
 
 from holdfast import clock
-from holdfast.errors import HoldfastError
+from holdfast.errors import HoldfastError, reason_of
 from holdfast.operations.doctor.finding import Finding, failed, fine, weak
 from holdfast.repository.cache import default_cache_root
 
@@ -50,9 +50,8 @@ def _cache() -> Finding:
         with tempfile.TemporaryFile(dir=root):
             return fine("cache", f"{root} can be written")
     except OSError as error:
-        reason = (error.strerror or "unknown error").lower()
         return weak(
             "cache",
-            f"{root} cannot be written ({reason}): each run fetches the index anew",
+            f"{root} cannot be written ({reason_of(error)}): each run fetches the index anew",
             "make it writable, or set XDG_CACHE_HOME to a directory that is",
         )

@@ -16,10 +16,11 @@ from holdfast.operations.wiring import make_cache, make_storage, make_unlock
 from holdfast.repository.opening import open_repository
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
     from holdfast.config.repositories import RepositoryConfig
     from holdfast.repository.repository import Repository
+    from holdfast.repository.snapshot import SnapshotSurvey
     from holdfast.storage.base import Storage
 
 PROBE_PREFIX = "probes"
@@ -32,21 +33,26 @@ _SKEW_REFUSED = timedelta(minutes=5)
 _FREE_SHARE_WANTED = 0.1
 
 
-def examine_repository(subject: str, config: RepositoryConfig) -> Iterator[Finding]:
-    """Yield what was found; requests that fail are repeated for some seconds only."""
+def examine_repository(subject: str, config: RepositoryConfig) -> Generator[Finding, None, SnapshotSurvey | None]:
+    """Yield what was found, and return the snapshots, None where they cannot all be read.
+
+    Requests that fail are repeated for some seconds only.
+    """
     try:
         unlock = make_unlock(config)
         storage = make_storage(config.model_copy(update={"retry_deadline": _RETRY_DEADLINE}))
         repository = open_repository(storage, unlock, make_cache)
-        count = len(repository.snapshots())
+        survey = repository.survey_snapshots()
+        survey.require_sound()
     except HoldfastError as error:
         yield failed(subject, error)
-        return
-    yield fine(subject, f"{storage.url} can be reached and opened (snapshots: {count})")
+        return None
+    yield fine(subject, f"{storage.url} can be reached and opened (snapshots: {len(survey.snapshots)})")
     yield _key(subject, repository)
     yield from _write(subject, storage)
     if (path := _local_path(config.url)) is not None:
         yield _free_space(subject, path)
+    return survey
 
 
 def _key(subject: str, repository: Repository) -> Finding:

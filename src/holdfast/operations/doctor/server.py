@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from holdfast import clock
 from holdfast.errors import HoldfastError, ServerError
 from holdfast.operations.doctor.finding import Finding, State, failed, fine, weak
+from holdfast.operations.doctor.identity import ClusterIdentity
 from holdfast.operations.wiring import connection_string
 from holdfast.postgres.belonging import require_data_directory_of
 from holdfast.postgres.binaries import find_binaries
@@ -17,7 +18,7 @@ from holdfast.postgres.server import Server
 from holdfast.services.postgres.summary_hint import require_summaries_fit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
     from holdfast.config.models import ServiceConfig
     from holdfast.postgres.facts import ServerFacts
@@ -25,28 +26,33 @@ if TYPE_CHECKING:
 _SKEW_WARNED = timedelta(seconds=10)
 
 
-def examine_service(subject: str, config: ServiceConfig) -> Iterator[Finding]:
-    """Yield what was found; what a backup does on the server is tried and undone at once."""
+def examine_service(subject: str, config: ServiceConfig) -> Generator[Finding, None, ClusterIdentity | None]:
+    """Yield what was found, and return which cluster it is, None where it does not say so.
+
+    What a backup does on the server is tried and undone at once.
+    """
     try:
         server = Server.connect(connection_string(config))
     except HoldfastError as error:
         yield failed(subject, error)
-        return
+        return None
     with server:
         yield _privileges(subject, server)
         try:
             facts = server.probe()
         except HoldfastError as error:
             yield failed(subject, error)
-            return
+            return None
         role = "a standby" if facts.is_standby else "a primary"
         yield fine(subject, f"PostgreSQL {facts.version} answers, {role}")
         yield _wal(subject, server)
     yield from _settings(subject, facts)
     if config.wal_summaries == "hint":
         yield _summaries(subject, facts)
-    yield _data_directory(subject, config.data_directory or Path(facts.data_directory), facts)
+    root = config.data_directory or Path(facts.data_directory)
+    yield _data_directory(subject, root, facts)
     yield binaries_for(subject, config, facts.major)
+    return ClusterIdentity(str(facts.system_identifier), facts.major, str(root))
 
 
 def _privileges(subject: str, server: Server) -> Finding:

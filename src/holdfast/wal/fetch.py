@@ -3,7 +3,8 @@
 "Not there" ends a recovery, so it is only said after a listing that shows the archive itself to be there, that has no
 beginning of the segment (pieces, or the ``.partial`` of a promotion) and nothing of a later segment, and where the
 history that recovery follows did not leave the timeline later either: what lies before something that was there is a
-hole, and recovery must not take a hole for the end.
+hole, and recovery must not take a hole for the end. Nor is it said of the history file of a timeline that there is WAL
+of: recovery would take that timeline for one that never was, stay on the older one, and give its number away again.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from holdfast.errors import (
     DamageError,
     NotFoundError,
     StorageError,
+    TargetNotReachableError,
     TransientStorageError,
     UsageError,
     VerificationError,
@@ -43,6 +45,7 @@ _ASKED_FOR = frozenset({WalFileKind.SEGMENT, WalFileKind.HISTORY, WalFileKind.PA
 _WAL = frozenset({WalFileKind.SEGMENT, WalFileKind.PARTIAL})
 _SHIPPED = frozenset({WalFileKind.SEGMENT, WalFileKind.PIECE, WalFileKind.PARTIAL})
 _THERE = frozenset({Verdict.READY, Verdict.PART})
+_GAP_HINT = "'holdfast wal status' shows the gaps and what is reachable"
 _LOOKS = 5
 _LISTED_BEFORE = 16
 _LONG_HEADER_BYTES = 40
@@ -53,13 +56,13 @@ _LONG_HEADER_BYTES = 40
 class Fetched:
     """What the archive has under a name: ``content`` in order, to be gone through once; see ``WalSource.whole``.
 
-    ``length_bytes`` is the part of it that is WAL, not padding.
+    ``length_bytes`` is the part of it that is WAL, not padding. ``gap`` is why recovery must not go on, if it must not.
     """
 
     verdict: Verdict
     content: Iterable[Buffer] = ()
     length_bytes: int = 0
-    reason: str = ""
+    gap: TargetNotReachableError | None = None
 
 
 class WalSource:
@@ -95,7 +98,12 @@ class WalSource:
         try:
             content = self.whole(name)
         except NotFoundError:
-            return self._missing_segment(name) if kind is WalFileKind.SEGMENT else self._absent()
+            match kind:
+                case WalFileKind.SEGMENT:
+                    return self._missing_segment(name)
+                case WalFileKind.HISTORY:
+                    return self._missing_history(name)
+            return self._absent()
         if kind in _WAL:
             return Fetched(Verdict.READY, content, self._route.segment_size)
         text = b"".join(content)
@@ -151,6 +159,23 @@ class WalSource:
             return _gap(f"timeline {segment.timeline} was left after {name}, which the archive lacks", segment)
         return Fetched(Verdict.ABSENT) if listed else self._absent()
 
+    def _missing_history(self, name: str) -> Fetched:
+        """Say that a timeline has no history file, unless it has WAL, from which the file must have been lost."""
+        timeline = timeline_of(name)
+        if not self._route.depends_on(timeline):
+            return self._absent()
+        shipped = next((file.name for file in self._archive.list(timeline) if file.kind in _SHIPPED), None)
+        if shipped is None:
+            return self._absent()
+        if self._has_become_whole(name):
+            raise NotFoundError(f"{name} has come")
+        error = TargetNotReachableError(
+            f"the archive has {shipped}, but not {name}: recovery would go on as if there were no timeline {timeline}",
+            hint=f"push {name} from pg_wal of a server that was on that timeline, or copy it into pg_wal here; to "
+            f"leave the timeline aside, make an empty {name} in pg_wal and say recovery_target_timeline = 'current'",
+        )
+        return Fetched(Verdict.GAP, gap=error)
+
     def _beginning(self, segment: Segment, listed: tuple[ArchivedFile, ...]) -> Fetched | None:
         beginning = find_beginning(self._archive, segment, listed)
         if beginning is None or beginning.length_bytes < _LONG_HEADER_BYTES:
@@ -170,7 +195,7 @@ class WalSource:
         return tuple(listed)
 
     def _has_become_whole(self, name: str) -> bool:
-        """Whether a segment is there, which was not a moment ago: its pieces have gone before they were listed."""
+        """Whether a file is there that was not a moment ago: pieces of a segment have gone before they were listed."""
         try:
             self._archive.stamp(name)
         except NotFoundError:
@@ -189,7 +214,8 @@ class WalSource:
 
 
 def _gap(what: str, segment: Segment) -> Fetched:
-    return Fetched(Verdict.GAP, reason=f"{what}: recovery would end in a gap; recover to before {segment.start}")
+    words = f"{what}: recovery would end in a gap; recover to before {segment.start}"
+    return Fetched(Verdict.GAP, gap=TargetNotReachableError(words, hint=_GAP_HINT))
 
 
 def _is_later(file: ArchivedFile, segment: Segment) -> bool:

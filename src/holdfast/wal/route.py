@@ -19,11 +19,12 @@ if TYPE_CHECKING:
 class Route:
     """The way of one recovery. ``history`` is that of the target timeline; None: learned from what recovery reads.
 
-    May be used from several threads.
+    ``own`` is the timeline that recovery begins on, where that is known. May be used from several threads.
     """
 
-    def __init__(self, history: TimelineHistory | None, segment_size: int) -> None:
+    def __init__(self, history: TimelineHistory | None, segment_size: int, own: Timeline | None = None) -> None:
         self.segment_size = segment_size
+        self._own = own or 1
         self._history, self._is_given = history, history is not None
         self._lock = threading.Lock()
 
@@ -57,6 +58,17 @@ class Route:
             entries = self._history.entries if self._history else ()
         end = next((entry.end for entry in entries if entry.timeline == segment.timeline), None)
         return end is not None and end >= segment.stop
+
+    def depends_on(self, timeline: Timeline) -> bool:
+        """Whether the way is another one with the history of a timeline than without it.
+
+        PostgreSQL asks for the history files of newer timelines, one by one, to learn which is the latest, or free
+        (``findNewestTimeLine`` in ``src/backend/access/transam/timeline.c``). It needs neither its own nor those that
+        lie between: the target's names all ancestors (``restoreTimeLineHistoryFiles``).
+        """
+        with self._lock:
+            known = self._history.timeline if self._history else 1
+        return timeline > max(known, self._own)
 
     def _timeline(self, segment: Segment, number: int) -> Timeline:
         with self._lock:

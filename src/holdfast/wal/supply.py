@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Self
 
 from holdfast import clock
-from holdfast.errors import HoldfastError, TargetNotReachableError
+from holdfast.errors import HoldfastError
 from holdfast.postgres.segment import is_segment_name
 from holdfast.wal.fetch import Fetched, WalSource
 from holdfast.wal.handover import Handover
@@ -25,12 +25,10 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from holdfast.postgres.account import Account
-    from holdfast.postgres.timeline import TimelineHistory
+    from holdfast.postgres.timeline import Timeline, TimelineHistory
     from holdfast.wal.archive import WalArchive
     from holdfast.wal.fetch import Inspect
     from holdfast.wal.handover import Request
-
-_GAP_HINT = "'holdfast wal status' shows the gaps and what is reachable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +49,15 @@ class Served:
 
 @dataclass(frozen=True, slots=True)
 class SupplyOptions:
-    """``account`` is the server's; ``limits`` say how far ahead to fetch; ``inspect`` as of ``WalSource``."""
+    """``account`` is the server's; ``limits`` say how far ahead to fetch.
+
+    ``inspect`` as of ``WalSource``, ``own`` as of ``Route``.
+    """
 
     account: Account
     limits: PrefetchLimits = field(default_factory=PrefetchLimits)
     inspect: Inspect = iter
+    own: Timeline | None = None
 
 
 class WalSupply:
@@ -75,7 +77,7 @@ class WalSupply:
         options: SupplyOptions,
     ) -> None:
         """Only remember."""
-        self._route = Route(history, segment_size)
+        self._route = Route(history, segment_size, options.own)
         self._source = WalSource(archive, self._route, options.inspect)
         self._spool, self._options = spool, options
         self._lock = threading.Lock()
@@ -150,10 +152,10 @@ class WalSupply:
         except HoldfastError as error:
             self._stop(request, Verdict.STOP, error)
             return
+        if fetched.gap is not None:
+            self._stop(request, Verdict.GAP, fetched.gap)
+            return
         match fetched.verdict:
-            case Verdict.GAP:
-                self._stop(request, Verdict.GAP, TargetNotReachableError(fetched.reason, hint=_GAP_HINT))
-                return
             case Verdict.READY:
                 self._hand_over(request.name, fetched.length_bytes or self._route.segment_size)
             case Verdict.PART:

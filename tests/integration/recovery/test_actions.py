@@ -60,6 +60,18 @@ def test_promoted_it_starts_plainly_on_a_timeline_of_its_own(past, target):
     assert archived(past) == before
 
 
+def test_fault_12_a_promotion_does_not_give_away_the_number_of_a_timeline_whose_history_is_lost(past, target):
+    """Its WAL would be refused, name by name, and the history file of the wrong one accepted."""
+    (stored,) = (past.stack.place / "wal").rglob("00000002.history")
+    stored.rename(target.with_suffix(".history"))
+    try:
+        arguments = ["--to", "name:on-1", "--timeline", 1]
+        message = past.stack.succeed("restore", "db", "--target", target, *arguments).message("recovered")
+    finally:
+        target.with_suffix(".history").rename(stored)
+    assert (message["reached_timeline"], message["new_timeline"]) == (1, 5)
+
+
 def test_paused_it_waits_and_can_go_on_from_there(past, target):
     message = past.stack.succeed("restore", "db", "--target", target, "--to", "name:on-2", "--action", "pause").message(
         "recovered"

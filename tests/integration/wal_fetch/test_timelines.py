@@ -13,10 +13,12 @@ from tests.integration.wal_fetch.worlds import (
     run_to_its_end,
     wait_for_promotion,
 )
+from tests.servers.postgres import account
 
 from holdfast.postgres.segment import Segment
 from holdfast.postgres.timeline import Timeline
 from holdfast.wal.names import WalFileKind, kind_of
+from holdfast.wal.restore_command import STOP_EXIT
 
 BRANCHES = {2: ("batch 2", 1), 3: ("batch 4", 1), 4: ("on 2", 2)}
 """New timelines: where each leaves which one."""
@@ -103,3 +105,30 @@ def test_fault_30_the_lost_tail_of_an_old_timeline_is_not_taken_for_the_end(worl
         log = run_to_its_end(server)
     assert f"timeline 1 was left after {last.name}" in log, log
     require_unpromoted(directory)
+
+
+def test_fault_12_a_timeline_whose_history_is_lost_is_not_passed_over(world, branched):
+    """The server would stay on timeline 1, lose what timelines 2 and 4 have, and be promoted as another timeline 2."""
+    world.stored("00000002.history").unlink()
+    directory = world.copy("copy", {})
+    with world.supply(directory) as supply:
+        server = world.server(directory, restore_command=supply.restore_command)
+        assert "but not 00000002.history" in run_to_its_end(server)
+    require_unpromoted(directory)
+    stand_in = directory / "pg_wal" / "00000002.history"
+    stand_in.touch()  # as the hint says, to leave the timeline aside
+    account().take_over(stand_in)
+    with world.supply(directory) as supply:
+        settings = {"restore_command": supply.restore_command, "recovery_target_timeline": "current"}
+        with recovering(world.server(directory, **settings)) as server:
+            wait_for_promotion(server)
+            assert ask(server, "SELECT count(*) FROM entry") == branched[1]
+            assert ask(server, "SELECT left(pg_walfile_name(pg_current_wal_lsn()), 8)") == "00000005"
+
+
+def test_a_person_is_told_of_a_lost_history(world, branched, tmp_path):
+    world.stored("00000002.history").unlink()
+    run = world.stack.run("wal", "fetch", "db", "00000002.history", tmp_path / "history")
+    assert (run.code, "but not 00000002.history" in run.error["message"]) == (STOP_EXIT, True)
+    run = world.stack.run("wal", "fetch", "db", "00000005.history", tmp_path / "history")
+    assert (run.code, run.message("wal_fetched")["outcome"]) == (1, "absent")

@@ -77,8 +77,8 @@ def server(tmp_path: Path) -> Recovering:
 def supplied(archive: WalArchive, server: Recovering) -> Callable[..., WalSupply]:
     """Make a supply: ``with supplied(history=...) as supply``."""
 
-    def make(history=None, limits=DEFAULT_LIMITS, source=archive) -> WalSupply:
-        options = SupplyOptions(OWN_ACCOUNT, limits)
+    def make(history=None, limits=DEFAULT_LIMITS, source=archive, own=None) -> WalSupply:
+        options = SupplyOptions(OWN_ACCOUNT, limits, own=own)
         return WalSupply(source, history, server.pg_wal / SPOOL_NAME, SIZE, options)
 
     return make

@@ -77,6 +77,51 @@ def test_fault_30_a_missing_end_of_a_timeline_that_was_left_later_stops_recovery
         assert server.ask(supply.restore_command, segment_name(5)).code == NOT_THERE
 
 
+def test_fault_12_the_lost_history_of_a_timeline_with_wal_stops_recovery(archive, server, supplied):
+    """Told that it is not there, a server takes the timeline for one that never was, and gives its number away."""
+    push(archive, 1, 2)
+    push(archive, 2, timeline=2)
+    archive.push(f"{segment_name(7, timeline=4)}.partial", make_segment(segment_name(7, timeline=4)))
+    with supplied() as supply:
+        for name, shipped in (("00000002.history", segment_name(2, 2)), ("00000004.history", segment_name(7, 4))):
+            answer = server.ask(supply.restore_command, name)
+            assert (answer.code, shipped in answer.stderr, f"push {name}" in answer.stderr) == (STOP, True, True)
+        assert isinstance(supply.failure, TargetNotReachableError)
+        assert server.ask(supply.restore_command, "00000003.history").code == NOT_THERE, "that number is free"
+        (server.pg_wal / "00000002.history").touch()  # the server has one itself
+        assert server.ask(supply.restore_command, "00000002.history").code == NOT_THERE
+        (server.directory / "standby.signal").touch()  # its primary may have it
+        assert server.ask(supply.restore_command, "00000004.history").code == NOT_THERE
+
+
+def test_a_lost_history_that_recovery_needs_not_is_not_there(archive, server, supplied):
+    for timeline in (1, 2, 3, 4):
+        push(archive, timeline, timeline=timeline)
+    archive.push("00000003.history", f"1\t{Lsn(2 * SIZE)}\tno recovery target specified\n".encode())
+    with supplied() as supply:
+        assert server.ask(supply.restore_command, "00000002.history").code == STOP
+        assert server.ask(supply.restore_command, "00000003.history").code == DONE
+        assert server.ask(supply.restore_command, "00000002.history").code == NOT_THERE
+        assert server.ask(supply.restore_command, "00000004.history").code == STOP
+    with supplied(archive.history(Timeline(3))) as supply:
+        assert server.ask(supply.restore_command, "00000002.history").code == NOT_THERE
+    with supplied(own=Timeline(2)) as supply:
+        assert server.ask(supply.restore_command, "00000002.history").code == NOT_THERE
+        assert server.ask(supply.restore_command, "00000004.history").code == STOP
+
+
+def test_a_history_that_comes_while_the_wal_of_its_timeline_is_listed_is_handed_over(
+    archive, server, supplied, storage
+):
+    push(archive, 1)
+    push(archive, 2, timeline=2)
+    history = f"1\t{Lsn(2 * SIZE)}\tno recovery target specified\n".encode()
+    storage.at_next_listing = lambda: archive.push("00000002.history", history)
+    with supplied() as supply:
+        assert server.ask(supply.restore_command, "00000002.history").code == DONE
+    assert server.restored.read_bytes() == history
+
+
 def test_an_archive_that_holds_nothing_stops_recovery(server, supplied):
     with supplied() as supply:
         answer = server.ask(supply.restore_command, "00000002.history")

@@ -47,12 +47,11 @@ def fetch(
 
 
 def _fetch_for_a_person(run: Invocation, request: FetchRequest) -> None:
-    from holdfast.errors import TargetNotReachableError
     from holdfast.operations.wal.fetch import fetch_once
 
     fetched = fetch_once(_load(run), request)
-    if fetched.verdict is Verdict.GAP:
-        raise TargetNotReachableError(fetched.reason, hint="'holdfast wal status' shows the gaps")
+    if fetched.gap is not None:
+        raise fetched.gap
     message = {"file": request.name, "outcome": fetched.verdict.value, "size_bytes": fetched.length_bytes}
     words = {
         Verdict.READY: f"{request.name}: {fetched.length_bytes} bytes",

@@ -95,7 +95,7 @@ def recovered(prepared: PreparedRecovery, data_directory: Path, reporter: Report
         binaries=require_binaries(prepared.restore),
         roles=prepared.roles,
         at_least=facts.recovery_settings,
-        timelines=sorted(prepared.coverage.listing.histories),
+        timelines=sorted(prepared.coverage.listing.timelines),
         has_wal=bool(prepared.coverage.listing.timelines),
         cache=default_cache_root(),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -55,7 +55,8 @@ _XID_MODULUS = 2**32
 class Replay:
     """What is needed to replay: ``roles`` may exist in the cluster; ``at_least`` are the origin's settings, by name.
 
-    ``timelines`` are all that the archive knows of; ``has_wal``: whether it holds anything of this cluster.
+    ``timelines`` are all of which the archive has WAL or a history file; ``has_wal``: whether it holds anything of this
+    cluster.
     """
 
     expected: Expected
@@ -195,6 +196,9 @@ def stop_point(target: RecoveryTarget) -> StopPoint | None:
 def _place_histories(replay: Replay, data_directory: Path) -> None:
     """Put every history file of the archive into ``pg_wal``, so that a promotion makes a timeline that is new.
 
+    Of a timeline with WAL whose history file is lost, a stand-in keeps the number taken: no file is as good as a file
+    that names no ancestors (``readTimeLineHistory``).
+
     The server looks for them there when its ``restore_command`` finds none (``existsTimeLineHistory`` in
     ``src/backend/access/transam/timeline.c``); a cluster that is left paused is promoted without us.
     """
@@ -203,8 +207,10 @@ def _place_histories(replay: Replay, data_directory: Path) -> None:
         path = data_directory / "pg_wal" / history_name(timeline)
         if timeline == 1 or path.exists():
             continue
-        with suppress(NotFoundError):
-            content = replay.archive.get(history_name(timeline))
-            path.write_bytes(content)
-            path.chmod(0o600)
-            account.take_over(path)
+        try:
+            content = bytes(replay.archive.get(history_name(timeline)))
+        except NotFoundError:
+            content = b""
+        path.write_bytes(content)
+        path.chmod(0o600)
+        account.take_over(path)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from holdfast.config.models import Stack
+    from holdfast.postgres.timeline import Timeline
     from holdfast.repository.repository import Repository
     from holdfast.storage.base import Buffer
 
@@ -43,10 +44,11 @@ class FetchRequest:
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """Whose WAL is wanted: its system identifier and its segment size in bytes."""
+    """Whose WAL is wanted: its system identifier, its segment size in bytes, and its timeline, where it is known."""
 
     system_identifier: str
     segment_size: int
+    timeline: Timeline | None = None
 
 
 def cluster_at(path: Path) -> Cluster | None:
@@ -55,7 +57,7 @@ def cluster_at(path: Path) -> Cluster | None:
     if not (data_directory / os.fsdecode(CONTROL_PATH)).exists():
         return None
     control = read_control_file(data_directory)
-    return Cluster(str(control.system_identifier), control.wal_segment_size)
+    return Cluster(str(control.system_identifier), control.wal_segment_size, control.timeline)
 
 
 def open_readable(stack: Stack, request: FetchRequest) -> Repository:

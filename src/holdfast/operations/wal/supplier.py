@@ -88,7 +88,7 @@ def _supply(request: FetchRequest, cluster: Cluster, stack: Stack, writer: int) 
     spool, data_directory = spool_beside(request.path), request.path.parent.parent.absolute()
     repository = open_readable(stack, request)
     archive = WalArchive(repository.storage, repository.keys, cluster.system_identifier)
-    options = SupplyOptions(Account(os.geteuid(), os.getegid()))
+    options = SupplyOptions(Account(os.geteuid(), os.getegid()), own=cluster.timeline)
     with WalSupply(archive, None, spool, cluster.segment_size, options) as supply:
         os.chdir("/")
         _tell(writer, _Report())

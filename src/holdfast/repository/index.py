@@ -186,6 +186,11 @@ class ChunkIndex:
         words[:, 1:] = self._tail[rows]
         return words
 
+    def fingerprints_at(self, rows: np.ndarray) -> list[int]:
+        """Return the fingerprint that each row's chunk id ends with."""
+        fingerprints: list[int] = self._tail[rows, -1].tolist()
+        return fingerprints
+
 
 def _only_present(records: Records, is_present: list[bool]) -> Records:
     if all(is_present):

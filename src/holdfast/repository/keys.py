@@ -15,6 +15,7 @@ from blake3 import blake3
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hpke
 from cryptography.hazmat.primitives.asymmetric import mlkem, x25519
+from xxhash import xxh3_64_intdigest
 
 from holdfast.errors import DamageError, KeyRefusedError
 from holdfast.model import ChunkId
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 SUITE = hpke.Suite(hpke.KEM.MLKEM768_X25519, hpke.KDF.HKDF_SHA256, hpke.AEAD.AES_256_GCM)
 _MLKEM_SEED_BYTES = 64
 _MLKEM_PUBLIC_BYTES = 1184
+_ID_HASH_BYTES = 24
+_FINGERPRINT_BYTES = 8
 
 
 class Epoch(msgspec.Struct, frozen=True):
@@ -75,6 +78,7 @@ class Keys:
         self.repository_id, self.keyring = repository_id, keyring
         root = keyring.writer_key if keyring else bytes.fromhex(repository_id) * 2
         self._chunk_id_keys = {kind: derive(root, f"{kind} chunk ids", b"") for kind in ("data", "meta")}
+        self._fingerprint_seed = int.from_bytes(derive(root, "chunk fingerprints", b"")[:_FINGERPRINT_BYTES], "little")
         self._metadata_key = derive(root, "metadata", b"")
         self._private_keys: dict[int, hpke.MLKEM768X25519PrivateKey] = {}  # by epoch; dearer to make than to use
 
@@ -92,11 +96,22 @@ class Keys:
         return self.keyring is None or self.keyring.can_read_data
 
     def chunk_id(self, kind: str, plaintext: Buffer) -> ChunkId:
-        """Return the keyed BLAKE3 of a chunk; data and metadata never share an id, so neither hides in the other."""
-        return ChunkId(blake3(plaintext, key=self._chunk_id_keys[kind]).digest())
+        """Return a chunk's id: 24 bytes of its keyed BLAKE3, and its fingerprint.
 
-    def chunk_hasher(self, kind: str) -> blake3:
-        """Return what makes the chunk id of a content that is given to it part by part."""
+        Data and metadata never share an id, so neither hides in the other.
+        """
+        fingerprint = self.fingerprint(plaintext).to_bytes(_FINGERPRINT_BYTES, "big")
+        return ChunkId(self.hasher(kind).update(plaintext).digest(_ID_HASH_BYTES) + fingerprint)
+
+    def fingerprint(self, plaintext: Buffer) -> int:
+        """Return the end of a chunk's id: its XXH3-64 under a secret seed, in a tenth of the time of the whole id.
+
+        No cryptography: it finds any damage, and not what somebody who knows the seed (a writer) made to fit.
+        """
+        return xxh3_64_intdigest(plaintext, self._fingerprint_seed)
+
+    def hasher(self, kind: str) -> blake3:
+        """Return the keyed BLAKE3 of chunks of a kind, for a content that is given to it part by part."""
         return blake3(key=self._chunk_id_keys[kind])
 
     def context(self, object_name: str, salt: bytes) -> bytes:

@@ -49,7 +49,7 @@ _LENGTH_BYTES = 4
 class Stamp(msgspec.Struct, frozen=True, array_like=True):
     """What a writer may know of a stored WAL file.
 
-    ``digest`` is the chunk id of the whole content, ``stored_digest`` the BLAKE3 of the frames as they are stored;
+    ``digest`` is the keyed BLAKE3 of the whole content, ``stored_digest`` the BLAKE3 of the frames as they are stored;
     ``frames`` are their stored lengths (u32, little-endian). ``archived`` is the time of the host that stored it, ISO
     8601 in UTC.
     """
@@ -111,7 +111,7 @@ class NewHead:
 
 def content_hasher(keys: Keys) -> blake3:
     """Return what makes, of a content given to it part by part, the digest that tells same and other bytes apart."""
-    return keys.chunk_hasher(_CONTENT_KIND)
+    return keys.hasher(_CONTENT_KIND)
 
 
 def content_digest(keys: Keys, content: Content) -> bytes:

@@ -159,3 +159,8 @@ class InterruptedRunError(HoldfastError):
     """The run was stopped by a signal; what was stored is reused by the next one."""
 
     exit_code = ExitCode.INTERRUPTED
+
+
+def reason_of(error: OSError) -> str:
+    """Return why the operating system refused, as a message of ours goes on with it."""
+    return (error.strerror or str(error) or "unknown error").lower()

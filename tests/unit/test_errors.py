@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import ast
+import errno
+import os
 import re
 from pathlib import Path
 
 import pytest
 
 from holdfast import errors
-from holdfast.errors import DamageError, ExitCode, HoldfastError
+from holdfast.errors import DamageError, ExitCode, HoldfastError, reason_of
 
 _DRAWN = re.compile(r"^[\s│├└─]*(?P<name>[A-Z]\w+)\s+(?P<code>\d+)\s{2,}\S", re.MULTILINE)
 
@@ -66,3 +68,15 @@ def test_what_a_person_typed_or_wrote_wrong_always_gets_a_hint(room: str) -> Non
 def test_a_missing_hint_would_be_noticed() -> None:
     assert unhinted("raise UsageError('wrong')") == ["1: UsageError('wrong')"]
     assert unhinted("raise ConfigError('wrong', hint='so')") == []
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/srv"), "no space left on device"),
+        (OSError("Not from the system"), "not from the system"),
+        (OSError(), "unknown error"),
+    ],
+)
+def test_what_the_operating_system_says_is_said_in_lower_case(error: OSError, reason: str) -> None:
+    assert reason_of(error) == reason

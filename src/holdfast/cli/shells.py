@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from holdfast.errors import HoldfastError, UsageError
+from holdfast.errors import HoldfastError, UsageError, reason_of
 
 SHELLS = ("bash", "zsh", "fish")
 
@@ -33,7 +33,7 @@ def install_completion(ctx: typer.Context, param: typer.CallbackParam, value: st
         install_callback(ctx, param, _known(ctx, value))
     except OSError as error:
         raise HoldfastError(
-            f"cannot write {error.filename}: {(error.strerror or 'unknown error').lower()}",
+            f"cannot write {error.filename}: {reason_of(error)}",
             hint=f"'holdfast --show-completion {value}' prints the script, to be put where the shell reads it",
         ) from error
 

@@ -64,10 +64,10 @@ def _wait_for_room(raw: io.FileIO) -> None:
 
 
 def _output_error(error: OSError) -> OutputError:
-    from holdfast.errors import OutputError
+    from holdfast.errors import OutputError, reason_of
 
     return OutputError(
-        f"cannot write to standard output: {(error.strerror or 'unknown error').lower()}",
+        f"cannot write to standard output: {reason_of(error)}",
         hint="what was done is done, and what it had to say is lost; add > /dev/null where nobody wants to know",
     )
 

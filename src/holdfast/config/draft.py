@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from holdfast.errors import ConfigError
+from holdfast.errors import ConfigError, reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,7 +70,7 @@ def write_new(path: Path, text: str) -> None:
         raise ConfigError(f"{path} is there already", hint="name another file, or move that one away") from error
     except OSError as error:
         raise ConfigError(
-            f"cannot write {path}: {(error.strerror or 'unknown error').lower()}",
+            f"cannot write {path}: {reason_of(error)}",
             hint="name a place that this account may write to",
         ) from error
 

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from holdfast.config.complaints import config_error
 from holdfast.config.document import MAX_FILE_BYTES, parse
 from holdfast.config.models import Stack
-from holdfast.errors import ConfigError
+from holdfast.errors import ConfigError, reason_of
 
 PLACES = (Path("holdfast.yaml"), Path("/etc/holdfast/holdfast.yaml"))
 
@@ -67,8 +67,7 @@ def _read(path: Path) -> str:
         with path.open("rb") as opened:
             content = opened.read(MAX_FILE_BYTES + 1)
     except OSError as error:
-        reason = (error.strerror or "unknown error").lower()
-        raise ConfigError(f"cannot read {path}: {reason}", hint=_hint(error)) from error
+        raise ConfigError(f"cannot read {path}: {reason_of(error)}", hint=_hint(error)) from error
     if len(content) > MAX_FILE_BYTES:
         raise ConfigError(
             f"{path}: too large for a stack file (above {MAX_FILE_BYTES} bytes)", hint="name the stack file with -c"

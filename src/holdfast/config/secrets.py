@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from holdfast.config.base import ConfigModel, LocalPath, mistake
-from holdfast.errors import ConfigError
+from holdfast.errors import ConfigError, reason_of
 
 if TYPE_CHECKING:
     from typing import Self
@@ -215,7 +215,7 @@ def _decode(content: bytes, source: str) -> str:
 
 def _unreadable(path: Path, error: OSError) -> ConfigError:
     return ConfigError(
-        f"cannot read the secret file {path}: {(error.strerror or 'unknown error').lower()}",
+        f"cannot read the secret file {path}: {reason_of(error)}",
         hint="a passphrase of your own making: (umask 077; openssl rand -base64 24 > FILE), and keep a copy elsewhere"
         if isinstance(error, FileNotFoundError)
         else f"it must be readable for uid {os.geteuid()}",

@@ -6,7 +6,7 @@ import os
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING
 
-from holdfast.errors import StorageError, UsageError
+from holdfast.errors import StorageError, UsageError, reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,16 +21,14 @@ def new_file(path: Path) -> Iterator[IO[bytes]]:
     except FileExistsError:
         raise is_there(path) from None
     except OSError as error:
-        reason = (error.strerror or "unknown error").lower()
-        raise UsageError(f"cannot write {path}: {reason}", hint="name a file where you may write") from error
+        raise UsageError(f"cannot write {path}: {reason_of(error)}", hint="name a file where you may write") from error
     try:
         with file:
             yield file
     except OSError as error:
         path.unlink(missing_ok=True)
-        reason = (error.strerror or "unknown error").lower()
         raise StorageError(
-            f"cannot write {path}: {reason}", hint="make room there, or name a file elsewhere"
+            f"cannot write {path}: {reason_of(error)}", hint="make room there, or name a file elsewhere"
         ) from error
     except BaseException:
         path.unlink(missing_ok=True)

@@ -13,7 +13,7 @@ import socket
 import struct
 from typing import TYPE_CHECKING, Final
 
-from holdfast.errors import ServerUnreachableError
+from holdfast.errors import ServerUnreachableError, reason_of
 from holdfast.postgres.base_backup_channel import ARCHIVE, DATA, DOING, MANIFEST, WAKE_S, Answer, AnswerKind, Patience
 from holdfast.postgres.base_backup_messages import (
     DATA_HEADER_BYTES,
@@ -233,4 +233,4 @@ class SocketChannel:
 
 
 def _lost(error: OSError) -> ServerUnreachableError:
-    return ServerUnreachableError(f"{DOING}: {error.strerror}", hint=_LOST_HINT)
+    return ServerUnreachableError(f"{DOING}: {reason_of(error)}", hint=_LOST_HINT)

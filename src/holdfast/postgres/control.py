@@ -15,7 +15,7 @@ from enum import Enum, IntEnum
 from typing import TYPE_CHECKING, Final
 
 from holdfast import clock
-from holdfast.errors import ServerError, VerificationError
+from holdfast.errors import ServerError, VerificationError, reason_of
 from holdfast.postgres.crc32c import crc32c
 from holdfast.postgres.lsn import Lsn
 from holdfast.postgres.timeline import Timeline
@@ -206,7 +206,7 @@ def _content(path: Path) -> bytes:
         ) from error
     except OSError as error:
         raise ServerError(
-            f"cannot read {path}: {error.strerror}", hint="run as the owner of the data directory or as root"
+            f"cannot read {path}: {reason_of(error)}", hint="run as the owner of the data directory or as root"
         ) from error
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from holdfast.errors import ServerError
+from holdfast.errors import ServerError, reason_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,4 +54,4 @@ def _read_version(path: Path) -> str:
     except PermissionError:
         raise ServerError(f"no permission to read {path}", hint="run as the owner of the cluster or as root") from None
     except OSError as error:
-        raise ServerError(f"cannot read {path}: {error.strerror}", hint=_HINT) from error
+        raise ServerError(f"cannot read {path}: {reason_of(error)}", hint=_HINT) from error

@@ -11,7 +11,7 @@ import msgspec
 
 from holdfast import crashpoint
 from holdfast.crashpoint import CrashPoint
-from holdfast.errors import HoldfastError, UsageError
+from holdfast.errors import HoldfastError, UsageError, reason_of
 from holdfast.restore.durable import sync_directory
 from holdfast.restore.exchange import Parked
 
@@ -132,7 +132,7 @@ def delete_parked(parked: Parked) -> None:
             shutil.rmtree(place)
         except OSError as error:
             raise HoldfastError(
-                f"cannot delete {error.filename}: {(error.strerror or 'unknown error').lower()}",
+                f"cannot delete {error.filename}: {reason_of(error)}",
                 hint="run as the owner of the data directory or as root",
             ) from error
         sync_directory(Path(place).parent)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from holdfast import crashpoint
 from holdfast.crashpoint import CrashPoint
-from holdfast.errors import KeyRefusedError, NoSpaceError, PermissionRefusedError, StorageError
+from holdfast.errors import KeyRefusedError, NoSpaceError, PermissionRefusedError, StorageError, reason_of
 from holdfast.restore.durable import sync_directory, sync_file_systems
 from holdfast.restore.fetch import ContentFetcher
 from holdfast.restore.marker import finish_marker, new_marker, require_resumable, write_marker
@@ -163,5 +163,5 @@ def translated(layout: Layout) -> Iterator[None]:
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
             raise NoSpaceError(f"no space left while writing {where}", hint=hint) from error
         if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
-            raise PermissionRefusedError(f"may not write {where}: {error.strerror}", hint=hint) from error
-        raise StorageError(f"cannot write {where}: {error.strerror}", hint=hint) from error
+            raise PermissionRefusedError(f"may not write {where}: {reason_of(error)}", hint=hint) from error
+        raise StorageError(f"cannot write {where}: {reason_of(error)}", hint=hint) from error

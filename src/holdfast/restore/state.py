@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
-from holdfast.errors import BusyError, HoldfastError, NoSpaceError, PermissionRefusedError, StorageError
+from holdfast.errors import BusyError, HoldfastError, NoSpaceError, PermissionRefusedError, StorageError, reason_of
 from holdfast.restore.durable import sync_directory
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class StateDirectory:
             directory.mkdir(mode=_PRIVATE_DIRECTORY, parents=True, exist_ok=True)
         except OSError as error:
             raise PermissionRefusedError(
-                f"cannot make {directory}: {(error.strerror or 'unknown error').lower()}",
+                f"cannot make {directory}: {reason_of(error)}",
                 hint="make it for the account that restores, or name another one: restore: {state: DIR}",
             ) from error
 
@@ -114,6 +114,6 @@ def written(path: Path) -> Iterator[None]:
         elif error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
             kind = PermissionRefusedError
         raise kind(
-            f"cannot write {path}: {(error.strerror or 'unknown error').lower()}",
+            f"cannot write {path}: {reason_of(error)}",
             hint="remove the cause, then run the same command again",
         ) from error

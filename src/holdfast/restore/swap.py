@@ -15,7 +15,7 @@ import msgspec
 
 from holdfast import clock, crashpoint
 from holdfast.crashpoint import CrashPoint
-from holdfast.errors import HoldfastError, InterruptedRunError
+from holdfast.errors import HoldfastError, InterruptedRunError, reason_of
 from holdfast.restore.checkpoint import Checkpoint, forget_checkpoint, read_checkpoints, record_checkpoint
 from holdfast.restore.exchange import Parked, Step, count_done, exchange, exchange_back, stranger
 
@@ -203,9 +203,8 @@ def _understood(error: HoldfastError | OSError | KeyboardInterrupt) -> HoldfastE
         case HoldfastError():
             return error
         case OSError():
-            reason = (error.strerror or str(error)).lower()
             return HoldfastError(
-                f"{error.filename}: {reason}", hint="run as the owner of the data directory or as root"
+                f"{error.filename}: {reason_of(error)}", hint="run as the owner of the data directory or as root"
             )
     return InterruptedRunError("interrupted", hint="run the same command again")
 

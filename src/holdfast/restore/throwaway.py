@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from holdfast import clock
-from holdfast.errors import UsageError
+from holdfast.errors import UsageError, reason_of
 from holdfast.restore.orphans import end_servers
 
 if TYPE_CHECKING:
@@ -55,9 +55,8 @@ def throw_away_directory(directory: Path) -> Iterator[None]:
         _remove_forgotten(directory.parent)
         directory.mkdir(mode=_REACHABLE)
     except OSError as error:
-        reason = (error.strerror or "unknown error").lower()
         raise UsageError(
-            f"cannot make {directory}: {reason}", hint="name a directory on a disk with the variable TMPDIR"
+            f"cannot make {directory}: {reason_of(error)}", hint="name a directory on a disk with the variable TMPDIR"
         ) from error
     try:
         with _locked(directory):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from obstore.exceptions import BaseError
 from obstore.store import AzureStore, GCSStore, S3Store
 
-from holdfast.errors import UsageError
+from holdfast.errors import UsageError, reason_of
 from holdfast.storage.options import Addressing
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def _read_certificate(path: str) -> bytes:
             content = file.read()
     except OSError as error:
         raise UsageError(
-            f"{path}: cannot read the certificate: {(error.strerror or str(error)).lower()}",
+            f"{path}: cannot read the certificate: {reason_of(error)}",
             hint="ca_file is the path of a PEM file",
         ) from error
     if b"-----BEGIN CERTIFICATE-----" not in content:

@@ -13,6 +13,7 @@ from holdfast.errors import (
     PermissionRefusedError,
     StorageError,
     TransientStorageError,
+    reason_of,
 )
 
 if TYPE_CHECKING:
@@ -48,8 +49,7 @@ _KINDS: dict[int, tuple[type[StorageError], str | None]] = {
 def translate(action: str, error: OSError) -> StorageError:
     """Return the error of our tree for an OSError; ``action`` says what was tried ("put config")."""
     kind, hint = _KINDS.get(error.errno or 0, (StorageError, None))
-    reason = (error.strerror or str(error)).lower()
-    return kind(f"{action}: {reason}", hint=hint)
+    return kind(f"{action}: {reason_of(error)}", hint=hint)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import os
 
 import msgspec
 
-from holdfast.errors import HoldfastError, ServerError
+from holdfast.errors import HoldfastError, ServerError, reason_of
 
 MARKER_NAME = "holdfast-restore.json"
 """What a restore leaves in the directory that it restored; ``restore.marker`` writes it."""
@@ -50,7 +50,7 @@ def require_adopted(data_directory: str) -> None:
         return
     except OSError as error:
         raise ServerError(
-            f"cannot read {path}: {(error.strerror or 'unknown error').lower()}",
+            f"cannot read {path}: {reason_of(error)}",
             hint="run this as the account of the server, which owns the file",
         ) from error
     except (msgspec.MsgspecError, UnicodeDecodeError):

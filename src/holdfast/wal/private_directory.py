@@ -13,7 +13,7 @@ import shutil
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from holdfast.errors import BusyError, NoSpaceError, StorageError
+from holdfast.errors import BusyError, NoSpaceError, StorageError, reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -96,6 +96,6 @@ def unwritable(spool: Path, error: OSError) -> StorageError:
     is_full = error.errno in {errno.ENOSPC, errno.EDQUOT}
     kind = NoSpaceError if is_full else StorageError
     return kind(
-        f"cannot write into {spool}: {(error.strerror or 'unknown error').lower()}",
+        f"cannot write into {spool}: {reason_of(error)}",
         hint="free some space on its file system, then try again" if is_full else "look at its owner and permissions",
     )

@@ -8,7 +8,7 @@ import stat
 import threading
 from typing import TYPE_CHECKING, Protocol
 
-from holdfast.errors import ServerError, VerificationError
+from holdfast.errors import ServerError, VerificationError, reason_of
 from holdfast.repository.walframes import FRAME_BYTES, Content, InMemory
 from holdfast.wal.early import LIKELY_LEVEL
 
@@ -136,5 +136,4 @@ def _require_file(path: str, found: os.stat_result, limit_bytes: int) -> None:
 
 
 def _unreadable(path: str, error: OSError) -> ServerError:
-    reason = (error.strerror or "unknown error").lower()
-    return ServerError(f"cannot read {path}: {reason}", hint="run as the owner of the cluster")
+    return ServerError(f"cannot read {path}: {reason_of(error)}", hint="run as the owner of the cluster")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from holdfast.errors import ServerError, VerificationError
+from holdfast.errors import ServerError, VerificationError, reason_of
 from holdfast.postgres.segment import is_history_name
 from holdfast.wal.names import WalFileKind, kind_of, timeline_of
 
@@ -36,9 +36,8 @@ def waiting_files(data_directory: str) -> list[str]:
         with os.scandir(status_directory(data_directory)) as listing:
             names = [entry.name.removesuffix(_READY) for entry in listing if entry.name.endswith(_READY)]
     except OSError as error:
-        reason = (error.strerror or "unknown error").lower()
         raise ServerError(
-            f"cannot see what waits in {status_directory(data_directory)}: {reason}",
+            f"cannot see what waits in {status_directory(data_directory)}: {reason_of(error)}",
             hint="run as the owner of the cluster; after moving it, run 'holdfast wal setup' again",
         ) from error
     return in_order(name for name in names if is_archived(name))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from holdfast import clock
-from holdfast.errors import StorageError
+from holdfast.errors import StorageError, reason_of
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -142,9 +142,8 @@ class StateFile:
                 os.close(descriptor)
             os.replace(temporary, self._path)
         except OSError as error:
-            reason = (error.strerror or "unknown error").lower()
             raise StorageError(
-                f"cannot write {self._path}: {reason}",
+                f"cannot write {self._path}: {reason_of(error)}",
                 hint="see 'wal: spool:' of the service: this account must own it",
             ) from error
 

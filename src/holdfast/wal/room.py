@@ -14,7 +14,7 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from holdfast.errors import NoSpaceError, StorageError
+from holdfast.errors import NoSpaceError, StorageError, reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -87,5 +87,4 @@ def mapped_file(size_bytes: int, directory: str, what: str, hint: str | None = N
             return mmap.mmap(file.fileno(), size_bytes)
     except OSError as error:
         kind = NoSpaceError if error.errno in {errno.ENOSPC, errno.EDQUOT} else StorageError
-        reason = (error.strerror or "unknown error").lower()
-        raise kind(f"no room for {what} of {size_bytes} bytes in {directory}: {reason}", hint=hint) from error
+        raise kind(f"no room for {what} of {size_bytes} bytes in {directory}: {reason_of(error)}", hint=hint) from error

@@ -12,7 +12,7 @@ from enum import StrEnum
 
 import msgspec
 
-from holdfast.errors import ConfigError
+from holdfast.errors import ConfigError, reason_of
 from holdfast.repository.keys import Keyring, Keys
 from holdfast.wal.spool import replace_file
 
@@ -79,8 +79,7 @@ def read_settings(path: str) -> WalSettings:
         with open(path, "rb") as file:
             content = file.read()
     except OSError as error:
-        reason = (error.strerror or "unknown error").lower()
-        raise ConfigError(f"cannot read {path}: {reason}", hint=_SET_UP) from error
+        raise ConfigError(f"cannot read {path}: {reason_of(error)}", hint=_SET_UP) from error
     try:
         settings = msgspec.json.decode(content, type=WalSettings)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:

@@ -13,7 +13,7 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from holdfast.errors import StorageError
+from holdfast.errors import StorageError, reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -130,9 +130,8 @@ def replace_file(path: str, content: bytes, mode: int, owner: tuple[int, int] | 
 
 def spool_error(path: str, error: OSError) -> StorageError:
     """Return the error for what the operating system refused in a spool."""
-    reason = (error.strerror or "unknown error").lower()
     return StorageError(
-        f"{path}: {reason}",
+        f"{path}: {reason_of(error)}",
         hint="the spool must belong to the server's account: make it as root (install -d -o ACCOUNT DIR), "
         "then 'holdfast wal setup'",
     )

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from holdfast import clock
-from holdfast.errors import HoldfastError, PermissionRefusedError, ServerError
+from holdfast.errors import HoldfastError, PermissionRefusedError, ServerError, reason_of
 from holdfast.operations.in_place.place import known_directory
 from holdfast.operations.wal.receive import slot_name
 from holdfast.operations.wiring import connection_string
@@ -118,7 +118,7 @@ def remainder_of(stack: Stack, service: str, archived: ServiceArchive) -> Remain
         return None
     except OSError as error:
         raise PermissionRefusedError(
-            f"cannot read {error.filename}: {(error.strerror or 'unknown error').lower()}",
+            f"cannot read {error.filename}: {reason_of(error)}",
             hint="run as the owner of the data directory or as root",
         ) from error
 

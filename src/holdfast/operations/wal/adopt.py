@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from holdfast import crashpoint
 from holdfast.config.choose import choose_service
 from holdfast.crashpoint import CrashPoint
-from holdfast.errors import HoldfastError, NotFoundError, ServerError, UsageError
+from holdfast.errors import HoldfastError, NotFoundError, ServerError, UsageError, reason_of
 from holdfast.operations.wiring import connection_string, open_stack_repository
 from holdfast.postgres.archiving import ask_archiving
 from holdfast.postgres.control import read_control_file
@@ -131,7 +131,7 @@ def _local_history(directory: Path, timeline: Timeline) -> TimelineHistory:
         return parse_history(timeline, path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ServerError(
-            f"cannot read {path}: {(error.strerror or 'unknown error').lower()}",
+            f"cannot read {path}: {reason_of(error)}",
             hint="run where the server runs, as its owner or as root",
         ) from error
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from holdfast.config.choose import choose_repository, choose_service
-from holdfast.errors import StorageError
+from holdfast.errors import StorageError, reason_of
 from holdfast.operations.wal.compilation import spool_directory, zstd_level
 from holdfast.operations.wiring import connection_string, open_stack_repository
 from holdfast.postgres.replication import ReplicationConnection, require_slot_name
@@ -83,7 +83,7 @@ def _made_spool(spool: Path) -> Path:
         spool.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise StorageError(
-            f"cannot make {spool}: {(error.strerror or 'unknown error').lower()}",
+            f"cannot make {spool}: {reason_of(error)}",
             hint=f"make it as root for this account ({os.geteuid()}), or set 'wal: spool:' of the service",
         ) from error
     return spool

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from holdfast import clock
-from holdfast.errors import HoldfastError, ServerError, UsageError
+from holdfast.errors import HoldfastError, ServerError, UsageError, reason_of
 from holdfast.postgres.account import Account, server_account
 from holdfast.postgres.connection import connect, translated
 from holdfast.postgres.ping import is_answering, is_taking_connections
@@ -209,7 +209,7 @@ class PostgresSwitch:
                 code = None
             except OSError as error:
                 raise HoldfastError(
-                    f"cannot run {' '.join(command)}: {(error.strerror or 'unknown error').lower()}",
+                    f"cannot run {' '.join(command)}: {reason_of(error)}",
                     hint="correct restore.server of this service",
                 ) from error
             output.seek(0)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from holdfast.errors import HoldfastError, PermissionRefusedError, UsageError
+from holdfast.errors import HoldfastError, PermissionRefusedError, UsageError, reason_of
 from holdfast.postgres.control import read_control_file
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def version_directories(tablespace: Path, major: int) -> tuple[str, ...]:
         return ()
     except OSError as error:
         raise HoldfastError(
-            f"cannot look into the tablespace {tablespace}: {(error.strerror or 'unknown error').lower()}",
+            f"cannot look into the tablespace {tablespace}: {reason_of(error)}",
             hint="run as the owner of the data directory or as root",
         ) from error
     return tuple(sorted(name for name in names if name.startswith(f"{_VERSION_PREFIX}{major}_")))

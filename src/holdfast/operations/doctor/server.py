@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from holdfast import clock
-from holdfast.errors import HoldfastError, ServerError
+from holdfast.errors import HoldfastError, ServerError, reason_of
 from holdfast.operations.doctor.finding import Finding, State, failed, fine, weak
 from holdfast.operations.doctor.identity import ClusterIdentity
 from holdfast.operations.wiring import connection_string
@@ -134,8 +134,9 @@ def _refused_in(place: Path) -> str | None:
     except PermissionError:
         return str(place)
     except OSError as error:
-        reason = (error.strerror or "unknown error").lower()
-        raise ServerError(f"cannot read {place}: {reason}", hint="make it visible where backups run") from error
+        raise ServerError(
+            f"cannot read {place}: {reason_of(error)}", hint="make it visible where backups run"
+        ) from error
 
 
 def _is_readable(entry: os.DirEntry[str]) -> bool:

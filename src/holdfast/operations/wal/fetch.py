@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from holdfast.errors import ConfigError, HoldfastError, KeyRefusedError, StorageError, UsageError
+from holdfast.errors import ConfigError, HoldfastError, KeyRefusedError, StorageError, UsageError, reason_of
 from holdfast.operations.wal.compilation import settings_path
 from holdfast.operations.wiring import open_stack_repository
 from holdfast.postgres.control import CONTROL_PATH, read_control_file
@@ -108,4 +108,4 @@ def _write(path: Path, content: Iterable[Buffer]) -> None:
     except OSError as error:
         with suppress(OSError):
             temporary.unlink()
-        raise StorageError(f"cannot write {path}: {(error.strerror or 'unknown error').lower()}") from error
+        raise StorageError(f"cannot write {path}: {reason_of(error)}") from error

@@ -7,6 +7,7 @@ the help page, for completion and for suggestions after a typing error; the modu
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,6 +16,7 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
 from holdfast.cli.everywhere import everywhere
+from holdfast.cli.values import PlainCommand, PlainValues
 from holdfast.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -54,7 +56,7 @@ class DeferredCommand(TyperCommand):
         return self.load().make_context(*args, **kwargs)
 
 
-class Group(TyperGroup):
+class Group(PlainValues, TyperGroup):
     """A command that holds commands, and shows its help page when none is named."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - typer names this type privately
@@ -82,7 +84,7 @@ def command_class(kind: type[TyperCommand]) -> Callable[[_Function], _Function]:
 def build_command(name: str, function: Callable[..., None]) -> TyperCommand:
     """Return the command that a function's signature and docstring declare."""
     app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-    app.command(name, cls=_CLASSES.get(function, TyperCommand))(function)
+    app.command(name, cls=_CLASSES.get(function, PlainCommand))(function)
     command = get_command(app)
     assert isinstance(command, TyperCommand)
     command.params.extend(_shared_parameters())
@@ -96,7 +98,7 @@ def build_group(name: str, help_text: str, table: Mapping[str, Leaf | Branch]) -
         commands=[_stand_in(entry, what) for entry, what in table.items()],
         help=help_text,
         short_help=help_text.partition("\n")[0],
-        params=_shared_parameters(),
+        params=list(_shared_parameters()),
         context_settings={"help_option_names": ["-h", "--help"]},
         rich_markup_mode=None,
     )
@@ -110,7 +112,14 @@ def _stand_in(name: str, what: Leaf | Branch) -> TyperCommand | TyperGroup:
             return build_group(name, what.help, what.commands)
 
 
-def _shared_parameters() -> list[Any]:
+def parameters_of(function: Callable[..., object]) -> list[Any]:
+    """Return the parameters that a function's signature declares."""
     app = typer.Typer(add_completion=False, rich_markup_mode=None)
-    app.command()(everywhere)
+    app.command()(function)
     return list(get_command(app).params)
+
+
+@cache
+def _shared_parameters() -> tuple[Any, ...]:
+    """Return the parameters that every command takes; all groups and the command itself have the same ones."""
+    return tuple(parameters_of(everywhere))

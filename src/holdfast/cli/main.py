@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import typer
-from typer.main import get_command
 
-from holdfast.cli.deferred import Branch, Leaf, build_group
+from holdfast.cli.deferred import Branch, Leaf, build_group, parameters_of
 from holdfast.cli.everywhere import show_version
 from holdfast.cli.interruption import Interruption
 from holdfast.cli.invocation import Invocation
@@ -83,24 +82,18 @@ COMMANDS: dict[str, Leaf | Branch] = {
 def build_app() -> TyperGroup:
     """Return the whole command line; no command's module is imported yet."""
     group = build_group("holdfast", ABOUT, COMMANDS)
-    group.params.extend(_root_parameters())
+    group.params.extend(parameters_of(_root))
     return group
 
 
-def _root_parameters() -> list[Any]:
-    """Return what only ``holdfast`` itself takes."""
-    app = typer.Typer(add_completion=False, rich_markup_mode=None)
-
-    @app.command()
-    def root(
-        version: bool = typer.Option(
-            False, "--version", is_eager=True, expose_value=False, callback=show_version, help="Print the version."
-        ),
-        install_completion: InstallCompletion = None,
-        show_completion: ShowCompletion = None,
-    ) -> None: ...
-
-    return list(get_command(app).params)
+def _root(
+    version: bool = typer.Option(
+        False, "--version", is_eager=True, expose_value=False, callback=show_version, help="Print the version."
+    ),
+    install_completion: InstallCompletion = None,
+    show_completion: ShowCompletion = None,
+) -> None:
+    """Declare what only ``holdfast`` itself takes."""
 
 
 def run(interruption: Interruption) -> NoReturn:

@@ -9,15 +9,14 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from typer.core import TyperCommand
-
+from holdfast.cli.values import PlainCommand
 from holdfast.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-class BareOptionsCommand(TyperCommand):
+class BareOptionsCommand(PlainCommand):
     """A command with such options; ``bare_values`` says what each means when it stands alone."""
 
     bare_values: ClassVar[Mapping[str, str]] = {}

@@ -67,7 +67,7 @@ def restore_in_place(prepared: PreparedInPlace, reporter: Reporter) -> InPlaceDo
             intent = _intend(prepared, staged)
             deed.became(describe_directory(prepared.place.directory), intent.incoming_identity)
             reporter.phase("writing a checkpoint of the server in service")
-            prepared.switch.flush()
+            prepared.switch.flush(reporter)
             place.forget_acknowledgements(prepared.stack, prepared.request.service)
             outcome = swap(prepared.state, intent, prepared.switch, reporter)
             deed.outage(outcome.outage_s)

@@ -99,7 +99,7 @@ def undo(prepared: PreparedUndo, reporter: Reporter) -> SwapOutcome:
         with Deed(prepared.state, entry, reporter, repository_of(prepared.stack, prepared.service)) as deed:
             intent = _intend(prepared)
             reporter.phase("writing a checkpoint of the server in service")
-            prepared.switch.flush()
+            prepared.switch.flush(reporter)
             place.forget_acknowledgements(prepared.stack, prepared.service)
             outcome = swap(prepared.state, intent, prepared.switch, reporter)
             deed.outage(outcome.outage_s)

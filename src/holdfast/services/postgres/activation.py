@@ -9,12 +9,14 @@ from __future__ import annotations
 import os
 import subprocess
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from holdfast import clock
-from holdfast.errors import HoldfastError, ServerError, UsageError, reason_of
+from holdfast.errors import HoldfastError, ServerError, ServerUnreachableError, UsageError, reason_of
 from holdfast.postgres.account import Account, server_account
+from holdfast.postgres.answer_limit import answering_within
 from holdfast.postgres.connection import connect, translated
 from holdfast.postgres.ping import is_answering, is_taking_connections
 from holdfast.postgres.running import require_stopped
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from holdfast.postgres.binaries import Binaries
+    from holdfast.progress import Reporter
 
 _POLL_S = 0.02
 _CONNECTED_WITHIN_S = 15.0
@@ -50,7 +53,10 @@ class ServerCommands:
 
 @dataclass(frozen=True)
 class ActivationOptions:
-    """A server in service: its commands, how it is reached, and what is asked of it before it counts as well."""
+    """A server in service: its commands, how it is reached, and what is asked of it before it counts as well.
+
+    ``flush_timeout_s`` is long: while a slow disk writes a checkpoint, the service is not out yet.
+    """
 
     data_directory: Path
     conninfo: str
@@ -58,6 +64,7 @@ class ActivationOptions:
     checks: Checks
     stop_timeout_s: float = 60
     start_timeout_s: float = 60
+    flush_timeout_s: float = 300
 
 
 class PostgresSwitch:
@@ -85,13 +92,21 @@ class PostgresSwitch:
                 return True
         return is_answering(options.conninfo)  # from a container, or with its directory gone
 
-    def flush(self) -> None:
-        """Write out what the server holds back, so that stopping takes no time; without the right to, do nothing."""
-        try:
-            with connect(self._options.conninfo) as connection, translated("running CHECKPOINT"):
-                connection.execute("CHECKPOINT")
-        except ServerError:
-            return
+    def flush(self, reporter: Reporter) -> None:
+        """Write out what the server holds back, so that stopping takes no time.
+
+        Without the right to, or from a server that is down, do nothing; of one that does not get it done, tell. To stop
+        it is right all the same: a shutdown writes a checkpoint of its own, and one that hangs is put back.
+        """
+        with suppress(ServerError), connect(self._options.conninfo) as connection:
+            try:
+                with answering_within(connection, self._options.flush_timeout_s), translated("running CHECKPOINT"):
+                    connection.execute("CHECKPOINT")
+            except ServerUnreachableError as error:
+                reporter.warning(
+                    f"the server in service wrote no checkpoint: {error.message}; it is stopped all the same, and "
+                    "writes one then, if it can"
+                )
 
     def stop(self) -> None:
         """Stop the server. Also run where none runs: systemd may be about to start it again."""

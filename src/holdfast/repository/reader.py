@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from threading import Lock
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,9 +13,10 @@ from holdfast.errors import DamageError
 from holdfast.repository.frames import FrameOpener
 from holdfast.repository.index import ChunkIndex, IndexedPack, chunk_words
 from holdfast.repository.pack import HEADER_READ_BYTES, Frame, FrameCipher, open_frame_cipher, parse_header
+from holdfast.repository.side_by_side import side_by_side
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from holdfast.repository.keys import Keys
     from holdfast.storage.base import Storage
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 SPAN_BYTES = 8 << 20
 GAP_BYTES = 256 << 10
 _CIPHERS_KEPT = 4096
-_FETCHING_AT_ONCE = 8
-Fetched = TypeVar("Fetched")
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,18 +121,6 @@ class ChunkReader:
             if len(self._ciphers) > _CIPHERS_KEPT:
                 self._ciphers.popitem(last=False)
         return cipher
-
-
-def side_by_side(fetch: Callable[[Span], Fetched], spans: Sequence[Span]) -> Iterator[Fetched]:
-    """Yield what ``fetch`` makes of each span, in their order; several are on their way at once.
-
-    Metadata lies in as many packs as there are snapshots, and from far away each takes a request and its answer.
-    """
-    if len(spans) == 1:
-        yield fetch(spans[0])
-        return
-    with ThreadPoolExecutor(_FETCHING_AT_ONCE, thread_name_prefix="fetch") as pool:
-        yield from pool.map(fetch, spans)
 
 
 def _cut_spans(index: ChunkIndex, rows: np.ndarray) -> Iterator[Span]:

@@ -6,7 +6,6 @@ them out: listing snapshots and managing keys must start quickly.
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
 from holdfast import clock
@@ -17,6 +16,7 @@ from holdfast.errors import (
 )
 from holdfast.repository.key_slot import KeySlot
 from holdfast.repository.sealed import ObjectType, open_object, require_authentic
+from holdfast.repository.side_by_side import side_by_side
 from holdfast.repository.slots import choose_slot, parse_slot, store_slot, stored_slots
 from holdfast.repository.snapshot import SNAPSHOT_PREFIX, Snapshot, SnapshotSurvey, decode_snapshot
 
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from holdfast.repository.writer import Writer, WriterOptions
     from holdfast.storage.base import Storage
 
-_FETCHING_AT_ONCE = 8
 _Decoded = TypeVar("_Decoded")
 
 
@@ -178,8 +177,7 @@ class Repository:
         names = self._names(prefix)
         found = {name: self._cached(decode, name) for name in names}
         missing = [name for name in names if found[name] is None]
-        with ThreadPoolExecutor(_FETCHING_AT_ONCE) as pool:
-            found.update(zip(missing, pool.map(fetch, missing), strict=True))
+        found.update(zip(missing, side_by_side(fetch, missing), strict=True))
         return [decoded for decoded in found.values() if decoded is not None]
 
     def _names(self, prefix: str) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -10,6 +9,7 @@ import msgspec
 from holdfast.errors import DamageError, UsageError
 from holdfast.repository.key_slot import KeySlot
 from holdfast.repository.sealed import authenticate, encode_document
+from holdfast.repository.side_by_side import side_by_side
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from holdfast.repository.keys import Keys
     from holdfast.storage.base import Storage
 
-_FETCHING_AT_ONCE = 8
 _SHORT = 8
 _NEAR = 3
 
@@ -33,8 +32,7 @@ def store_slot(storage: Storage, keys: Keys, slot: KeySlot) -> KeySlot:
 def stored_slots(storage: Storage) -> list[tuple[str, bytes]]:
     """Return (object name, stored bytes) of every slot; fetched side by side, as each host has one."""
     names = [info.name for info in storage.list(KeySlot.PREFIX.rstrip("/"))]
-    with ThreadPoolExecutor(_FETCHING_AT_ONCE) as pool:
-        return [(name, bytes(stored)) for name, stored in zip(names, pool.map(storage.get, names), strict=True)]
+    return [(name, bytes(stored)) for name, stored in zip(names, side_by_side(storage.get, names), strict=True)]
 
 
 def parse_slot(name: str, stored: bytes) -> KeySlot:

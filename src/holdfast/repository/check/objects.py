@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
@@ -16,6 +15,7 @@ from holdfast.repository.key_slot import KeySlot
 from holdfast.repository.pack import PackKind, PackRef
 from holdfast.repository.sealed import ObjectType, open_object, require_authentic
 from holdfast.repository.session import read_sessions
+from holdfast.repository.side_by_side import side_by_side
 from holdfast.repository.slots import parse_slot
 from holdfast.repository.snapshot import SNAPSHOT_PREFIX, Snapshot, decode_snapshot
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from holdfast.repository.keys import Keys
     from holdfast.storage.base import Storage
 
-_FETCHING_AT_ONCE = 8
 _Decoded = TypeVar("_Decoded")
 
 
@@ -71,8 +70,7 @@ class ObjectChecker:
                 return error
 
         names = [info.name for info in self._storage.list(prefix)]
-        with ThreadPoolExecutor(_FETCHING_AT_ONCE) as pool:
-            opened = list(pool.map(open_one, names))
+        opened = list(side_by_side(open_one, names))
         for name, result in zip(names, opened, strict=True):
             if isinstance(result, DamageError):
                 self._findings.add(kind, name, result.reason)

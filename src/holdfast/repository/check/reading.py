@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from holdfast.errors import DamageError, NotFoundError
 from holdfast.repository.check.report import DamageKind
 from holdfast.repository.index import chunk_words
-from holdfast.repository.reader import side_by_side
+from holdfast.repository.side_by_side import side_by_side
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -61,7 +61,8 @@ def restore(
         None,
         "--checkpoint",
         metavar="ID",
-        help="The one that --undo (without it: the newest) or --drop-checkpoint (all) means, by its first digits.",
+        help="The one that --undo (without it: the newest) or --drop-checkpoint (all) means, by its first digits; "
+        "or what a restore that was cut off had staged.",
     ),
     yes: bool = typer.Option(False, "--yes", help="Do not ask for the service's name before changing it in place."),
     dry_run: bool = typer.Option(False, "--dry-run", help="Show the plan and stop."),

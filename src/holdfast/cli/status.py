@@ -77,7 +77,7 @@ def _rows(found: ServiceStatus) -> Iterator[tuple[str, str]]:
 def _staged_words(leftover: StagedRestore, service: str) -> str:
     return (
         f"in {leftover.parked.directory}, by a restore begun {_when(leftover.begun)} that is at work or was cut off: "
-        f"'holdfast restore {service}' goes on with it, --drop-checkpoint deletes it"
+        f"'holdfast restore {service}' goes on with it, --drop-checkpoint --checkpoint {leftover.short_id} deletes it"
     )
 
 

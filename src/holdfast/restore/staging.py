@@ -34,6 +34,11 @@ class StagedRestore(msgspec.Struct, frozen=True, kw_only=True):
     snapshot: str
     parked: Parked
 
+    @property
+    def short_id(self) -> str:
+        """The first digits, as people see them."""
+        return self.id[:SHORT]
+
 
 def staging_name(directory: Path, restore_id: str, place: Path | None) -> Path:
     """Return where the new content of ``directory`` is staged: in ``place``, or else beside it."""

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from tests.integration.backup_restore.stack import finish, wait_until
+from tests.integration.backup_restore.stack import finish, kill, wait_until
 from tests.integration.in_place.services import owner
 
 from holdfast.crashpoint import CrashPoint
@@ -47,6 +47,7 @@ def test_every_crash_point_has_its_test():
 
 SELDOM_WELL = {"postgres": ["SELECT current_setting('unix_socket_directories') LIKE '/tmp/holdfast-pg-%'"]}
 """A check that is content with the staged cluster, on its private socket, and not with the one in service."""
+SLEEPY = {"postgres": ["SELECT pg_sleep(120) IS NOT NULL"]}
 
 
 def spread_out(service):
@@ -78,6 +79,12 @@ def servers_in(directory):
 def killed(service, point, *arguments):
     run = service.stack.run(*arguments, HOLDFAST_CRASH_POINT=str(point))
     assert run.code == -signal.SIGKILL, f"{point} was not reached: {run}"
+
+
+def require_tidy_tablespace(service, others):
+    """The tablespace holds its one version, and besides what is named."""
+    names = {path.name for path in (service.place / "fast").iterdir()}
+    assert {name for name in names if not name.startswith("PG_15")} == set(others)
 
 
 def rows(service):
@@ -193,6 +200,49 @@ def test_what_was_staged_is_shown_and_deleted_when_it_is_not_wanted(make):
     assert service.stack.run("status").message("service_status")["staged"] is None
     assert rows(service) == (1001, 1001)
     assert service.stack.run("restore", "db", "--drop-checkpoint", "--yes").code == 2
+
+
+def interrupted(service, number):
+    """Break a restore off by a signal, when its staged server runs; return what it said, and where it staged."""
+    service.stack.service["restore"] = {**service.stack.service["restore"], "checks": SLEEPY}
+    service.stack.write()
+    child = service.stack.start("restore", "db", "--yes")
+    wait_until(lambda: any(servers_in(staged) for staged in service.leftovers))
+    run = kill(child, number)
+    service.stack.service["restore"].pop("checks")
+    service.stack.write()
+    (staged,) = service.leftovers
+    assert run.code == 130, str(run)
+    assert f"what was staged stays in {staged}" in run.error["message"]
+    assert not servers_in(staged)
+    return run, staged
+
+
+def test_interrupted_while_staging_the_next_run_goes_on(make):
+    service = spread_out(make())
+    _, staged = interrupted(service, signal.SIGINT)
+    assert rows(service) == (1001, 1001)
+    require_tidy_tablespace(service, [f"holdfast-staging-{staged.name[-8:]}"])
+    run = service.stack.succeed("restore", "db", "--yes")
+    assert rewritten_bytes(run) is not None
+    assert run.message("restored_in_place")["staging"][0] == str(staged)
+    assert rows(service) == (1000, 1000)
+    require_tidy(service, 1)
+
+
+def test_what_an_interrupted_run_had_staged_is_deleted_and_no_checkpoint_with_it(make):
+    service = spread_out(make())
+    service.stack.succeed("restore", "db", "--yes")
+    run, staged = interrupted(service, signal.SIGTERM)
+    drop = run.error["hint"].split("'")[1].split()
+    assert drop[:4] == ["holdfast", "restore", "db", "--drop-checkpoint"]
+    plan = service.stack.succeed(*drop[1:], "--dry-run").message("drop_plan")
+    assert (plan["checkpoints"], plan["staged"][0]) == ([], str(staged))
+    service.stack.succeed(*drop[1:], "--yes")
+    require_tidy(service, 1)
+    service.stack.succeed("restore", "db", "--undo", "--yes")
+    assert rows(service) == (1001, 1001)
+    assert service.stack.run(*drop[1:], "--yes").code == 2
 
 
 def test_a_leftover_in_another_place_is_deleted_first(make):

@@ -100,9 +100,9 @@ def drop_checkpoint(asked: AskedRestore) -> None:
     _confirm(asked, "what is listed will be deleted for good")
     with run.reporter() as reporter:
         drop(prepared, reporter)
-    number = text.count(len(prepared.checkpoints), "checkpoint")
-    staged = ", and what was staged" if prepared.leftover else ""
-    run.output.emit("checkpoints_dropped", message, lambda: f"deleted {number} of {asked.service}{staged}")
+    dropped = [text.count(len(prepared.checkpoints), "checkpoint")] if prepared.checkpoints else []
+    dropped += ["what was staged"] if prepared.leftover else []
+    run.output.emit("checkpoints_dropped", message, lambda: f"deleted {' and '.join(dropped)} of {asked.service}")
 
 
 def _stack(asked: AskedRestore) -> Stack:

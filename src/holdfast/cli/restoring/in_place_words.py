@@ -139,7 +139,8 @@ def drop_words(prepared: PreparedDrop) -> str:
         lines.append(f"  {each.short_id}, made {_when(each.made)}, until {each.until}: {each.description}")
         lines += [f"    {place}" for place in each.parked.places]
     if prepared.leftover is not None:
-        lines.append(f"  staged by the restore begun {_when(prepared.leftover.begun)}, and not in service:")
+        begun = _when(prepared.leftover.begun)
+        lines.append(f"  {prepared.leftover.short_id}, staged by the restore begun {begun}, and not in service:")
         lines += [f"    {place}" for place in prepared.leftover.parked.places]
     return "\n".join(lines)
 

@@ -1,6 +1,7 @@
 """Delete the checkpoints of a service: what was in service before its restores in place, and is no longer wanted.
 
 With all of them goes what a restore that was cut off had staged: it takes the same room, and nobody else would miss it.
+It can be named like a checkpoint, and goes alone then.
 """
 
 from __future__ import annotations
@@ -40,18 +41,20 @@ class PreparedDrop:
 
 
 def prepare_drop(stack: Stack, service: str, asked: str | None = None) -> PreparedDrop:
-    """Find a checkpoint by its first digits, or all of them; nothing is deleted.
+    """Find a checkpoint, or what was staged, by its first digits; or all of them. Nothing is deleted.
 
     UsageError when there is none, HoldfastError while a swap is unfinished.
     """
     state = place.service_state(stack, service)
     _require_finished(state)
     checkpoints = tuple(checkpoint.read_checkpoints(state))
-    leftover = staging.abandoned_staging(state) if asked is None else None
+    leftover = staging.abandoned_staging(state)
     if not checkpoints and leftover is None:
         raise UsageError("there is no checkpoint of this service", hint="nothing is left to do")
-    if asked is not None:
-        checkpoints = (checkpoint.choose_checkpoint(state, asked),)
+    if asked and leftover is not None and leftover.id.startswith(asked):
+        checkpoints = ()
+    elif asked is not None:
+        checkpoints, leftover = (checkpoint.choose_checkpoint(state, asked),), None
     return PreparedDrop(stack, service, state, checkpoints, leftover)
 
 

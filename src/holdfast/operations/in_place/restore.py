@@ -12,7 +12,7 @@ import msgspec
 from holdfast import clock, crashpoint
 from holdfast.config.choose import choose_service
 from holdfast.crashpoint import CrashPoint
-from holdfast.errors import HoldfastError, NoSpaceError, ServerError, StorageError
+from holdfast.errors import HoldfastError, InterruptedRunError, NoSpaceError, ServerError, StorageError
 from holdfast.operations.in_place import parts, place
 from holdfast.operations.in_place.deeds import Deed
 from holdfast.operations.in_place.leftover import go_on
@@ -63,11 +63,12 @@ def restore_in_place(prepared: PreparedInPlace, reporter: Reporter) -> InPlaceDo
     with prepared.state.locked():
         require_finished(prepared.state)
         with Deed(prepared.state, entry, reporter, lambda: prepared.restore.repository) as deed:
-            staged, reached, archives_again = _stage(prepared, reporter)
-            intent = _intend(prepared, staged)
+            with _keeping_what_is_staged(prepared):
+                staged, reached, archives_again = _stage(prepared, reporter)
+                reporter.phase("writing a checkpoint of the server in service")
+                prepared.switch.flush(reporter)
+                intent = _intend(prepared, staged)
             deed.became(describe_directory(prepared.place.directory), intent.incoming_identity)
-            reporter.phase("writing a checkpoint of the server in service")
-            prepared.switch.flush(reporter)
             place.forget_acknowledgements(prepared.stack, prepared.request.service)
             outcome = swap(prepared.state, intent, prepared.switch, reporter)
             deed.outage(outcome.outage_s)
@@ -78,7 +79,8 @@ def restore_in_place(prepared: PreparedInPlace, reporter: Reporter) -> InPlaceDo
 def _stage(prepared: PreparedInPlace, reporter: Reporter) -> tuple[Parked, Reached | None, bool]:
     """Restore, recover and prove the cluster in its staging place; what does not get that far is deleted again.
 
-    But where only the repository went away: what was staged may be hours of work, and the next run goes on with it.
+    But where only the repository went away, or somebody interrupted it: what was staged may be hours of work, and the
+    next run goes on with it.
     """
     chosen, leftover = prepared.place, prepared.place.leftover
     if staging.abandoned_staging(prepared.state) != leftover:
@@ -90,13 +92,29 @@ def _stage(prepared: PreparedInPlace, reporter: Reporter) -> tuple[Parked, Reach
     staging.record_staging(prepared.state, record)
     try:
         return _restore_and_prove(prepared, reporter)
-    except (HoldfastError, OSError, KeyboardInterrupt) as error:
+    except (HoldfastError, OSError) as error:
         if isinstance(error, StorageError) and not isinstance(error, NoSpaceError):
             reporter.notice(f"what was staged stays in {chosen.directory}: the same command goes on with it")
             raise
         reporter.phase("deleting what was staged")
         staging.delete_staging(prepared.state, record)
         raise
+
+
+@contextmanager
+def _keeping_what_is_staged(prepared: PreparedInPlace) -> Iterator[None]:
+    """Turn an interruption of the block into an error that says what stays, how to go on with it and to delete it."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        staged, service = staging.abandoned_staging(prepared.state), prepared.request.service
+        if staged is None or not Path(staged.parked.directory).exists():
+            raise
+        raise InterruptedRunError(
+            f"interrupted; nothing in service was touched, and what was staged stays in {staged.parked.directory}",
+            hint="the same command goes on with it; "
+            f"'holdfast restore {service} --drop-checkpoint --checkpoint {staged.short_id}' deletes it",
+        ) from None
 
 
 def _restore_and_prove(prepared: PreparedInPlace, reporter: Reporter) -> tuple[Parked, Reached | None, bool]:

@@ -97,9 +97,9 @@ def undo(prepared: PreparedUndo, reporter: Reporter) -> SwapOutcome:
         if read_checkpoints(prepared.state) != prepared.known:
             raise HoldfastError("another run changed the checkpoints meanwhile", hint="run the same command again")
         with Deed(prepared.state, entry, reporter, repository_of(prepared.stack, prepared.service)) as deed:
-            intent = _intend(prepared)
             reporter.phase("writing a checkpoint of the server in service")
             prepared.switch.flush(reporter)
+            intent = _intend(prepared)
             place.forget_acknowledgements(prepared.stack, prepared.service)
             outcome = swap(prepared.state, intent, prepared.switch, reporter)
             deed.outage(outcome.outage_s)

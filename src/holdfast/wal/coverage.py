@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from holdfast.errors import KeyRefusedError, TargetNotReachableError, VerificationError
 from holdfast.wal import gaps, proof, windows
-from holdfast.wal.holdings import Listing, TimelineHoldings, read_listing
 from holdfast.wal.lineage import Lineage, trace_lineage
+from holdfast.wal.listing import Listing, read_listing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from holdfast.postgres.lsn import Lsn
     from holdfast.postgres.timeline import Timeline, TimelineHistory
     from holdfast.wal.gaps import Gap
+    from holdfast.wal.holdings import TimelineHoldings
     from holdfast.wal.names import ArchivedFile
     from holdfast.wal.proof import Proof
     from holdfast.wal.reach import SnapshotPoint

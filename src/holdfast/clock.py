@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
+from datetime import MAXYEAR, MINYEAR, UTC, datetime
 
 from holdfast.errors import HoldfastError
 
+_EARLIEST_S = datetime(MINYEAR + 1, 1, 1, tzinfo=UTC).timestamp()
+_LATEST_S = datetime(MAXYEAR - 1, 1, 1, tzinfo=UTC).timestamp()
 EARLIEST_PLAUSIBLE = datetime(2020, 1, 1, tzinfo=UTC)
 
 
 def now() -> datetime:
     """Return the present instant, aware, in UTC."""
     return datetime.now(UTC)
+
+
+def parse_instant(text: str) -> datetime:
+    """Return the aware instant that was stored as ISO 8601; ValueError when it is none that every zone can show."""
+    found = datetime.fromisoformat(text)
+    if found.tzinfo is None or not MINYEAR < found.year < MAXYEAR:
+        raise ValueError(f"not an instant: {text!r}")
+    return found
+
+
+def nearest_instant(seconds: float) -> datetime:
+    """Return the instant (aware, UTC) of some seconds since 1970, as a file's time: it may lie beyond any calendar."""
+    return datetime.fromtimestamp(min(max(seconds, _EARLIEST_S), _LATEST_S), UTC)
 
 
 def monotonic() -> float:

@@ -26,3 +26,21 @@ def test_a_clock_before_2020_is_refused(monkeypatch: pytest.MonkeyPatch) -> None
     with pytest.raises(HoldfastError, match="2019-12-31") as caught:
         clock.require_plausible()
     assert caught.value.hint
+
+
+@pytest.mark.parametrize("text", ["", "x", "2026-11-21", "2026-11-21T08:00:00", "0001-01-02T00:00:00+00:00"])
+def test_what_not_every_zone_can_show_is_no_instant(text: str) -> None:
+    with pytest.raises(ValueError, match=r"not an instant|isoformat"):
+        clock.parse_instant(text)
+
+
+def test_an_instant_comes_back() -> None:
+    now = clock.now()
+    assert clock.parse_instant(now.isoformat()) == now
+
+
+@pytest.mark.parametrize(("seconds", "year"), [(0.0, 1970), (-1e30, 2), (1e30, 9998), (9e11, 9998)])
+def test_any_time_of_a_file_has_a_nearest_instant(seconds: float, year: int) -> None:
+    found = clock.nearest_instant(seconds)
+    assert (found.year, found.tzinfo) == (year, UTC)
+    assert found.astimezone()

@@ -7,6 +7,7 @@ refused, like all that is not of this form: nothing is guessed of what a cluster
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
@@ -26,6 +27,10 @@ _LINK, _MAGIC, _USER, _GROUP, _PREFIX = (
 )
 _ZEROS: Final = bytes(BLOCK_BYTES)
 _IS_BASE_256: Final = 0x80
+_OCTAL: Final = re.compile(rb"[0-7]+")
+_LARGEST_SIZE: Final = 2**63 - 1
+_LARGEST_ID: Final = 2**32 - 1
+_LARGEST_TIME: Final = 2**64 - 1
 
 
 class MemberKind(Enum):
@@ -70,12 +75,12 @@ def parse_tar_header(block: bytes) -> TarHeader | None:
         path=_safe(path),
         kind=kind,
         mode=_number(block[_MODE]) & 0o7777,
-        uid=_number(block[_UID]),
-        gid=_number(block[_GID]),
+        uid=_number(block[_UID], _LARGEST_ID),
+        gid=_number(block[_GID], _LARGEST_ID),
         user=_text(block[_USER]).decode("ascii", "replace"),
         group=_text(block[_GROUP]).decode("ascii", "replace"),
-        size=_number(block[_SIZE]) if kind is MemberKind.FILE else 0,
-        mtime_s=_number(block[_MTIME]),
+        size=_number(block[_SIZE], _LARGEST_SIZE) if kind is MemberKind.FILE else 0,
+        mtime_s=_signed(_number(block[_MTIME], _LARGEST_TIME)),
         link=_text(block[_LINK]),
     )
 
@@ -101,16 +106,22 @@ def _text(field: bytes) -> bytes:
     return field.partition(b"\0")[0]
 
 
-def _number(field: bytes) -> int:
+def _signed(number: int) -> int:
+    """Return a 64-bit number with its sign: the server writes a time before 1970 as if it had none."""
+    return number - 2**64 if number >= 2**63 else number
+
+
+def _number(field: bytes, largest: int = _LARGEST_SIZE) -> int:
     """Return an octal number, or where the first bit is set, the rest as one in base 256."""
-    if field[0] & _IS_BASE_256:
-        return int.from_bytes(bytes([field[0] & ~_IS_BASE_256]) + field[1:], "big")
     digits = field.strip(b" \0")
-    if not digits:
-        return 0
-    try:
-        return int(digits, 8)
-    except ValueError:
+    if field[0] & _IS_BASE_256:
+        number = int.from_bytes(bytes([field[0] & ~_IS_BASE_256]) + field[1:], "big")
+    elif _OCTAL.fullmatch(digits):
+        number = int(digits, 8)
+    else:
+        number = largest + 1 if digits else 0
+    if number > largest:
         raise VerificationError(
             f"the server sent an archive whose header is damaged: {field!r}", hint="run the backup again"
-        ) from None
+        )
+    return number

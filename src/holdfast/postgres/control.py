@@ -18,6 +18,7 @@ from holdfast import clock
 from holdfast.errors import ServerError, VerificationError, reason_of
 from holdfast.postgres.crc32c import crc32c
 from holdfast.postgres.lsn import Lsn
+from holdfast.postgres.segment import require_segment_size
 from holdfast.postgres.timeline import Timeline
 
 if TYPE_CHECKING:
@@ -172,10 +173,10 @@ def parse_control_file(content: bytes) -> ControlFile:
             backup_end_is_required=state[16],
             wal_level=_WAL_LEVELS[state[17]],
             max_alignment=align,
-            block_size=block_size,
-            relation_segment_blocks=segment_blocks,
-            wal_block_size=wal_block,
-            wal_segment_size=wal_segment,
+            block_size=_require_power_of_two(block_size, 2**15),
+            relation_segment_blocks=_require_positive(segment_blocks),
+            wal_block_size=_require_power_of_two(wal_block, 2**16),
+            wal_segment_size=require_segment_size(wal_segment),
             data_checksum_version=checksums,
         )
     except (ValueError, KeyError, OSError, OverflowError) as error:
@@ -244,6 +245,19 @@ def _major(catalog_version: int) -> int:
             f"catalog version {catalog_version} is of no release that is supported",
             hint="PostgreSQL 14 to 18 are supported, releases only (no beta versions)",
         ) from None
+
+
+def _require_power_of_two(size_bytes: int, largest: int) -> int:
+    """Return a size of blocks (``BLCKSZ`` and ``XLOG_BLCKSZ`` in ``src/include/pg_config.h``), or raise ValueError."""
+    if not 2**10 <= size_bytes <= largest or size_bytes & (size_bytes - 1):
+        raise ValueError(f"blocks of {size_bytes} bytes")
+    return size_bytes
+
+
+def _require_positive(count: int) -> int:
+    if not count:
+        raise ValueError("relation segments without blocks")
+    return count
 
 
 def _instant(seconds: int) -> datetime:

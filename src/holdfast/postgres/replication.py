@@ -116,7 +116,7 @@ class ReplicationConnection:
     def identify(self) -> SystemIdentity:
         """Return whose WAL this is and how far it is flushed."""
         row = self._one_row("identifying the system", "IDENTIFY_SYSTEM")
-        return SystemIdentity(row[0], Timeline(int(row[1])), Lsn.parse(row[2]))
+        return SystemIdentity(row[0], Timeline.parse_decimal(row[1]), Lsn.parse(row[2]))
 
     def setting(self, name: str) -> str:
         """Return a setting of the server that every role may see."""
@@ -155,7 +155,7 @@ class ReplicationConnection:
             raise SlotMissingError(
                 f"the server has no replication slot {slot}", hint="make it: holdfast wal receive SERVICE --create-slot"
             )
-        return SlotPosition(Lsn.parse(restart), Timeline(int(timeline))) if restart else None
+        return SlotPosition(Lsn.parse(restart), Timeline.parse_decimal(timeline)) if restart else None
 
     def create_slot(self, slot: str) -> None:
         """Make a physical slot that holds WAL from now on; SlotExistsError, ServerError when there is no room."""
@@ -188,7 +188,7 @@ class ReplicationConnection:
                 f"the server gave no history of timeline {timeline}",
                 hint="see whether a pooler or proxy answers in the server's place: connect to the server itself",
             )
-        return name.decode(), content
+        return name.decode(errors="replace"), content
 
     def stream(self, slot: str, start: Lsn, timeline: Timeline) -> WalStream:
         """Begin to receive WAL from ``start`` on a timeline, through a slot.
@@ -204,7 +204,7 @@ class ReplicationConnection:
         result = self._run(doing, command)
         if result.ntuples != 1:
             raise ServerError(f"{doing}: the server gave no answer where it must", hint="look at its log")
-        return [(result.get_value(0, column) or b"").decode() for column in range(result.nfields)]
+        return [(result.get_value(0, column) or b"").decode(errors="replace") for column in range(result.nfields)]
 
     def _run(self, doing: str, command: str) -> PGresult:
         try:

@@ -63,8 +63,14 @@ def parse_message(content: memoryview) -> WalData | Keepalive:
 
 
 def instant(sent: int) -> datetime:
-    """Return the instant (aware, UTC) that a message was sent at."""
-    return _EPOCH + sent * _MICROSECOND
+    """Return the instant (aware, UTC) that a message was sent at; VerificationError for one that no calendar has."""
+    try:
+        return _EPOCH + timedelta(microseconds=sent)
+    except OverflowError:
+        raise VerificationError(
+            f"the server tells a time that cannot be: {sent} us since 2000",
+            hint="see whether the server's clock is right, and whether a pooler or proxy answers in its place",
+        ) from None
 
 
 def render_status(status: StandbyStatus, at: datetime) -> bytes:

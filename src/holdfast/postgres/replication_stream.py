@@ -114,8 +114,8 @@ class WalStream:
 
 
 def _timeline_end(result: PGresult) -> TimelineEnd:
-    timeline, switch = (result.get_value(0, column) or b"" for column in (0, 1))
-    return TimelineEnd(Timeline(int(timeline)), Lsn.parse(switch.decode()))
+    timeline, switch = ((result.get_value(0, column) or b"").decode(errors="replace") for column in (0, 1))
+    return TimelineEnd(Timeline.parse_decimal(timeline), Lsn.parse(switch))
 
 
 @contextmanager

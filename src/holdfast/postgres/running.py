@@ -8,6 +8,7 @@ was killed (``PGSharedMemoryIsInUse`` in ``src/backend/port/sysv_shmem.c``).
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 LOCK_FILE = "postmaster.pid"
 _MEMORY_LINE = 6
+_PID = re.compile("[0-9]{1,9}")
 _SHARED_MEMORY = Path("/proc/sysvipc/shm")
 _SERVER = "postgres"
 
@@ -27,7 +29,7 @@ def require_stopped(data_directory: Path) -> None:
     """Raise UsageError when a server runs on the data directory, or may: its lock names a process that is there."""
     lines = _lock_lines(data_directory)
     pid = lines[0].strip().lstrip("-") if lines else ""
-    if pid.isdecimal() and _is_alive(int(pid)):
+    if _PID.fullmatch(pid) and _is_alive(int(pid)):
         raise UsageError(
             f"{data_directory} is in use by a running server (process {pid})",
             hint=f"stop it first; if process {pid} is no PostgreSQL, remove {LOCK_FILE}",
@@ -40,9 +42,12 @@ def require_stopped(data_directory: Path) -> None:
 
 
 def servers_using(directory: Path) -> list[Path]:
-    """Return the data directories of running servers that have ``directory`` as a tablespace, as far as we may see."""
+    """Return the data directories of running servers that use ``directory``, as far as we may see.
+
+    It is their data directory, one of their tablespaces, or has their WAL.
+    """
     wanted = os.path.realpath(directory)
-    return [root for root in _running_data_directories() if wanted in _tablespaces(root)]
+    return [root for root in _running_data_directories() if wanted in _directories_of(root)]
 
 
 def _lock_lines(data_directory: Path) -> list[str]:
@@ -82,8 +87,9 @@ def _running_data_directories() -> Iterator[Path]:
     return (Path(each) for each in sorted(seen))
 
 
-def _tablespaces(data_directory: Path) -> set[str]:
+def _directories_of(data_directory: Path) -> set[str]:
+    own = {os.path.realpath(data_directory), os.path.realpath(data_directory / "pg_wal")}
     try:
-        return {os.path.realpath(path) for path in (data_directory / "pg_tblspc").iterdir()}
+        return own | {os.path.realpath(path) for path in (data_directory / "pg_tblspc").iterdir()}
     except OSError:
-        return set()
+        return own

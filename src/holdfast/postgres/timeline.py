@@ -18,7 +18,8 @@ from holdfast.postgres.lsn import NO_LSN, Lsn
 MAX_TIMELINE = 2**32 - 1
 
 _HEX = re.compile(r"[0-9A-F]{8}")
-_ENTRY = re.compile(r"\s*([0-9]+)\s+([0-9A-Fa-f]{1,8}/[0-9A-Fa-f]{1,8})(?:\s+(.*))?")
+_DECIMAL = re.compile(r"[0-9]{1,10}")
+_ENTRY = re.compile(r"\s*([0-9]{1,10})\s+([0-9A-Fa-f]{1,8}/[0-9A-Fa-f]{1,8})(?:\s+(.*))?")
 
 
 class Timeline(int):
@@ -38,6 +39,13 @@ class Timeline(int):
         if not _HEX.fullmatch(text) or text == "00000000":
             raise VerificationError(f"not a timeline of a WAL file name: {text!r}")
         return cls(int(text, 16))
+
+    @classmethod
+    def parse_decimal(cls, text: str) -> Self:
+        """Return the timeline that a server writes as a number; VerificationError if it is none."""
+        if not _DECIMAL.fullmatch(text) or not 1 <= int(text) <= MAX_TIMELINE:
+            raise VerificationError(f"not a timeline: {text!r}")
+        return cls(int(text))
 
     @property
     def hex(self) -> str:

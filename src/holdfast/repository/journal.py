@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from holdfast import clock
 from holdfast.errors import AlreadyExistsError, DamageError
 from holdfast.repository.sealed import ObjectType, open_object, seal_object
 
@@ -74,7 +75,8 @@ def decode_entry(keys: Keys, name: str, stored: Buffer) -> JournalEntry:
     content = open_object(keys, ObjectType.JOURNAL, name, stored)
     try:
         entry = msgspec.json.decode(content, type=JournalEntry)
-    except msgspec.MsgspecError as error:
+        clock.parse_instant(entry.begun)
+    except (msgspec.MsgspecError, ValueError) as error:
         raise DamageError(name, f"its content cannot be read ({error})") from error
     if entry.object_name != name:
         raise DamageError(name, f"it says that it is {entry.object_name}")

@@ -26,6 +26,12 @@ _LEAF_BOUNDARY = 256
 _LEAF_LIMIT = 2048
 
 
+_EARLIEST_NS, _LATEST_NS = -(1 << 63), (1 << 63) - 1
+_Time = Annotated[int, msgspec.Meta(ge=_EARLIEST_NS, le=_LATEST_NS)]
+_Owner = Annotated[int, msgspec.Meta(ge=0, le=(1 << 32) - 1)]
+_Chunk = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
+
+
 class EntryKind(IntEnum):
     """What a path is."""
 
@@ -46,31 +52,36 @@ class Entry(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
     path: bytes
     kind: EntryKind
-    mode: int
-    uid: int
-    gid: int
+    mode: Annotated[int, msgspec.Meta(ge=0, le=0o7777)]
+    uid: _Owner
+    gid: _Owner
     user: str
     group: str
-    mtime_ns: int
-    ctime_ns: int
-    inode: int
+    mtime_ns: _Time
+    ctime_ns: _Time
+    inode: Annotated[int, msgspec.Meta(ge=0)]
     size: Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
     link: bytes = b""
     xattrs: dict[bytes, bytes] = {}
     extents: bytes = b""
-    extent_chunks: tuple[bytes, ...] = ()
+    extent_chunks: tuple[_Chunk, ...] = ()
 
 
 class Leaf(msgspec.Struct, array_like=True, frozen=True):
     """One leaf as the root names it."""
 
     first_path: bytes
-    chunk: bytes
-    entries: int
+    chunk: _Chunk
+    entries: Annotated[int, msgspec.Meta(ge=1)]
 
 
 _leaf_decoder = msgspec.msgpack.Decoder(tuple[Entry, ...])
 _root_decoder = msgspec.msgpack.Decoder(tuple[Leaf, ...])
+
+
+def storable_time(time_ns: int) -> int:
+    """Return the nearest time that an entry can hold: file systems know some beyond the years 1677 to 2262."""
+    return min(max(time_ns, _EARLIEST_NS), _LATEST_NS)
 
 
 def store_manifest(entries: Iterable[Entry], put: Callable[[bytes], ChunkId]) -> ChunkId:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from holdfast.repository.keys import Keys
-    from holdfast.storage.base import Storage
+    from holdfast.storage.base import Buffer, Storage
 
 SESSION_PREFIX = "sessions"
 _BEAT_EVERY_S = 60.0
@@ -115,13 +115,24 @@ def read_sessions(storage: Storage, keys: Keys, but: str | None = None) -> Itera
     newest.pop(f"{SESSION_PREFIX}/{but}", None)
     for name in newest.values():
         try:
-            content = open_object(keys, ObjectType.SESSION, name, storage.get(name))
+            yield _decode(keys, name, storage.get(name))
         except NotFoundError:
             continue  # withdrawn, or beaten on, since the listing
         except DamageError as error:
             hint = "make sure that no backup is running, then delete this object from the storage"
             raise DamageError(name, error.reason, hint=hint) from error
-        yield msgspec.json.decode(content, type=SessionRecord)
+
+
+def _decode(keys: Keys, name: str, stored: Buffer) -> SessionRecord:
+    content = open_object(keys, ObjectType.SESSION, name, stored)
+    try:
+        record = msgspec.json.decode(content, type=SessionRecord)
+        clock.parse_instant(record.seen)
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise DamageError(name, f"its content cannot be read ({error})") from error
+    if record.object_name != name:
+        raise DamageError(name, f"it says that it is {record.object_name}")
+    return record
 
 
 def withdraw(storage: Storage, record: SessionRecord) -> None:

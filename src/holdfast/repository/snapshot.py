@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 
+from holdfast import clock
 from holdfast.errors import DamageError, UsageError
 from holdfast.model import ObjectId
 from holdfast.repository.sealed import ObjectType, open_object, seal_object
@@ -51,7 +52,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     started: str
     ended: str
     tool_version: str
-    manifest: bytes
+    manifest: Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
     is_complete: bool
     is_clean: bool
     is_encrypted: bool
@@ -86,6 +87,10 @@ def decode_snapshot(keys: Keys, name: str, stored: Buffer) -> Snapshot:
         raise DamageError(name, f"its content cannot be read ({error})") from error
     if snapshot.object_name != name:
         raise DamageError(name, f"it says that it is {snapshot.object_name}")
+    try:
+        clock.parse_instant(snapshot.started), clock.parse_instant(snapshot.ended)
+    except ValueError as error:
+        raise DamageError(name, f"its times cannot be read ({error})") from error
     return snapshot
 
 

@@ -10,7 +10,7 @@ import stat
 from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol
 
-from holdfast.repository.manifest import Entry, EntryKind
+from holdfast.repository.manifest import Entry, EntryKind, storable_time
 from holdfast.repository.sources import Unreadable
 
 if TYPE_CHECKING:
@@ -80,8 +80,8 @@ def make_entry(path: bytes, absolute: bytes, status: os.stat_result) -> Entry | 
         gid=gid,
         user=_user_name(uid),
         group=_group_name(gid),
-        mtime_ns=status.st_mtime_ns,
-        ctime_ns=status.st_ctime_ns,
+        mtime_ns=storable_time(status.st_mtime_ns),
+        ctime_ns=storable_time(status.st_ctime_ns),
         inode=status.st_ino,
         size=status.st_size if kind is EntryKind.FILE else 0,
         link=os.readlink(absolute) if kind is EntryKind.SYMLINK else b"",

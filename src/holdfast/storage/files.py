@@ -14,7 +14,7 @@ import fcntl
 import os
 import stat
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from holdfast import clock
@@ -110,7 +110,7 @@ class FilesStorage:
         with self._parent("stat", name) as (directory, leaf):
             found = os.stat(leaf, dir_fd=directory, follow_symlinks=False)
             _require_regular("stat", name, found)
-            return ObjectInfo(name, found.st_size, datetime.fromtimestamp(found.st_mtime, UTC))
+            return ObjectInfo(name, found.st_size, clock.nearest_instant(found.st_mtime))
 
     @contextmanager
     def _parent(self, verb: str, name: str) -> Iterator[tuple[int, str]]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import stat
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from holdfast import clock
 from holdfast.errors import StorageError
 from holdfast.storage.base import ObjectInfo, is_name
 from holdfast.storage.beneath import READ_DIRECTORY, refused_link
@@ -68,4 +68,4 @@ def _info(name: str, directory: int, beginning: str) -> Iterator[ObjectInfo]:
     if stat.S_ISLNK(found.st_mode):
         raise refused_link(f"{beginning}{name}")
     if stat.S_ISREG(found.st_mode):
-        yield ObjectInfo(f"{beginning}{name}", found.st_size, datetime.fromtimestamp(found.st_mtime, UTC))
+        yield ObjectInfo(f"{beginning}{name}", found.st_size, clock.nearest_instant(found.st_mtime))

@@ -83,6 +83,37 @@ def test_noise_is_refused(block):
         parse_tar_header(block)
 
 
+FIELDS = {"mode": 100, "uid": 108, "gid": 116, "size": 124, "mtime": 136}
+
+
+def with_number(name, digits):
+    """Return a header one number of which is written otherwise."""
+    at, width = FIELDS[name], 12 if name in {"size", "mtime"} else 8
+    block = header(name="base/1/1259", size=8192)
+    return sealed(block[:at] + digits.ljust(width, b"\0")[:width] + block[at + width :])
+
+
+@pytest.mark.parametrize("name", FIELDS)
+@pytest.mark.parametrize("digits", [b"-17", b"+17", b"0o17", b"1_7", b"0x1f", b"8"])
+def test_only_octal_digits_are_a_number(name, digits):
+    with pytest.raises(VerificationError, match="header is damaged"):
+        parse_tar_header(with_number(name, digits))
+
+
+@pytest.mark.parametrize("name", ["uid", "gid", "size", "mtime"])
+def test_a_number_beyond_what_it_can_be_is_refused(name):
+    """In base 256 a field holds up to 95 bits, which no snapshot can."""
+    with pytest.raises(VerificationError, match="header is damaged"):
+        parse_tar_header(with_number(name, b"\xff" * 12))
+
+
+@pytest.mark.parametrize("seconds", [-1, -(2**40), 2**62, 2**33])
+def test_times_before_1970_come_without_their_sign(seconds):
+    """``print_tar_number`` takes an unsigned number (src/port/tar.c)."""
+    written = b"\x80" + (seconds % 2**64).to_bytes(11, "big")
+    assert parse_tar_header(with_number("mtime", written)).mtime_s == seconds
+
+
 @given(st.integers(0, 2**40))
 def test_padding_fills_the_last_block(size):
     assert (size + padding_after(size)) % 512 == 0

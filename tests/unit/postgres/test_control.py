@@ -103,6 +103,19 @@ def test_impossible_values_under_a_valid_seal_are_refused_by_our_own_errors(valu
         parse_control_file(control_bytes(**values))
 
 
+@pytest.mark.parametrize("name", ["block", "wal_block", "wal_segment"])
+@pytest.mark.parametrize("size", [0, 1, 512, 8191, 8193, 2**31])
+def test_blocks_and_segments_of_no_size_are_refused(name, size):
+    """Who divides by them would end with an internal error, or take it for the shape of a cluster."""
+    with pytest.raises(VerificationError, match=r"blocks of \d+ bytes|segment size"):
+        parse_control_file(control_bytes(**{name: size}))
+
+
+def test_relation_segments_without_blocks_are_refused():
+    with pytest.raises(VerificationError, match="without blocks"):
+        parse_control_file(control_bytes(relseg=0))
+
+
 @pytest.mark.parametrize(
     ("content", "error", "message"),
     [

@@ -13,6 +13,7 @@ from holdfast.postgres.replication_messages import (
     Keepalive,
     StandbyStatus,
     WalData,
+    instant,
     parse_message,
     render_status,
 )
@@ -56,3 +57,15 @@ def test_anything_else_is_refused_or_is_a_message(content):
 def test_truncated_and_unknown_ones_are_refused(content):
     with pytest.raises(VerificationError, match="cannot be read"):
         parse_message(memoryview(content))
+
+
+@pytest.mark.parametrize("sent", [2**63 - 1, -(2**63)])
+def test_a_time_that_no_calendar_has_is_refused(sent):
+    """It was an internal error, which named neither the server nor its clock."""
+    with pytest.raises(VerificationError, match="a time that cannot be"):
+        instant(sent)
+
+
+@given(st.datetimes(timezones=st.just(UTC)))
+def test_the_instant_of_a_message(at):
+    assert instant((at - datetime(2000, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)) == at

@@ -17,7 +17,9 @@ def test_a_directory_without_a_lock_is_stopped(tmp_path):
     require_stopped(tmp_path / "missing")
 
 
-@pytest.mark.parametrize("content", ["", "no number\n", f"{NOBODY}\n", f"{NOBODY}\n\n\n\n\n\n  123 4\n", "-\n"])
+@pytest.mark.parametrize(
+    "content", ["", "no number\n", f"{NOBODY}\n", f"{NOBODY}\n\n\n\n\n\n  123 4\n", "-\n", f"{2**64}\n", "9" * 5000]
+)
 def test_a_stale_lock_does_not_count(tmp_path, content):
     (tmp_path / "postmaster.pid").write_text(content)
     require_stopped(tmp_path)

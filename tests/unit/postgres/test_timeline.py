@@ -73,6 +73,7 @@ def test_timeline_1_has_no_file_and_all_points():
         (3, "1\t0/5000000\tx\n2\t0/4000000\tx\n"),
         (3, "3\t0/5000000\tx\n"),
         (3, "4294967296\t0/5000000\tx\n"),
+        (3, f"{'9' * 5000}\t0/5000000\tx\n"),
     ],
 )
 def test_histories_that_cannot_be_are_refused(timeline, content):
@@ -96,3 +97,15 @@ def test_any_rising_history_reads_back(steps, reason):
 def test_the_parser_answers_or_refuses(content):
     with contextlib.suppress(VerificationError):
         parse_history(Timeline(7), content)
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1", "x", "4294967296", "1.0", "9" * 5000, "\u0661"])
+def test_what_is_no_timeline_of_a_server_is_refused(text):
+    with pytest.raises(VerificationError, match="not a timeline"):
+        Timeline.parse_decimal(text)
+
+
+@given(st.integers(1, 2**32 - 1))
+def test_every_timeline_is_read_in_decimal(number):
+    """FAULTS 11."""
+    assert Timeline.parse_decimal(str(number)) == number

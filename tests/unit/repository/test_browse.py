@@ -27,8 +27,8 @@ class LeavesOnly:
     def __init__(self, paths: list[bytes], cuts: list[int]) -> None:
         bounds = [0, *cuts, len(paths)]
         parts = [paths[start:end] for start, end in pairwise(bounds) if start < end]
-        self.chunks = {str(n).encode(): [_entry(path) for path in part] for n, part in enumerate(parts)}
-        self.root = [Leaf(part[0], str(n).encode(), len(part)) for n, part in enumerate(parts)]
+        self.chunks = {b"%032d" % n: [_entry(path) for path in part] for n, part in enumerate(parts)}
+        self.root = [Leaf(part[0], b"%032d" % n, len(part)) for n, part in enumerate(parts)]
         self.were_read: list[bytes] = []
 
     def read(self, chunk: bytes) -> bytes:

@@ -54,3 +54,12 @@ def test_under_another_name_it_does_not_open(keys):
     stored = storage.get(entry(1).object_name)
     with pytest.raises(DamageError):
         decode_entry(keys, entry(2).object_name, stored)
+
+
+@pytest.mark.parametrize("begun", ["", "yesterday", "2026-11-21T10:00:00", "9999-12-31T23:59:59-14:00"])
+def test_a_deed_of_no_time_is_damage(keys, begun):
+    """It was an internal error of whoever listed the journal."""
+    storage = MemoryStorage()
+    store_entry(storage, keys, msgspec.structs.replace(entry(1), begun=begun))
+    with pytest.raises(DamageError, match="cannot be read"):
+        read_entries(storage, keys)

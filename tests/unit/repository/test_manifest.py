@@ -16,6 +16,7 @@ from holdfast.repository.manifest import (
     EntryKind,
     load_entries,
     load_leaves,
+    storable_time,
     store_manifest,
 )
 
@@ -48,8 +49,8 @@ def read_manifest(chunks: Chunks, root: ChunkId) -> list[Entry]:
 sixty_four = st.integers(-(2**63), 2**63 - 1)
 entries = st.builds(
     Entry, st.binary(min_size=1, max_size=20), st.sampled_from(EntryKind), st.integers(0, 0o7777),
-    st.integers(0, 2**32), st.integers(0, 2**32), st.text(max_size=5), st.text(max_size=5), sixty_four, sixty_four,
-    st.integers(0, 2**64 - 1), st.integers(0, 2**63 - 1), st.binary(max_size=9),
+    st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1), st.text(max_size=5), st.text(max_size=5), sixty_four,
+    sixty_four, st.integers(0, 2**64 - 1), st.integers(0, 2**63 - 1), st.binary(max_size=9),
     st.dictionaries(st.binary(max_size=5), st.binary(max_size=5), max_size=2), st.binary(max_size=96),
     st.lists(st.binary(min_size=32, max_size=32), max_size=2).map(tuple),
 )  # fmt: skip
@@ -102,3 +103,36 @@ def test_junk_is_damage_or_a_list(junk: bytes) -> None:
             assert isinstance(load(junk), tuple)
         except DamageError:
             continue
+
+
+IMPOSSIBLE = {
+    "mode": [-1, 0o10000],
+    "uid": [-1, 2**32],
+    "gid": [-1, 2**32],
+    "mtime_ns": [2**63],
+    "ctime_ns": [2**63],
+    "inode": [-1],
+    "size": [-1, 2**63],
+    "extent_chunks": [(b"",), (bytes(31),), (bytes(33),)],
+}
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in IMPOSSIBLE.items() for value in values])
+def test_what_no_file_system_has_is_damage(name: str, value: object) -> None:
+    """Whoever can seal metadata can store it: each was an internal error of a restore, of ls or of a check."""
+    with pytest.raises(DamageError, match="cannot be read"):
+        load_entries(msgspec.msgpack.encode([entry(b"a", **{name: value})]))
+
+
+@pytest.mark.parametrize("leaf", [[b"a", bytes(31), 1], [b"a", b"", 1], [b"a", bytes(32), 0], [b"a", bytes(32), -1]])
+def test_a_leaf_that_cannot_be_is_damage(leaf: list[object]) -> None:
+    with pytest.raises(DamageError, match="cannot be read"):
+        load_leaves(msgspec.msgpack.encode([leaf]))
+
+
+@given(st.integers(-(2**80), 2**80))
+def test_any_time_of_a_file_can_be_stored(time_ns: int) -> None:
+    """A file may be of the year 30000; a backup of it ended with an internal error."""
+    stored = storable_time(time_ns)
+    assert load_entries(msgspec.msgpack.encode([entry(b"a", mtime_ns=stored)]))[0].mtime_ns == stored
+    assert stored == time_ns or abs(stored) < abs(time_ns)

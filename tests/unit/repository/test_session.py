@@ -13,6 +13,7 @@ from tests.unit.repository.building import make_repository
 from holdfast import clock, process
 from holdfast.errors import BusyError, DamageError, PermissionRefusedError
 from holdfast.repository import session
+from holdfast.repository.sealed import ObjectType, seal_object
 from holdfast.repository.session import Session, SessionRecord, _new_record, _seal, read_sessions, withdraw
 from holdfast.storage.memory import MemoryStorage
 
@@ -120,6 +121,25 @@ def test_a_damaged_session_says_what_to_do(storage: MemoryStorage, keys) -> None
     with pytest.raises(DamageError, match="sessions/") as caught:
         Session.open(storage, keys, "shop", "db")
     assert "no backup is running" in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize("seen", ["", "just now", "2026-11-21T10:00:00"])
+def test_a_session_that_was_heard_of_at_no_time_is_damage(storage: MemoryStorage, keys, seen: str) -> None:
+    """Any writer could have every backup end with an internal error."""
+    leave(storage, keys, seen=seen)
+    with pytest.raises(DamageError, match="cannot be read"):
+        list(read_sessions(storage, keys))
+
+
+def test_a_session_that_is_none_or_another_is_damage(storage: MemoryStorage, keys) -> None:
+    name = "sessions/" + "1" * 32 + "-000000"
+    storage.put(name, seal_object(keys, ObjectType.SESSION, name, b"[]"))
+    with pytest.raises(DamageError, match="cannot be read"):
+        list(read_sessions(storage, keys))
+    record = msgspec.json.encode(_new_record("shop", "db"))
+    storage.put(name, seal_object(keys, ObjectType.SESSION, name, record), must_not_exist=False)
+    with pytest.raises(DamageError, match="says that it is"):
+        list(read_sessions(storage, keys))
 
 
 class LockedStorage(MemoryStorage):

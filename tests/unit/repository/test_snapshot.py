@@ -58,6 +58,24 @@ def test_a_snapshot_under_another_name_is_refused() -> None:
         decode_snapshot(KEYS, two.object_name, encode_snapshot(KEYS, one))
 
 
+@pytest.mark.parametrize(
+    "when", ["", "yesterday", "2026-11-21T08:00:00", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"]
+)
+@pytest.mark.parametrize("end", ["started", "ended"])
+def test_a_snapshot_of_no_time_is_damage(when: str, end: str) -> None:
+    """Nothing else was wrong with it, and each command that lists or chooses snapshots ended with an internal error."""
+    odd = snapshot("1", **{end: when})
+    with pytest.raises(DamageError, match="its times cannot be read"):
+        decode_snapshot(KEYS, odd.object_name, encode_snapshot(KEYS, odd))
+
+
+@pytest.mark.parametrize("manifest", [b"", bytes(31), bytes(33)])
+def test_a_snapshot_without_a_chunk_id_for_its_list_is_damage(manifest: bytes) -> None:
+    odd = snapshot("1", manifest=manifest)
+    with pytest.raises(DamageError, match="cannot be read"):
+        decode_snapshot(KEYS, odd.object_name, encode_snapshot(KEYS, odd))
+
+
 SEVERAL = [snapshot("abc1"), snapshot("abc2"), snapshot("def0")]
 
 

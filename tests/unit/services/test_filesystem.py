@@ -5,11 +5,13 @@ import socket
 import subprocess
 import tracemalloc
 from contextlib import contextmanager
+from datetime import UTC, datetime
 
+import msgspec
 import pytest
 from tests.servers.postgres import account
 
-from holdfast.repository.manifest import EntryKind
+from holdfast.repository.manifest import EntryKind, load_entries
 from holdfast.services import filesystem
 from holdfast.services.filesystem import scan_tree
 
@@ -190,3 +192,14 @@ def test_a_scan_of_many_files_holds_little_more_than_their_names(tmp_path):
     finally:
         tracemalloc.stop()
     assert peak_bytes < 200 * count
+
+
+@pytest.mark.parametrize(("seconds", "year"), [(10**12, 2262), (-(10**12), 1677)])
+def test_a_file_of_a_time_beyond_what_a_snapshot_holds_gets_the_nearest(tmp_path, seconds, year):
+    """tmpfs, XFS and others keep any time that somebody sets: a backup of such a file was an internal error."""
+    (tmp_path / "file").touch()
+    status = os.lstat(tmp_path / "file")
+    times = {"st_mtime_ns": seconds * 10**9, "st_ctime_ns": seconds * 10**9}
+    entry = filesystem.make_entry(b"file", os.fsencode(tmp_path / "file"), os.stat_result(tuple(status), times))
+    assert load_entries(msgspec.msgpack.encode([entry])) == (entry,)
+    assert datetime.fromtimestamp(entry.mtime_ns // 10**9, UTC).year == year

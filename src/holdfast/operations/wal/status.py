@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from holdfast import clock
@@ -27,6 +26,7 @@ from holdfast.wal.settings import read_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from datetime import datetime
 
     from holdfast.config.models import Stack
     from holdfast.postgres.archiving import ArchivingFacts
@@ -155,7 +155,7 @@ def _waiting(server: ArchivingFacts | None, data_directory: str | None) -> Waiti
         times = [os.stat(os.path.join(status_directory(data_directory), f"{name}.ready")).st_mtime for name in names]
     except (ServerError, OSError):  # it lies elsewhere, may not be seen from here, or changes right now
         return None
-    return Waiting(frozenset(names), datetime.fromtimestamp(min(times), UTC) if times else None)
+    return Waiting(frozenset(names), clock.nearest_instant(min(times)) if times else None)
 
 
 def _lag(

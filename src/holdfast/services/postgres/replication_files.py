@@ -17,7 +17,7 @@ from holdfast.errors import VerificationError
 from holdfast.postgres.base_backup_tar import MemberKind
 from holdfast.repository.chunker import BUNDLE_FILE_BYTES, bundle_cuts, content_cuts, fixed_cuts
 from holdfast.repository.compression import ContentClass
-from holdfast.repository.manifest import Entry, EntryKind
+from holdfast.repository.manifest import Entry, EntryKind, storable_time
 from holdfast.repository.sources import FileSource
 from holdfast.services.postgres.replication_tasks import SPAN_BYTES, ArrivingFile, BundleTask, SmallFile, SpanBuffers
 from holdfast.services.postgres.rules import CONTROL, content_class
@@ -192,7 +192,7 @@ def to_entry(header: TarHeader) -> Entry:
         gid=header.gid,
         user=header.user,
         group=header.group,
-        mtime_ns=header.mtime_s * 1_000_000_000,
+        mtime_ns=storable_time(header.mtime_s * 1_000_000_000),
         ctime_ns=0,
         inode=0,
         size=header.size,

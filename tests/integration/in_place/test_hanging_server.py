@@ -5,8 +5,9 @@ import signal
 from contextlib import contextmanager
 
 from holdfast.postgres.ping import is_taking_connections
-from holdfast.services.postgres.activation import ActivationOptions, PostgresSwitch, pg_ctl_commands
+from holdfast.services.postgres.activation import ActivationOptions, PostgresSwitch
 from holdfast.services.postgres.health import Checks
+from holdfast.services.postgres.server_commands import pg_ctl_commands
 
 
 class Heard:

@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     from holdfast.config.models import ServiceConfig, Stack
     from holdfast.config.postgres import RestoreConfig, ServerConfig
     from holdfast.postgres.binaries import Binaries
-    from holdfast.services.postgres.activation import PostgresSwitch, ServerCommands
+    from holdfast.services.postgres.activation import PostgresSwitch
     from holdfast.services.postgres.health import Checks
     from holdfast.services.postgres.live import LiveCluster
+    from holdfast.services.postgres.server_commands import ServerCommands
 
 _DEFAULT_STATE = Path("/var/lib/holdfast")
 
@@ -128,7 +129,7 @@ def major_of(directories: Iterable[Path]) -> int:
 
 
 def _commands(config: ServiceConfig, server: ServerConfig, data_directory: Path, major: int) -> ServerCommands:
-    from holdfast.services.postgres.activation import ServerCommands, pg_ctl_commands, systemd_commands
+    from holdfast.services.postgres.server_commands import ServerCommands, pg_ctl_commands, systemd_commands
 
     if server.systemd is not None:
         return systemd_commands(server.systemd)

@@ -6,49 +6,31 @@ it is started when it takes connections.
 
 from __future__ import annotations
 
-import os
-import subprocess
-import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from holdfast import clock
-from holdfast.errors import HoldfastError, ServerError, ServerUnreachableError, UsageError, reason_of
-from holdfast.postgres.account import Account, server_account
+from holdfast.errors import HoldfastError, ServerError, ServerUnreachableError, UsageError
+from holdfast.postgres.account import server_account
 from holdfast.postgres.answer_limit import answering_within
 from holdfast.postgres.connection import connect, translated
 from holdfast.postgres.ping import is_answering, is_taking_connections
 from holdfast.postgres.running import require_stopped
 from holdfast.services.postgres.health import Checks, require_identity, run_checks
+from holdfast.services.postgres.server_commands import run_command
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from holdfast.postgres.binaries import Binaries
+    from holdfast.postgres.account import ChildIdentity
     from holdfast.progress import Reporter
+    from holdfast.services.postgres.server_commands import Answer, ServerCommands
 
 _POLL_S = 0.02
 _CONNECTED_WITHIN_S = 15.0
 _RETRY_S = 0.2
-_SHOWN_LINES = 10
-_PASSED_ON = ("PATH", "LANG", "LC_ALL", "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS")
-"""What a command gets of our environment: user units of systemd need the last two. No secret is among it."""
-
-
-@dataclass(frozen=True)
-class ServerCommands:
-    """How a server is stopped and started; ``runs_as_owner``: as the account that owns the data directory, not ours.
-
-    ``end`` stops one that does not stop in order, at once (manual, section 18.5: "Immediate Shutdown"); where it is
-    empty, that is left to whoever looks into it.
-    """
-
-    stop: Sequence[str]
-    start: Sequence[str]
-    end: Sequence[str] = ()
-    runs_as_owner: bool = False
 
 
 @dataclass(frozen=True)
@@ -202,75 +184,8 @@ class PostgresSwitch:
             clock.sleep(_POLL_S)
         return True
 
-    def _run(self, command: Sequence[str], timeout_s: float) -> _Answer:
-        """Run a command to its end. Its output goes to a file: a server that it leaves behind may keep that open."""
-        runs_as = server_account(self._options.data_directory) if self._options.commands.runs_as_owner else None
-        with tempfile.TemporaryFile() as output:
-            try:
-                child = subprocess.run(
-                    command,
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=output,
-                    timeout=timeout_s,
-                    check=False,
-                    cwd="/",
-                    env={name: os.environ[name] for name in _PASSED_ON if name in os.environ},
-                    start_new_session=True,  # Ctrl-C is for us to handle: the server must not get it
-                    **(runs_as or _ourselves()).child_identity(),
-                )
-                code = child.returncode
-            except subprocess.TimeoutExpired:
-                code = None
-            except OSError as error:
-                raise HoldfastError(
-                    f"cannot run {' '.join(command)}: {reason_of(error)}",
-                    hint="correct restore.server of this service",
-                ) from error
-            output.seek(0)
-            return _Answer(code, output.read().decode("utf-8", "replace"))
-
-
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    """What a command said; ``code`` is None where it was killed, as it did not end in time."""
-
-    code: int | None
-    output: str
-
-    @property
-    def ending(self) -> str:
-        return "did not end in time" if self.code is None else f"ended with {self.code}"
-
-    @property
-    def shown(self) -> tuple[str, ...]:
-        return tuple(self.output.splitlines()[-_SHOWN_LINES:])
-
-
-def systemd_commands(unit: str) -> ServerCommands:
-    """Return how systemd stops and starts a unit."""
-    return ServerCommands(
-        stop=("systemctl", "stop", unit),
-        start=("systemctl", "start", unit),
-        end=("systemctl", "kill", "--signal=SIGQUIT", "--kill-who=main", unit),
-    )
-
-
-def pg_ctl_commands(
-    binaries: Binaries, data_directory: Path, log: Path, options: str | None, timeouts_s: tuple[float, float]
-) -> ServerCommands:
-    """Return how ``pg_ctl`` stops and starts a cluster, with the seconds that each may take."""
-    program, (stop_s, start_s) = str(binaries.program("pg_ctl")), timeouts_s
-    base = [program, "--pgdata", str(data_directory), "--wait"]
-    start = [*base, "--timeout", f"{start_s:.0f}", "--log", str(log), *(["--options", options] if options else [])]
-    stop = [*base, "--timeout", f"{stop_s:.0f}"]
-    return ServerCommands(
-        stop=(*stop, "--mode", "fast", "stop"),
-        start=(*start, "start"),
-        end=(*stop, "--mode", "immediate", "stop"),
-        runs_as_owner=True,
-    )
-
-
-def _ourselves() -> Account:
-    return Account(os.geteuid(), os.getegid())
+    def _run(self, command: Sequence[str], timeout_s: float) -> Answer:
+        options = self._options
+        runs_as_owner = options.commands.runs_as_owner
+        identity: ChildIdentity = server_account(options.data_directory).child_identity() if runs_as_owner else {}
+        return run_command(command, timeout_s, identity)

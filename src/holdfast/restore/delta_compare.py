@@ -93,7 +93,7 @@ def _in_natural_places(wants: np.ndarray, open_: np.ndarray, reader: ChunkReader
 
 
 def _in_pieces(wants: np.ndarray, open_: np.ndarray, reader: ChunkReader) -> Iterator[list[_Candidate]]:
-    """Yield jobs: each chunk as the pieces of it that are wanted, where these cover it.
+    """Yield jobs: each chunk as the pieces of it that are wanted, where these cover it; one alone had its natural place.
 
     A chunk that is wanted several times over has as many sets of pieces: the nth of each piece, by the file's number.
     """
@@ -112,7 +112,7 @@ def _in_pieces(wants: np.ndarray, open_: np.ndarray, reader: ChunkReader) -> Ite
             open_[pieces],
         )
         for number, pieces in enumerate(np.split(by_set, groups[1:-1]) if len(by_set) else [])
-        if _covers(wanted[pieces], int(reader.index.plain[wanted["row"][pieces[0]]]))
+        if len(pieces) > 1 and _covers(wanted[pieces], int(reader.index.plain[wanted["row"][pieces[0]]]))
     )
     return _jobs(candidates)
 

@@ -93,8 +93,9 @@ def _in_natural_places(wants: np.ndarray, open_: np.ndarray, reader: ChunkReader
 
 
 def _in_pieces(wants: np.ndarray, open_: np.ndarray, reader: ChunkReader) -> Iterator[list[_Candidate]]:
-    """Yield jobs: each chunk as the pieces of it that are wanted, where these cover it; one alone had its natural place.
+    """Yield jobs: each chunk as the pieces of it that are wanted, where these cover it.
 
+    One piece that is the whole chunk is in its natural place, and was looked at there.
     A chunk that is wanted several times over has as many sets of pieces: the nth of each piece, by the file's number.
     """
     wanted = wants[open_]

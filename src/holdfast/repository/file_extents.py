@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from holdfast.model import ChunkId
 
 INLINE_EXTENTS = 4
+TWICE = "it has extents of its own, and lists of extents"
 UNTILED = "its extents are empty, overlap or pass its end"
 _REGION_BYTES = 128 << 20
 _WORTH_A_NEW_LIST = 4
@@ -130,7 +131,10 @@ def _load_list(entry: Entry, read: Callable[[bytes], bytes]) -> ExtentList:
 
 
 def _decoded(entry: Entry, read: Callable[[bytes], bytes]) -> list[ExtentList]:
-    return [decode_list(read(chunk), f"file {entry.path!r}") for chunk in entry.extent_chunks]
+    name = f"file {entry.path!r}"
+    if entry.extents:
+        raise DamageError(name, TWICE)
+    return [decode_list(read(chunk), name) for chunk in entry.extent_chunks]
 
 
 def _laid_over(entry: Entry, lists: Sequence[ExtentList]) -> ExtentList:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 
 ROOT = b"."
 """The path of the entry for the root itself."""
 
+_LEADS_ELSEWHERE = re.compile(rb"\0|(?:^|/)\.{0,2}(?:/|\Z)").search
 _ESCAPES = {"\n": "\\n", "\t": "\\t", "\r": "\\r", "\\": "\\\\"}
 
 
@@ -14,6 +16,11 @@ def shown(path: bytes) -> str:
     """Return a name as one printable text: what is no printable UTF-8 is written as in C (``\\n``, ``\\033``)."""
     text = path.decode("utf-8", "surrogateescape")
     return text if text.isprintable() and "\\" not in text else "".join(map(_escaped, text))
+
+
+def is_plain(path: bytes) -> bool:
+    """Whether a path of a snapshot is one below its root, or the root itself, as a system would write it."""
+    return path == ROOT or not _LEADS_ELSEWHERE(path)
 
 
 def typed(path: str) -> bytes:

@@ -6,13 +6,12 @@ proven to lie below a root of the restore, to have no symbolic link of the snaps
 
 from __future__ import annotations
 
-import os
 from functools import cache
 from typing import TYPE_CHECKING
 
 from holdfast.errors import DamageError
 from holdfast.repository.manifest import Entry, EntryKind
-from holdfast.repository.names import ROOT, shown
+from holdfast.repository.names import is_plain, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -37,20 +36,17 @@ def require_contained(placed: Sequence[tuple[Entry, Path]], roots: Iterable[Path
         return directory in links or not links.isdisjoint(directory.parents)
 
     for entry, path in placed:
-        if not _is_plain(entry.path) or not (path in roots or is_inside(path.parent)):
+        if not is_plain(entry.path) or not (path in roots or is_inside(path.parent)):
             raise _refusal(entry, "leads out of the directory")
         if links and is_behind_link(path.parent):
             raise _refusal(entry, "leads through a symbolic link")
         if entry.kind is EntryKind.HARD_LINK and entry.link not in files:
             raise _refusal(entry, "is a hard link to something that is no file of the snapshot")
+        if b"\0" in entry.link or any(b"\0" in name for name in entry.xattrs):
+            raise _refusal(entry, "has a link or an attribute whose name cannot be")
         if path in seen:
             raise _refusal(entry, "is there twice")
         seen.add(path)
-
-
-def _is_plain(path: bytes) -> bool:
-    parts = path.split(b"/")
-    return path == ROOT or (b"\0" not in path and not {b"", b".", os.pardir.encode()} & set(parts))
 
 
 def _refusal(entry: Entry, reason: str) -> DamageError:

@@ -145,7 +145,7 @@ def _own(path: Path, entry: Entry) -> None:
 def _uid(name: str, number: int) -> int:
     try:
         return pwd.getpwnam(name).pw_uid
-    except KeyError:
+    except (KeyError, ValueError):  # a name with a zero byte or of no encoding is nobody's
         return number
 
 
@@ -153,5 +153,5 @@ def _uid(name: str, number: int) -> int:
 def _gid(name: str, number: int) -> int:
     try:
         return grp.getgrnam(name).gr_gid
-    except KeyError:
+    except (KeyError, ValueError):
         return number

@@ -13,7 +13,15 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.repository.building import back_up, commit, make_plain_repository, make_repository, reopen, write_tree
+from tests.unit.repository.building import (
+    back_up,
+    commit,
+    make_plain_repository,
+    make_repository,
+    read_back,
+    reopen,
+    write_tree,
+)
 from tests.unit.repository.faulty import BrokenListing
 from tests.unit.repository.walfiles import sealed
 from tests.unit.test_docs import fault_of
@@ -28,8 +36,9 @@ from holdfast.repository.check.run import check_repository
 from holdfast.repository.check.sample import choose
 from holdfast.repository.compression import ContentClass
 from holdfast.repository.extent_list import encode_list
+from holdfast.repository.file_extents import load_extents
 from holdfast.repository.key_slot import SlotKind
-from holdfast.repository.manifest import EXTENT_DTYPE, Entry, EntryKind
+from holdfast.repository.manifest import EXTENT_DTYPE, Entry, EntryKind, Leaf
 from holdfast.repository.repository import Repository
 from holdfast.repository.sources import Capture
 from holdfast.repository.unlock import Identity
@@ -349,6 +358,75 @@ def test_a_file_whose_list_of_extents_is_unsound_is_damage(size, extents, reason
     damage = only(check(repository).damages)
     assert (damage.kind, damage.files, damage.snapshots) == (DamageKind.MANIFEST, (b"bad",), (snapshot.id,))
     assert reason in damage.reason
+
+
+def test_a_file_with_extents_of_its_own_and_lists_of_them_is_damage() -> None:
+    """Of the two a dump took the lists, and a restore both, in whatever order: nobody said that there were two."""
+    repository = make_repository(MemoryStorage())
+    writer, _ = repository.writer("shop", "db", WriterOptions())
+    with writer:
+        chunk = writer.put(ContentClass.FILE, [b"x" * 100])[0]
+        extents = np.array([(0, 10, 0, np.void(chunk))], dtype=EXTENT_DTYPE)
+        both = msgspec.structs.replace(
+            file_entry(b"bad", 10, [(0, 10, 90, chunk)]), extent_chunks=(writer.put_metadata(encode_list(extents)),)
+        )
+        snapshot = commit(repository, writer, Capture(entries=[both]))
+    damage = only(check(repository).damages)
+    assert (damage.kind, damage.files, damage.snapshots) == (DamageKind.MANIFEST, (b"bad",), (snapshot.id,))
+    assert "extents of its own, and lists" in damage.reason
+    for read in (lambda: load_extents(both, repository.reader().read), lambda: read_back(repository, snapshot)):
+        with pytest.raises(DamageError, match="extents of its own, and lists"):
+            read()
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"kind": EntryKind.DIRECTORY}, "it is no file, and has content"),
+        ({"kind": EntryKind.DIRECTORY, "extents": b""}, "it is no file, and has content"),
+        ({"kind": EntryKind.SYMLINK, "extents": b"", "size": 0}, "a link to nothing"),
+        ({"kind": EntryKind.SYMLINK, "extents": b"", "size": 0, "link": b"a\0b"}, "a link to nothing"),
+        ({"kind": EntryKind.HARD_LINK, "extents": b"", "size": 0}, "a link to nothing"),
+        ({"link": b"/etc/passwd"}, "no link and has a target"),
+        ({"path": b"../etc/passwd"}, "leads out of the tree"),
+        ({"path": b"/etc/passwd"}, "leads out of the tree"),
+        ({"path": b"base//1"}, "leads out of the tree"),
+        ({"path": b"base/\0"}, "leads out of the tree"),
+        ({"path": b""}, "leads out of the tree"),
+    ],
+    ids=str,
+)
+def test_an_entry_that_contradicts_itself_is_damage(changes: dict[str, object], reason: str) -> None:
+    """Only a restore refused some of them, and only when it came to them."""
+    repository = make_repository(MemoryStorage())
+    writer, _ = repository.writer("shop", "db", WriterOptions())
+    with writer:
+        chunk = writer.put(ContentClass.FILE, [b"x" * 100])[0]
+        bad = msgspec.structs.replace(file_entry(b"bad", 10, [(0, 10, 0, chunk)]), **changes)
+        link = Entry(b"link", EntryKind.SYMLINK, 0o777, 0, 0, "", "", 0, 0, 0, 0, b"bad")
+        root = Entry(b".", EntryKind.DIRECTORY, 0o700, 0, 0, "", "", 0, 0, 0, 0)
+        snapshot = commit(repository, writer, Capture(entries=[root, bad, link]))
+    damage = only(check(repository).damages)
+    assert (damage.kind, damage.snapshots) == (DamageKind.MANIFEST, (snapshot.id,))
+    assert damage.files in {(bad.path,), (b".",)}
+    assert reason in damage.reason
+
+
+@pytest.mark.parametrize("paths", [[b"b", b"a"], [b"a", b"a"]], ids=["backwards", "twice"])
+def test_leaves_out_of_order_are_damage(paths: list[bytes]) -> None:
+    """A path is found by the first paths of leaves: one out of order was not found, and nobody knew."""
+    repository = make_repository(MemoryStorage())
+    writer, _ = repository.writer("shop", "db", WriterOptions())
+    with writer:
+        leaves = [
+            Leaf(path, writer.put_metadata(msgspec.msgpack.encode([file_entry(path, number, [])])), 1)
+            for number, path in enumerate(paths)
+        ]
+        manifest = writer.put_metadata(msgspec.msgpack.encode(leaves))
+        snapshot = commit(repository, writer, Capture(), manifest=manifest)
+    damage = only(check(repository).damages)
+    assert (damage.kind, damage.snapshots) == (DamageKind.MANIFEST, (snapshot.id,))
+    assert damage.reason == "its list of files is out of order"
 
 
 def test_a_list_of_extents_with_a_chunk_that_is_nowhere_is_damage() -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.repository.names import ROOT, shown, typed
+from holdfast.repository.names import ROOT, is_plain, shown, typed
 
 
 @pytest.mark.parametrize(
@@ -49,3 +49,11 @@ def test_a_path_may_be_typed_in_many_ways(words: str):
 @pytest.mark.parametrize("words", ["", ".", "/", "./"])
 def test_nothing_is_the_root(words: str):
     assert typed(words) == ROOT
+
+
+@given(
+    st.lists(st.sampled_from([b"", b".", b"..", b"...", b"a", b".a", b"a\n", b"\0", b"a\0"]), max_size=4).map(b"/".join)
+)
+def test_a_plain_path_has_no_part_that_leads_elsewhere(path: bytes):
+    leads_elsewhere = {b"", b".", b".."} & set(path.split(b"/"))
+    assert is_plain(path) == (path == ROOT or not (leads_elsewhere or b"\0" in path))

@@ -55,6 +55,22 @@ def test_what_leads_out_is_refused(entries: list[Entry], reason: str) -> None:
         require_contained(place(*entries), [TARGET])
 
 
+def test_a_link_or_attribute_that_cannot_be_is_refused() -> None:
+    """Nothing of it can reach the system, which takes names up to the first zero: it was an internal error."""
+    odd = msgspec.structs.replace(entry(b"x"), xattrs={b"user.a\0b": b""})
+    for bad in (odd, entry(b"x", EntryKind.SYMLINK, b"a\0b")):
+        with pytest.raises(DamageError, match="cannot be"):
+            require_contained(place(bad), [TARGET])
+
+
+def test_an_owner_whose_name_cannot_be_is_one_by_number(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    odd = msgspec.structs.replace(entry(b"file"), user="a\0b", group="a\0b", uid=os.geteuid(), gid=os.getegid())
+    finish_path(tmp_path / "file", odd)
+    status = (tmp_path / "file").stat()
+    assert (status.st_uid, status.st_gid) == (os.geteuid(), os.getegid())
+
+
 def test_a_destination_outside_every_root_is_refused() -> None:
     with pytest.raises(DamageError, match="leads out"):
         require_contained([(entry(b"a"), Path("/elsewhere/a"))], [TARGET])

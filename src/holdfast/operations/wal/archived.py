@@ -18,6 +18,7 @@ from holdfast.operations.left_timelines import timelines_left
 from holdfast.operations.wiring import make_cache, make_unlock, storage_options
 from holdfast.postgres.timeline import Timeline, TimelineHistory, parse_history
 from holdfast.repository.opening import open_repository
+from holdfast.services.postgres.facts import from_facts
 from holdfast.services.postgres.points import restorable_points
 from holdfast.storage.url import open_storage
 from holdfast.wal.archive import WalArchive
@@ -100,7 +101,8 @@ def _identity(cluster: Cluster, snapshots: Sequence[Snapshot]) -> tuple[str | No
     if cluster.settings is not None:
         return cluster.settings.system_identifier, cluster.settings.segment_size
     if snapshots:
-        return str(snapshots[-1].facts["system_identifier"]), int(snapshots[-1].facts["wal_segment_size"])
+        facts = from_facts(snapshots[-1].facts, snapshots[-1].object_name)
+        return facts.system_identifier, facts.wal_segment_size
     return None, 0
 
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 from array import array
 from collections import defaultdict
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 from xxhash import xxh3_64_intdigest
 
 from holdfast.errors import DamageError
+from holdfast.repository.check.entries import contradictions
 from holdfast.repository.check.extents import ExtentLists
 from holdfast.repository.check.reading import SoundReader
 from holdfast.repository.check.report import FILES_SHOWN, DamageKind
@@ -67,6 +69,7 @@ class ManifestWalk:
         self._leaves: dict[bytes, int] = {}
         self._named: list[Leaf] = []
         self._leaves_of_root: dict[bytes, array[int]] = {}
+        self._last_paths: dict[int, bytes] = {}
         self.counts = WalkCounts()
 
     def walk(self, snapshots: Sequence[Snapshot]) -> None:
@@ -75,6 +78,7 @@ class ManifestWalk:
         self._read_roots(snapshots)
         for number, (_, content) in enumerate(self._chunks.read(list(self._leaves))):
             self._check_leaf(number, content)
+        self._check_order(snapshots)
         for damage, hits in self._hits.items():
             self._findings.hit(damage, self._snapshots_hit(snapshots, hits), tuple(hits.shown), len(hits.paths))
 
@@ -96,6 +100,14 @@ class ManifestWalk:
                 number = self._findings.add(DamageKind.MANIFEST, names[root], error.reason)
                 self._hits[number].roots.add(root)
 
+    def _check_order(self, snapshots: Sequence[Snapshot]) -> None:
+        """Each leaf must end before the next begins: readers find a path by the first ones alone."""
+        names = {snapshot.manifest: snapshot.object_name for snapshot in snapshots}
+        for root, leaves in self._leaves_of_root.items():
+            if any(self._last_paths.get(one, b"") >= self._named[other].first_path for one, other in pairwise(leaves)):
+                number = self._findings.add(DamageKind.MANIFEST, names[root], "its list of files is out of order")
+                self._hits[number].roots.add(root)
+
     def _number(self, leaf: Leaf) -> int:
         if leaf.chunk not in self._leaves:
             self._leaves[leaf.chunk] = len(self._leaves)
@@ -115,6 +127,9 @@ class ManifestWalk:
             self._contradiction(number, b"", error.reason)
             return
         self.counts.entries += len(entries)
+        self._last_paths[number] = entries[-1].path
+        for entry, reason in contradictions(entries):
+            self._contradiction(number, entry.path, reason)
         for entry, fault in self._extents.check(entries):
             if isinstance(fault, int):
                 self._hits[fault].leaves.add(number)

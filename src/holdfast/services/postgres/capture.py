@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING
 
 from holdfast import clock, crashpoint
 from holdfast.crashpoint import CrashPoint
-from holdfast.errors import ServerError
+from holdfast.errors import DamageError, ServerError
 from holdfast.postgres.belonging import require_data_directory_of
 from holdfast.postgres.control import read_control_file
 from holdfast.postgres.segment import segments_between
 from holdfast.postgres.server import Server
 from holdfast.repository.parent import NO_PARENT
 from holdfast.services.postgres.collection import Collection
+from holdfast.services.postgres.facts import from_facts
 from holdfast.services.postgres.summary_hint import ask_summaries
 from holdfast.services.postgres.walfiles import WalRange
 
@@ -121,6 +122,11 @@ def usable_parent(parent: Parent, facts: ServerFacts, reporter: Reporter) -> Par
     """Return the parent, or none where its files may not be trusted: another cluster, history or page format."""
     if parent.snapshot is None:
         return parent
+    try:
+        from_facts(parent.facts, parent.snapshot.object_name)
+    except DamageError as error:
+        reporter.notice(f"the last snapshot is damaged: {error.message}; reading all files")
+        return NO_PARENT
     now = (str(facts.system_identifier), int(facts.timeline), facts.has_data_checksums, facts.major)
     then = tuple(parent.facts.get(key) for key in ("system_identifier", "timeline", "has_data_checksums", "major"))
     if now == then:

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
-from holdfast.errors import DamageError
+from holdfast import clock
+from holdfast.errors import DamageError, VerificationError
+from holdfast.postgres.segment import require_segment_size
+from holdfast.postgres.timeline import MAX_TIMELINE
+
+_Position = Annotated[str, msgspec.Meta(pattern=r"^[0-9A-Fa-f]{1,8}/[0-9A-Fa-f]{1,8}\Z")]
+_Identifier = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,20}\Z")]
+_SegmentName = Annotated[str, msgspec.Meta(pattern=r"^[0-9A-F]{24}\Z")]
+_Path = Annotated[str, msgspec.Meta(pattern=r"^[^\0]*\Z")]
+_Oid = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)]
+_Count = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class TablespaceFact(msgspec.Struct, frozen=True):
     """A tablespace as it was; ``location`` is absolute, or relative to the data directory when in place."""
 
-    oid: int
+    oid: _Oid
     name: str
-    location: str
+    location: _Path
     is_in_place: bool
 
 
@@ -22,7 +32,7 @@ class CorruptPage(msgspec.Struct, frozen=True):
     """A page whose checksum did not match twice: block within the relation's fork, LSN as the page says."""
 
     path: str
-    block: int
+    block: _Count
     lsn: str
 
 
@@ -34,7 +44,7 @@ class ChangedPages(msgspec.Struct, frozen=True):
     """
 
     path: str
-    pages: int
+    pages: _Count
     fork: str = ""
     database: str = ""
     relation: str = ""
@@ -47,7 +57,7 @@ class MissedPage(msgspec.Struct, frozen=True):
     """
 
     path: str
-    block: int
+    block: _Count
     database: str = ""
     relation: str = ""
 
@@ -68,32 +78,32 @@ class PostgresFacts(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     version: str
-    major: int
-    system_identifier: str
-    timeline: int
-    start_lsn: str
-    stop_lsn: str
+    major: Annotated[int, msgspec.Meta(ge=1)]
+    system_identifier: _Identifier
+    timeline: Annotated[int, msgspec.Meta(ge=1, le=MAX_TIMELINE)]
+    start_lsn: _Position
+    stop_lsn: _Position
     is_standby: bool
-    block_size: int
+    block_size: Annotated[int, msgspec.Meta(ge=1)]
     wal_segment_size: int
     has_data_checksums: bool
-    data_directory: str
+    data_directory: _Path
     wal_level: str
     encoding: str
     archive_mode: str = ""
     stop_time: str = ""
     tablespaces: tuple[TablespaceFact, ...] = ()
     databases: tuple[str, ...] = ()
-    database_numbers: dict[str, int] = {}
+    database_numbers: dict[str, _Oid] = {}
     recovery_settings: dict[str, str] = {}
-    wal_segments: tuple[str, ...] = ()
+    wal_segments: tuple[_SegmentName, ...] = ()
     corrupt_pages: tuple[CorruptPage, ...] = ()
-    changed_page_count: int | None = None
+    changed_page_count: _Count | None = None
     changed_pages: tuple[ChangedPages, ...] = ()
     server_started: str = ""
     wal_summaries: str = ""
     followed_since: str = ""
-    missed_page_count: int | None = None
+    missed_page_count: _Count | None = None
     missed_pages: tuple[MissedPage, ...] = ()
 
 
@@ -106,6 +116,10 @@ def to_facts(facts: PostgresFacts) -> dict[str, Any]:
 def from_facts(stored: dict[str, Any], snapshot_name: str) -> PostgresFacts:
     """Return the facts of a stored snapshot; DamageError where they cannot be read."""
     try:
-        return msgspec.convert(stored, PostgresFacts)
-    except msgspec.ValidationError as error:
+        facts = msgspec.convert(stored, PostgresFacts)
+        require_segment_size(facts.wal_segment_size)
+        for instant in filter(None, (facts.stop_time, facts.followed_since)):
+            clock.parse_instant(instant)
+    except (msgspec.ValidationError, VerificationError, ValueError) as error:
         raise DamageError(snapshot_name, f"its facts cannot be read ({error})") from error
+    return facts

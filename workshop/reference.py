@@ -14,6 +14,7 @@ from typer.core import TyperCommand, TyperGroup
 from holdfast.cli.deferred import DeferredCommand
 from holdfast.cli.main import build_app
 from holdfast.config.models import Stack
+from holdfast.config.schema import json_schema
 
 ROOT = Path(__file__).parents[1]
 CLI_PAGE = ROOT / "docs/reference/cli.md"
@@ -98,7 +99,7 @@ def _metavar(param: Any) -> str:  # noqa: ANN401 - typer names this type private
 
 def config_models() -> dict[str, dict[str, Any]]:
     """Return the JSON Schema of every mapping of the stack file by the name of its model."""
-    schema = Stack.model_json_schema()
+    schema = json_schema(Stack)
     return {"Stack": schema, **schema["$defs"]}
 
 

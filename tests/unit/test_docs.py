@@ -9,12 +9,11 @@ from pathlib import Path
 
 import pytest
 import typer
-import yaml
 from jsonschema import Draft202012Validator
 from workshop import reference
 
 from holdfast.cli.main import build_app
-from holdfast.config.models import Stack
+from holdfast.config.load import parse_stack
 from holdfast.errors import ExitCode
 
 ROOT = Path(__file__).parents[2]
@@ -136,7 +135,7 @@ def test_every_stack_file_in_the_docs_is_valid():
     files = [block for block in blocks if block.startswith("stack:")]
     assert files
     for block in files:
-        Stack.model_validate(yaml.safe_load(block))
+        parse_stack(Path("holdfast.yaml"), block)
 
 
 def test_every_exit_code_is_told():

@@ -106,8 +106,9 @@ def schema(ctx: typer.Context) -> None:
     import json
 
     from holdfast.config.models import Stack
+    from holdfast.config.schema import json_schema
 
-    document = Stack.model_json_schema()
+    document = json_schema(Stack)
     Invocation.of(ctx).output.emit("config_schema", {"schema": document}, lambda: json.dumps(document, indent=2))
 
 

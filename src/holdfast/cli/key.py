@@ -87,7 +87,7 @@ def _add_passphrase(run: Invocation, file: Path, label: str) -> KeySlot:
     from holdfast.config.secrets import SecretSource
     from holdfast.operations.keys import add_passphrase
 
-    source = SecretSource.model_validate({"file": str(file.absolute())})
+    source = SecretSource(file=file.absolute())
     return add_passphrase(_stack(run), run.repository, source, label)
 
 

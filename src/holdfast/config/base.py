@@ -1,90 +1,84 @@
-"""What all models of the stack file share: strictness, and errors that carry a HINT.
+"""What all models of the stack file share, and what the type of a key may say beside the type.
 
-Strict means that YAML's own type must fit: ``threads: "4"`` and ``stack: 5`` are mistakes, not conversions.
+The models are plain classes, filled by ``config.reading``: every command reads the stack file, and a library that
+compiles models would cost each of them a tenth of a second. The type of a key is one of Python's, ``X | None``, a list,
+a mapping by name, or another model; ``Annotated`` adds bounds (msgspec's Meta) and what follows here.
 """
 
 from __future__ import annotations
 
-import ast
-import inspect
-import itertools
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, StringConstraints, ValidationInfo
-from pydantic_core import PydanticCustomError
-
-if TYPE_CHECKING:
-    from pydantic import GetJsonSchemaHandler
-    from pydantic.json_schema import JsonSchemaValue
-    from pydantic_core import CoreSchema
+from msgspec import Meta, Struct
 
 
-class ConfigModel(BaseModel):
+class ConfigModel(Struct, frozen=True):
     """A mapping of the stack file: known keys only, right types only, never changed after loading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
+    SCHEMA: ClassVar[Mapping[str, object]] = {}
+    """What JSON Schema is to say of the mapping beside its keys."""
 
-    @classmethod
-    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        """Describe each key by the docstring below it.
-
-        Pydantic would do so by itself, but when a model is made: every command would parse the models' source for it.
-        """
-        schema = handler(core_schema)
-        keys = handler.resolve_ref_schema(schema)["properties"]
-        for model in cls.__mro__:
-            if issubclass(model, ConfigModel):
-                for name, text in _docstrings(model).items():
-                    keys[cls.model_fields[name].alias or name].setdefault("description", text)
-        return schema
+    def check(self) -> None:
+        """Raise MistakeError where keys do not go together; each of them is right by itself."""
 
 
-def _docstrings(model: type) -> dict[str, str]:
-    """Return the text below each attribute of a class that has one."""
-    body = cast("ast.ClassDef", ast.parse(inspect.getsource(model)).body[0]).body
-    return {
-        attribute.target.id: inspect.cleandoc(text.value.value)
-        for attribute, text in itertools.pairwise(body)
-        if isinstance(attribute, ast.AnnAssign)
-        and isinstance(attribute.target, ast.Name)
-        and isinstance(text, ast.Expr)
-        and isinstance(text.value, ast.Constant)
-        and isinstance(text.value.value, str)
-    }
+class MistakeError(ValueError):
+    """A value is of the right type and yet wrong; the complaint about the file adds line and column.
 
-
-def mistake(message: str, *, hint: str | None = None) -> PydanticCustomError:
-    """Return the error for a value that is of the right type and yet wrong.
-
-    The complaint about the file (``config.complaints``) adds line and column. Neither text may hold a secret.
+    Neither message nor HINT may hold a secret.
     """
-    return PydanticCustomError("mistake", "{message}", {"message": message, "hint": hint})
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.hint = hint
 
 
-def _local_path(value: object, info: ValidationInfo) -> object:
+class Before(Struct, frozen=True):
+    """What becomes of a plain value before its type is looked at; of one that it cannot mean, nothing.
+
+    ``convert`` is given the value and the directory of the stack file, and raises MistakeError.
+    """
+
+    convert: Callable[[object, Path], object]
+
+
+class After(Struct, frozen=True):
+    """The same for a value that has its type."""
+
+    convert: Callable[[Any, Path], object]
+
+
+class Written(Struct, frozen=True, eq=False):
+    """How a value is written that YAML has no type for, and the JSON Schema of that."""
+
+    write: Callable[[Any], str]
+    schema: Mapping[str, object]
+
+
+def _local_path(value: object, directory: Path) -> object:
     if not isinstance(value, str):
         return value
     if not value or "\0" in value:
-        raise mistake("a path may not be empty")
-    return resolve_beside_file(value, info)
+        raise MistakeError("a path may not be empty")
+    return resolve_beside_file(value, directory)
 
 
-def resolve_beside_file(path: str, info: ValidationInfo) -> Path:
+def resolve_beside_file(path: str, directory: Path) -> Path:
     """Return an absolute path: a relative one starts at the directory of the stack file, ``~`` at the user's home."""
-    directory = (info.context or {}).get("directory", Path())
     try:
         return Path(directory, Path(path).expanduser()).absolute()
     except RuntimeError:
-        raise mistake(f"nobody's home is known as {path.partition('/')[0]}", hint="write the path out") from None
+        raise MistakeError(f"nobody's home is known as {path.partition('/')[0]}", hint="write the path out") from None
 
 
-LocalPath = Annotated[Path, BeforeValidator(_local_path)]
+LocalPath = Annotated[Path, Before(_local_path), Written(str, {"type": "string", "format": "path"})]
 """An absolute path; a relative one in the file starts at the directory of the file."""
 
 ENDPOINT_PATTERN = r"^https?://[^/]+"
 SLOT_PATTERN = r"^[a-z0-9_]{1,63}$"
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$"
 NAME_HINT = "letters, digits, '-', '_' and '.'; a letter or digit first; 63 at most"
-Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
+Name = Annotated[str, Meta(pattern=NAME_PATTERN)]
 """The name of a stack, a repository or a service: letters, digits, ``-``, ``_``, ``.``; at most 63."""

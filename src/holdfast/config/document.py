@@ -1,4 +1,4 @@
-"""YAML text to plain values, with the place of each: pydantic knows what is wrong, this knows where.
+"""YAML text to plain values, with the place of each: ``config.reading`` knows what is wrong, this knows where.
 
 A small, strict YAML: no tags, no anchors (no document grows when it is read), no key twice, and only ``true`` and
 ``false`` are booleans, so that a password called ``no`` or a country called ``NO`` stays text.

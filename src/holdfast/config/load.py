@@ -5,11 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from pydantic import ValidationError
-
-from holdfast.config.complaints import config_error
 from holdfast.config.document import MAX_FILE_BYTES, parse
 from holdfast.config.models import Stack
+from holdfast.config.reading import read_model
 from holdfast.errors import ConfigError, reason_of
 
 PLACES = (Path("holdfast.yaml"), Path("/etc/holdfast/holdfast.yaml"))
@@ -54,12 +52,7 @@ def load_stack(path: Path) -> Stack:
 
 def parse_stack(path: Path, text: str) -> Stack:
     """Return the stack that a text describes; ``path`` is named in complaints and is where relative paths start."""
-    document = parse(path, text)
-    try:
-        return Stack.model_validate(document.content, context={"directory": path.absolute().parent})
-    except ValidationError as error:
-        details = error.errors(include_url=False)
-    raise config_error(document, details, Stack.model_json_schema())
+    return read_model(Stack, parse(path, text))
 
 
 def _read(path: Path) -> str:

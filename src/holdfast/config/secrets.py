@@ -9,16 +9,14 @@ from __future__ import annotations
 import os
 import stat
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import Annotated, ClassVar, NoReturn
 
-from pydantic import BeforeValidator, ConfigDict, Field, model_validator
+from msgspec import Meta
 
-from holdfast.config.base import ConfigModel, LocalPath, mistake
+from holdfast.config.base import Before, ConfigModel, LocalPath, MistakeError
 from holdfast.errors import ConfigError, reason_of
-
-if TYPE_CHECKING:
-    from typing import Self
 
 COMMAND_TIMEOUT_S = 30.0
 MAX_SECRET_BYTES = 65536
@@ -48,27 +46,26 @@ class Secret:
         raise TypeError("a Secret is not written down")
 
 
-class SecretSource(ConfigModel):
+class SecretSource(ConfigModel, frozen=True):
     """Where a secret is: exactly one of these keys."""
 
-    model_config = ConfigDict(json_schema_extra={"minProperties": 1, "maxProperties": 1})
+    SCHEMA: ClassVar[Mapping[str, object]] = {"minProperties": 1, "maxProperties": 1}
 
     file: LocalPath | None = None
     """A file that only its owner may read (mode 0600 or less); one trailing newline is not part of the secret."""
-    env: str | None = Field(None, min_length=1)
+    env: Annotated[str, Meta(min_length=1)] | None = None
     """An environment variable; it is taken out of the environment when read, so that children do not inherit it."""
-    credential: str | None = Field(None, pattern=r"^[^/\x00]+$")
+    credential: Annotated[str, Meta(pattern=r"^[^/\x00]+$")] | None = None
     """A systemd credential: the file of this name in $CREDENTIALS_DIRECTORY."""
-    command: list[str] | None = Field(None, min_length=1)
+    command: Annotated[list[str], Meta(min_length=1)] | None = None
     """A program and its arguments; what it prints is the secret. No shell is involved."""
-    keyring: str | None = Field(None, pattern=r"^[^/]+/.+$")
+    keyring: Annotated[str, Meta(pattern=r"^[^/]+/.+$")] | None = None
     """``service/user`` in the system's keyring; needs the extra "keyring"."""
 
-    @model_validator(mode="after")
-    def _require_one(self) -> Self:
-        if len(self.model_fields_set & {kind for kind in KINDS if getattr(self, kind) is not None}) != 1:
-            raise mistake(f"a secret has exactly one of {', '.join(KINDS)}")
-        return self
+    def check(self) -> None:
+        """Require one."""
+        if sum(getattr(self, kind) is not None for kind in KINDS) != 1:
+            raise MistakeError(f"a secret has exactly one of {', '.join(KINDS)}")
 
     def __str__(self) -> str:
         kind = next(kind for kind in KINDS if getattr(self, kind) is not None)
@@ -96,9 +93,9 @@ class SecretSource(ConfigModel):
         return _read_keyring(self.keyring)
 
 
-def _refuse_plain(value: object) -> object:
+def _refuse_plain(value: object, _: Path) -> object:
     if isinstance(value, str):
-        raise mistake(
+        raise MistakeError(
             "a secret may not stand in the stack file itself",
             hint="put it in a file, chmod 600, and write {file: /path/to/it}; or use {env: …}, {credential: …}, "
             "{command: […]}, {keyring: …}",
@@ -106,7 +103,7 @@ def _refuse_plain(value: object) -> object:
     return value
 
 
-SecretField = Annotated[SecretSource, BeforeValidator(_refuse_plain)]
+SecretField = Annotated[SecretSource, Before(_refuse_plain)]
 """A secret in a model: a mapping that says where it is; a plain string is refused."""
 
 

@@ -12,7 +12,7 @@ from tests.integration.backup_restore.stack import StackDirectory
 from holdfast.model import new_object_id
 from holdfast.repository.snapshot import encode_snapshot
 
-HEAVY = {"numpy", "psycopg", "rich", "obstore", "fastcdc", "jsonschema", "click", "hypothesis"}
+HEAVY = {"numpy", "psycopg", "pydantic", "rich", "obstore", "fastcdc", "jsonschema", "click", "hypothesis"}
 LISTED = 1000
 
 

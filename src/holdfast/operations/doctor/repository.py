@@ -8,6 +8,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from holdfast import clock
 from holdfast.errors import HoldfastError, PermissionRefusedError
 from holdfast.model import new_object_id
@@ -40,7 +42,7 @@ def examine_repository(subject: str, config: RepositoryConfig) -> Generator[Find
     """
     try:
         unlock = make_unlock(config)
-        storage = make_storage(config.model_copy(update={"retry_deadline": _RETRY_DEADLINE}))
+        storage = make_storage(replace(config, retry_deadline=_RETRY_DEADLINE))
         repository = open_repository(storage, unlock, make_cache)
         survey = repository.survey_snapshots()
         survey.require_sound()

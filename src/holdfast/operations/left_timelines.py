@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from holdfast.errors import HoldfastError
@@ -12,7 +13,7 @@ from holdfast.restore.journal import read_journal
 from holdfast.restore.left import left_timelines
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from holdfast.config.models import Stack
     from holdfast.postgres.timeline import Timeline
@@ -30,10 +31,21 @@ def timelines_left(
     """
     if len(lineage.histories) < 2:
         return frozenset()
-    by_id = {entry.id: entry for entry in _of_this_machine(stack, service)}
-    by_id |= {entry.id: entry for entry in _stored(repository)}
+    local = _of_this_machine(stack, service)
+    by_id = {entry.id: entry for entry in (*local, *_stored(repository))}
     own = [entry for entry in by_id.values() if (entry.stack, entry.service) == (stack.stack, service)]
-    return left_timelines(sorted(own, key=lambda entry: (entry.begun, entry.id)), system_identifier, lineage)
+    begun = _orderly_times(local)
+    in_order = sorted(own, key=lambda entry: begun.get(entry.id, entry.begun))
+    return left_timelines(in_order, system_identifier, lineage)
+
+
+def _orderly_times(local: Sequence[JournalEntry]) -> dict[str, str]:
+    """Return when each deed of this machine began, none before an earlier one: the clock may have been set back.
+
+    The journal's lines are in the order of what was done; deeds of another machine have nothing but their time.
+    """
+    times = accumulate((entry.begun for entry in local), max)
+    return {entry.id: begun for entry, begun in zip(local, times, strict=True)}
 
 
 def _of_this_machine(stack: Stack, service: str) -> list[JournalEntry]:

@@ -26,11 +26,13 @@ SHORT = 8
 class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
     """One state that was in service at ``home``, and where it is now.
 
-    ``made`` is ISO 8601 in UTC; ``until`` says what took its place. ``description`` says what it is, as far as its
+    ``number`` tells their order: a clock may be set back. ``made`` is ISO 8601 in UTC; ``until`` says what took its
+    place. ``description`` says what it is, as far as its
     control file tells. ``is_dropping``: its deletion has begun, so it can no longer be put back.
     """
 
     id: str
+    number: int
     stack: str
     service: str
     made: str
@@ -64,7 +66,17 @@ def parked_name(checkpoint_id: str) -> str:
 def read_checkpoints(state: StateDirectory) -> list[Checkpoint]:
     """Return the checkpoints of a service, oldest first."""
     found = (state.read(name, Checkpoint) for name in state.names(_RECORDS))
-    return sorted((each for each in found if each), key=lambda each: (each.made, each.id))
+    return sorted((each for each in found if each), key=lambda each: each.number)
+
+
+def next_number(state: StateDirectory) -> int:
+    """Return the number of the next checkpoint of a service; call it with the state locked."""
+    return max((each.number for each in read_checkpoints(state)), default=0) + 1
+
+
+def record_path(state: StateDirectory, checkpoint_id: str) -> Path:
+    """Return where the record of a checkpoint is."""
+    return state.path / _record_name(checkpoint_id)
 
 
 def choose_checkpoint(state: StateDirectory, asked: str | None) -> Checkpoint:

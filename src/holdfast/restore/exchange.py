@@ -18,7 +18,7 @@ import msgspec
 
 from holdfast import crashpoint
 from holdfast.crashpoint import CrashPoint
-from holdfast.errors import HoldfastError
+from holdfast.errors import HoldfastError, UsageError
 from holdfast.restore.durable import sync_directory
 
 if TYPE_CHECKING:
@@ -108,6 +108,17 @@ class Parked(msgspec.Struct, frozen=True, kw_only=True):
     def places(self) -> tuple[Path, ...]:
         """Every directory that holds a part of it while it is parked."""
         return (Path(self.directory), *(Path(outside.parked) for outside in self.outsides))
+
+
+def require_same_file_systems(parked: Parked, live: Path) -> None:
+    """Raise UsageError when a part that is parked could not become what it was at ``live`` and its places by rename."""
+    for home, source in ((str(live), parked.directory), *(move for each in parked.outsides for move in each.moves)):
+        parent = Path(home).parent
+        if os.path.isdir(source) and parent.is_dir() and os.stat(source).st_dev != parent.stat().st_dev:
+            raise UsageError(
+                f"{source} is on another file system than {parent}, and cannot be renamed to there",
+                hint="one of them was moved to another disk: move them to one, or exchange them by hand",
+            )
 
 
 def plan_exchange(live: Path, outgoing: Parked | None, incoming: Parked) -> tuple[Step, ...]:

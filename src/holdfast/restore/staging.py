@@ -60,6 +60,11 @@ def forget_staging(state: StateDirectory) -> None:
     state.remove(_STAGED)
 
 
+def record_path(state: StateDirectory) -> Path:
+    """Return where it is remembered what is staged."""
+    return state.path / _STAGED
+
+
 def abandoned_staging(state: StateDirectory) -> StagedRestore | None:
     """Return what an earlier run staged and did not bring into service; call it with the state locked."""
     return state.read(_STAGED, StagedRestore)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,7 +13,6 @@ from tests.servers.postgres import make_shared_directory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 
 @pytest.fixture
@@ -30,6 +31,15 @@ def make(tmp_path: Path) -> Iterator[Callable[..., Service]]:
         service.stop("immediate")
     for directory in directories:
         shutil.rmtree(directory)
+
+
+@pytest.fixture
+def other_disk() -> Iterator[Path]:
+    """A directory on another file system. Asked for before the server that writes there: it goes after it."""
+    disk = Path(tempfile.mkdtemp(prefix="holdfast-wal-", dir="/dev/shm"))
+    disk.chmod(0o755)
+    yield disk / "disk"
+    shutil.rmtree(disk)
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import tempfile
 from pathlib import Path
 
 import pytest
@@ -250,15 +249,6 @@ def move_wal(service, disk):
     shutil.rmtree(service.data / "pg_wal")
     (service.data / "pg_wal").symlink_to(disk / "wal")
     service.start()
-
-
-@pytest.fixture
-def other_disk():
-    """A directory on another file system. Asked for before the server that writes there: it goes after it."""
-    disk = Path(tempfile.mkdtemp(prefix="holdfast-wal-", dir="/dev/shm"))
-    disk.chmod(0o755)
-    yield disk / "disk"
-    shutil.rmtree(disk)
 
 
 def test_wal_on_another_disk_stays_there(other_disk, service):

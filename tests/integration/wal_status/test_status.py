@@ -249,6 +249,7 @@ def test_checkpoints_of_restores_in_place_are_listed(origin, stack, shared_direc
     stack.write()
     kept = Checkpoint(
         id="ab" * 16,
+        number=1,
         stack="shop",
         service="db",
         made="2026-11-20T14:03:00+00:00",

@@ -90,9 +90,10 @@ def test_the_account_behind_sudo_is_named(state, monkeypatch):
 def checkpoint(number, directory):
     return Checkpoint(
         id=f"{number:032x}",
+        number=number,
         stack="shop",
         service="db",
-        made=f"2026-11-21T10:00:0{number}.000+00:00",
+        made=f"2026-11-21T10:00:0{9 - number}.000+00:00",  # the clock is set back now and then
         until="restore",
         home="/data",
         parked=Parked(directory=str(directory)),

@@ -7,6 +7,7 @@ It can be named like a checkpoint, and goes alone then.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -15,6 +16,7 @@ from holdfast.errors import HoldfastError, UsageError
 from holdfast.model import new_object_id
 from holdfast.operations.in_place import place
 from holdfast.operations.in_place.deeds import Deed, repository_of
+from holdfast.operations.in_place.in_use import require_no_server, require_not_in_service
 from holdfast.restore import checkpoint, staging
 from holdfast.restore.journal import new_entry
 from holdfast.restore.swap import unfinished_swap
@@ -46,7 +48,6 @@ def prepare_drop(stack: Stack, service: str, asked: str | None = None) -> Prepar
     UsageError when there is none, HoldfastError while a swap is unfinished.
     """
     state = place.service_state(stack, service)
-    _require_finished(state)
     checkpoints = tuple(checkpoint.read_checkpoints(state))
     leftover = staging.abandoned_staging(state)
     if not checkpoints and leftover is None:
@@ -55,13 +56,15 @@ def prepare_drop(stack: Stack, service: str, asked: str | None = None) -> Prepar
         checkpoints = ()
     elif asked is not None:
         checkpoints, leftover = (checkpoint.choose_checkpoint(state, asked),), None
-    return PreparedDrop(stack, service, state, checkpoints, leftover)
+    prepared = PreparedDrop(stack, service, state, checkpoints, leftover)
+    _require_droppable(prepared)
+    return prepared
 
 
 def drop(prepared: PreparedDrop, reporter: Reporter) -> None:
     """Delete them."""
     with prepared.state.locked():
-        _require_finished(prepared.state)
+        _require_droppable(prepared)
         if prepared.leftover is not None and staging.abandoned_staging(prepared.state) == prepared.leftover:
             reporter.phase(f"deleting what was staged in {prepared.leftover.parked.directory}")
             staging.delete_staging(prepared.state, prepared.leftover)
@@ -77,9 +80,20 @@ def drop(prepared: PreparedDrop, reporter: Reporter) -> None:
                 checkpoint.drop_checkpoint(prepared.state, each)
 
 
-def _require_finished(state: StateDirectory) -> None:
-    if unfinished_swap(state) is not None:
+def _require_droppable(prepared: PreparedDrop) -> None:
+    """Raise HoldfastError when something still needs what is to be deleted, or it is not what it was any more."""
+    if unfinished_swap(prepared.state) is not None:
         raise HoldfastError(
             "a swap of this service was cut off, and still needs its checkpoint",
             hint="'holdfast restore SERVICE' finishes it, 'holdfast restore SERVICE --undo' turns it back",
         )
+    known = checkpoint.read_checkpoints(prepared.state)
+    if any(each not in known for each in prepared.checkpoints):
+        raise HoldfastError("another run changed the checkpoints meanwhile", hint="run the same command again")
+    for each in prepared.checkpoints:
+        require_no_server(each.parked)
+        record = checkpoint.record_path(prepared.state, each.id)
+        require_not_in_service(each.parked, Path(each.home), record)
+    home = place.known_directory(prepared.stack, prepared.service) if prepared.leftover is not None else None
+    if prepared.leftover is not None and home is not None:
+        require_not_in_service(prepared.leftover.parked, home, staging.record_path(prepared.state))

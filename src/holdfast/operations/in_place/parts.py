@@ -164,12 +164,16 @@ def give_homes(absent: Iterable[Path], staging: Path) -> None:
 
 @dataclass(frozen=True)
 class Successor:
-    """What takes the place of what is in service: ``until`` says it in words, ``id`` is that of the deed."""
+    """What takes the place of what is in service: ``until`` says it in words, ``id`` is that of the deed.
+
+    ``number`` is that of the checkpoint which it leaves behind.
+    """
 
     stack: str
     service: str
     id: str
     until: str
+    number: int
 
 
 def as_checkpoint(live: LiveCluster, parked: Parked | None, successor: Successor) -> Checkpoint | None:
@@ -178,6 +182,7 @@ def as_checkpoint(live: LiveCluster, parked: Parked | None, successor: Successor
         return None
     return Checkpoint(
         id=successor.id,
+        number=successor.number,
         stack=successor.stack,
         service=successor.service,
         made=clock.now().isoformat(timespec="milliseconds"),

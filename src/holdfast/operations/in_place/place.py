@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from holdfast.config.choose import choose_service
-from holdfast.errors import ServerError, UsageError
+from holdfast.errors import HoldfastError, ServerError, UsageError
 from holdfast.operations.wiring import connection_string
 from holdfast.restore.checkpoint import read_checkpoints
 from holdfast.restore.state import StateDirectory
@@ -68,9 +68,18 @@ def checks_of(config: RestoreConfig) -> Checks:
     return Checks(config.checks, config.check_timeout.total_seconds())
 
 
+def require_finished(state: StateDirectory) -> None:
+    """Raise HoldfastError while an earlier swap of the service is unfinished."""
+    if unfinished_swap(state) is not None:
+        raise HoldfastError(
+            "an earlier swap of this service was cut off",
+            hint="'holdfast restore SERVICE' finishes it, 'holdfast restore SERVICE --undo' turns it back",
+        )
+
+
 def require_primary(live: LiveCluster) -> None:
     """Raise UsageError when a standby is in service: it follows its primary, and is not restored but made anew."""
-    if (live.directory / "standby.signal").exists():
+    if live.is_standby:
         raise UsageError(
             f"{live.directory} is a standby",
             hint="restore its primary in place, then make the standby anew; or restore to a directory: --target DIR",

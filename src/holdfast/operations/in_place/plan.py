@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from holdfast.config.choose import choose_service
-from holdfast.errors import HoldfastError, NoSpaceError, UsageError
+from holdfast.errors import NoSpaceError, UsageError
 from holdfast.model import new_object_id
 from holdfast.operations.in_place import parts, place
 from holdfast.operations.in_place.leftover import StagingPlanner
@@ -20,7 +20,6 @@ from holdfast.operations.wiring import open_stack_repository
 from holdfast.restore import staging
 from holdfast.restore.checkpoint import read_checkpoints
 from holdfast.restore.journal import read_journal
-from holdfast.restore.swap import unfinished_swap
 from holdfast.services.postgres.live import look_at
 
 if TYPE_CHECKING:
@@ -93,7 +92,7 @@ class PreparedInPlace:
 def prepare_in_place(stack: Stack, request: InPlaceRequest, reporter: Reporter) -> PreparedInPlace:
     """Plan a restore in place, having refused what stands in its way; nothing is written."""
     state, config = place.service_state(stack, request.service), choose_service(stack, request.service)
-    require_finished(state)
+    place.require_finished(state)
     live = look_at(place.known_directory(stack, request.service) or _directory_in_snapshot(stack, request))
     place.require_primary(live)
     place.require_local(stack, request.service, live)
@@ -138,15 +137,6 @@ def prepare_in_place(stack: Stack, request: InPlaceRequest, reporter: Reporter) 
             *notes_on(stack, request.service, live, prepared, recovery),
         ],
     )
-
-
-def require_finished(state: StateDirectory) -> None:
-    """Raise HoldfastError while an earlier swap of the service is unfinished."""
-    if unfinished_swap(state) is not None:
-        raise HoldfastError(
-            "an earlier swap of this service was cut off",
-            hint="'holdfast restore SERVICE' finishes it, 'holdfast restore SERVICE --undo' turns it back",
-        )
 
 
 def _directory_in_snapshot(stack: Stack, request: InPlaceRequest) -> Path:

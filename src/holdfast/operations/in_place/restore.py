@@ -15,13 +15,13 @@ from holdfast.crashpoint import CrashPoint
 from holdfast.errors import HoldfastError, InterruptedRunError, NoSpaceError, ServerError, StorageError
 from holdfast.operations.in_place import parts, place
 from holdfast.operations.in_place.deeds import Deed
+from holdfast.operations.in_place.in_use import require_not_in_service
 from holdfast.operations.in_place.leftover import go_on
-from holdfast.operations.in_place.plan import require_finished
 from holdfast.operations.in_place.wal_home import move_wal, outgoing_wal
 from holdfast.operations.restore import restore as restore_files
 from holdfast.operations.wiring import connection_string
 from holdfast.restore import staging
-from holdfast.restore.checkpoint import read_checkpoints
+from holdfast.restore.checkpoint import next_number, read_checkpoints
 from holdfast.restore.exchange import plan_exchange
 from holdfast.restore.journal import new_entry
 from holdfast.restore.swap import SwapIntent, swap
@@ -61,7 +61,7 @@ def restore_in_place(prepared: PreparedInPlace, reporter: Reporter) -> InPlaceDo
         checkpoint=prepared.id if prepared.parked else "",
     )
     with prepared.state.locked():
-        require_finished(prepared.state)
+        place.require_finished(prepared.state)
         with Deed(prepared.state, entry, reporter, lambda: prepared.restore.repository) as deed:
             with _keeping_what_is_staged(prepared):
                 staged, reached, archives_again = _stage(prepared, reporter)
@@ -86,6 +86,7 @@ def _stage(prepared: PreparedInPlace, reporter: Reporter) -> tuple[Parked, Reach
     if staging.abandoned_staging(prepared.state) != leftover:
         raise HoldfastError("another run staged something meanwhile", hint="run the same command again")
     if leftover is not None and chosen.delta is None:
+        require_not_in_service(leftover.parked, prepared.live.directory, staging.record_path(prepared.state))
         reporter.notice(f"deleting what the restore of {leftover.begun} had staged in {leftover.parked.directory}")
         staging.delete_staging(prepared.state, leftover)
     record = chosen.record(prepared.restore.plan.snapshot, prepared.homes)
@@ -219,10 +220,13 @@ def _intend(prepared: PreparedInPlace, staged: Parked) -> SwapIntent:
     control = look_at(prepared.place.directory).control
     assert control is not None
     live = look_at(prepared.live.directory)  # it has been in service while the restore was staged
+    place.require_primary(live)
     wal = outgoing_wal(live, prepared.id, [Path(prepared.place.wal.home)] if prepared.place.wal else [])
     parked = parts.outgoing_parts(live, prepared.homes.values(), prepared.id, prepared.restore.facts.major, wal)
     parts.prepare_places(parked, live)
-    successor = parts.Successor(prepared.stack.stack, prepared.request.service, prepared.id, prepared.became)
+    successor = parts.Successor(
+        prepared.stack.stack, prepared.request.service, prepared.id, prepared.became, next_number(prepared.state)
+    )
     return SwapIntent(
         id=prepared.id,
         action=ACTION,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,14 +10,15 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from holdfast import clock
-from holdfast.errors import HoldfastError
+from holdfast.errors import HoldfastError, UsageError
 from holdfast.model import new_object_id
 from holdfast.operations.in_place import parts, place
 from holdfast.operations.in_place.deeds import Deed, repository_of
+from holdfast.operations.in_place.in_use import require_no_server
 from holdfast.operations.in_place.wal_home import is_wal, outgoing_wal
 from holdfast.restore import staging
-from holdfast.restore.checkpoint import choose_checkpoint, read_checkpoints, require_usable
-from holdfast.restore.exchange import plan_exchange
+from holdfast.restore.checkpoint import choose_checkpoint, next_number, read_checkpoints, require_usable
+from holdfast.restore.exchange import plan_exchange, require_same_file_systems
 from holdfast.restore.journal import new_entry
 from holdfast.restore.swap import SwapIntent, swap
 from holdfast.services.postgres.live import identity, look_at
@@ -61,11 +63,13 @@ def prepare_undo(stack: Stack, service: str, asked: str | None = None) -> Prepar
     """
     state = place.service_state(stack, service)
     checkpoint = choose_checkpoint(state, asked)
-    require_usable(checkpoint)
     undo_id = new_object_id()
     live, kept = look_at(Path(checkpoint.home)), Path(checkpoint.parked.directory)
+    _require_possible(stack, service, checkpoint)
+    _require_at_home(stack, service, live.directory)
     place.require_local(stack, service, live)
     staging.require_exchangeable(live.directory, None)
+    require_same_file_systems(checkpoint.parked, live.directory)
     major = place.major_of([kept, live.directory])
     outsides = checkpoint.parked.outsides
     homes = [Path(outside.home) for outside in outsides if not is_wal(outside)]
@@ -94,8 +98,10 @@ def undo(prepared: PreparedUndo, reporter: Reporter) -> SwapOutcome:
         checkpoint=prepared.id if prepared.parked else "",
     )
     with prepared.state.locked():
+        place.require_finished(prepared.state)
         if read_checkpoints(prepared.state) != prepared.known:
             raise HoldfastError("another run changed the checkpoints meanwhile", hint="run the same command again")
+        _require_possible(prepared.stack, prepared.service, prepared.checkpoint)
         with Deed(prepared.state, entry, reporter, repository_of(prepared.stack, prepared.service)) as deed:
             reporter.phase("writing a checkpoint of the server in service")
             prepared.switch.flush(reporter)
@@ -106,11 +112,40 @@ def undo(prepared: PreparedUndo, reporter: Reporter) -> SwapOutcome:
     return outcome
 
 
+def _require_possible(stack: Stack, service: str, checkpoint: Checkpoint) -> None:
+    """Raise HoldfastError when a checkpoint cannot be put back, or must not be as things are now."""
+    require_usable(checkpoint)
+    require_no_server(checkpoint.parked)
+    live = look_at(Path(checkpoint.home))
+    if live.is_standby:
+        raise UsageError(
+            f"{live.directory} is a standby now",
+            hint="its primary is in service elsewhere, and the checkpoint would be a second one beside it: promote it "
+            "before, if it is to be the primary again",
+        )
+    for each in (live, look_at(Path(checkpoint.parked.directory))):
+        place.require_startable(stack, service, each)
+
+
+def _require_at_home(stack: Stack, service: str, home: Path) -> None:
+    """Raise UsageError when the service has moved: a checkpoint goes back to where it was."""
+    known = place.known_directory(stack, service)
+    if known is not None and Path(os.path.realpath(known)) != home:
+        raise UsageError(
+            f"the service is in {known} now, and the checkpoint was in service in {home}",
+            hint="a checkpoint comes back to its own place: move the service back there, or correct 'data_directory'",
+        )
+
+
 def _intend(prepared: PreparedUndo) -> SwapIntent:
     live, checkpoint = prepared.live, prepared.checkpoint
     parts.prepare_places(prepared.parked, live)
     successor = parts.Successor(
-        prepared.stack.stack, prepared.service, prepared.id, f"undo: checkpoint {checkpoint.short_id}"
+        prepared.stack.stack,
+        prepared.service,
+        prepared.id,
+        f"undo: checkpoint {checkpoint.short_id}",
+        next_number(prepared.state),
     )
     return SwapIntent(
         id=prepared.id,

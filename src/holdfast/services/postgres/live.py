@@ -33,6 +33,11 @@ class LiveCluster:
     tablespaces: Mapping[int, Path] = field(default_factory=dict)
 
     @property
+    def is_standby(self) -> bool:
+        """Whether it follows a primary, or will when it is started."""
+        return (self.directory / "standby.signal").exists()
+
+    @property
     def identity(self) -> str:
         """The system identifier and the timeline, as text; empty where they cannot be known."""
         return identity(self.control) if self.control else ""

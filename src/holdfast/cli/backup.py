@@ -26,13 +26,12 @@ def backup(
     ),
 ) -> int:
     """Back up one service; what is in the repository already is not stored again."""
-    from holdfast.config.load import find_stack_file, load_stack
     from holdfast.operations.backup import BackupRequest
     from holdfast.operations.backup import backup as operation
 
     _require_words(tag)
     run = Invocation.of(ctx)
-    stack = load_stack(find_stack_file(run.config))
+    stack = run.stack()
     request = BackupRequest(service, run.repository, tuple(tag), rehashes=rehash, verifies_all=verify_writes)
     with run.reporter() as reporter:
         snapshot = operation(stack, request, reporter)

@@ -44,12 +44,11 @@ def check(
     ),
 ) -> int:
     """Check that every snapshot's every chunk is there; changes nothing. Damage ends with exit code 14."""
-    from holdfast.config.load import find_stack_file, load_stack
     from holdfast.operations.check import check as operation
     from holdfast.repository.check.options import CheckOptions
 
     run = Invocation.of(ctx)
-    stack = load_stack(find_stack_file(run.config))
+    stack = run.stack()
     with run.reporter() as reporter:
         report = operation(stack, run.repository, CheckOptions(read_packs, read_data), reporter)
     run.output.emit("check_report", _message(report), lambda: "\n".join(_lines(report)))

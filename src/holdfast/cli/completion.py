@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from holdfast.cli.invocation import Invocation
-    from holdfast.config.models import Stack
 
 Offer = list[tuple[str, str]]
 """What may follow, each with its line of help."""
@@ -34,12 +33,12 @@ def offer(ctx: typer.Context, incomplete: str, find: Callable[[Invocation], Iter
 
 def service_names(ctx: typer.Context, incomplete: str) -> Offer:
     """Offer the services of the stack file."""
-    return offer(ctx, incomplete, lambda run: ((name, each.kind) for name, each in _stack(run).services.items()))
+    return offer(ctx, incomplete, lambda run: ((name, each.kind) for name, each in run.stack().services.items()))
 
 
 def repository_names(ctx: typer.Context, incomplete: str) -> Offer:
     """Offer the repositories of the stack file."""
-    return offer(ctx, incomplete, lambda run: ((name, each.url) for name, each in _stack(run).repositories.items()))
+    return offer(ctx, incomplete, lambda run: ((name, each.url) for name, each in run.stack().repositories.items()))
 
 
 def snapshot_ids(ctx: typer.Context, incomplete: str) -> Offer:
@@ -50,7 +49,7 @@ def snapshot_ids(ctx: typer.Context, incomplete: str) -> Offer:
 def _snapshots(run: Invocation) -> Iterable[tuple[str, str]]:
     from holdfast.operations.snapshots import SnapshotFilter, list_snapshots
 
-    found = list_snapshots(_stack(run), run.repository, SnapshotFilter())
+    found = list_snapshots(run.stack(), run.repository, SnapshotFilter())
     return [
         ("latest", "the newest one"),
         *((each.short_id, f"{each.service} {each.started}") for each in found.snapshots[::-1]),
@@ -65,10 +64,4 @@ def key_slot_ids(ctx: typer.Context, incomplete: str) -> Offer:
 def _key_slots(run: Invocation) -> Iterable[tuple[str, str]]:
     from holdfast.operations.keys import list_keys
 
-    return [(slot.id[:8], f"{slot.kind} {slot.label}") for slot in list_keys(_stack(run), run.repository)]
-
-
-def _stack(run: Invocation) -> Stack:
-    from holdfast.config.load import find_stack_file, load_stack
-
-    return load_stack(find_stack_file(run.config))
+    return [(slot.id[:8], f"{slot.kind} {slot.label}") for slot in list_keys(run.stack(), run.repository)]

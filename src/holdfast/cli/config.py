@@ -93,11 +93,10 @@ def validate(
 
 def show(ctx: typer.Context) -> None:
     """Print the stack file as it was understood: defaults filled in, secrets masked."""
-    from holdfast.config.load import find_stack_file, load_stack
     from holdfast.config.show import as_mapping, as_yaml
 
     run = Invocation.of(ctx)
-    stack = load_stack(find_stack_file(run.config))
+    stack = run.stack()
     run.output.emit("config", {"config": as_mapping(stack)}, lambda: as_yaml(stack))
 
 

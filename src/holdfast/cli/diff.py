@@ -47,13 +47,12 @@ def diff(
 
     One snapshot alone is compared with the one before it of the same service: what changed up to that backup.
     """
-    from holdfast.config.load import find_stack_file, load_stack
     from holdfast.operations.diff import DiffRequest
     from holdfast.operations.diff import diff as operation
 
     run = Invocation.of(ctx)
     request = DiffRequest(before, after, service, run.repository)
-    found = operation(load_stack(find_stack_file(run.config)), request)
+    found = operation(run.stack(), request)
     totals = _Totals()
     for difference in found.differences:
         totals.add(difference)

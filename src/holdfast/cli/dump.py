@@ -35,7 +35,6 @@ def dump(
     ),
 ) -> None:
     """Write one file of a snapshot to standard output, every byte as it was, holes as zeros."""
-    from holdfast.config.load import find_stack_file, load_stack
     from holdfast.operations.dump import dump as content
     from holdfast.operations.dump import file_entry
     from holdfast.operations.listing import SnapshotChoice, open_snapshot
@@ -44,7 +43,7 @@ def dump(
     run = Invocation.of(ctx)
     if run.json and output is None:
         raise UsageError("standard output cannot hold a file's bytes and JSON", hint="add --output FILE")
-    stack = load_stack(find_stack_file(run.config))
+    stack = run.stack()
     opened = open_snapshot(stack, SnapshotChoice(snapshot, service, run.repository))
     entry = file_entry(opened, typed(path))
     if output is None:

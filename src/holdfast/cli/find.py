@@ -31,12 +31,11 @@ def find(
     ),
 ) -> None:
     """Find a path in all snapshots: each version of it, and which snapshots hold that version."""
-    from holdfast.config.load import find_stack_file, load_stack
     from holdfast.operations.finding import FindRequest
     from holdfast.operations.finding import find as operation
 
     run = Invocation.of(ctx)
-    stack = load_stack(find_stack_file(run.config))
+    stack = run.stack()
     found = operation(stack, FindRequest(pattern, service, snapshot, run.repository))
     if not found:
         run.output.say("nothing matches; the pattern must match the whole name: try '*WORD*'")

@@ -21,11 +21,10 @@ def init(
     ),
 ) -> None:
     """Make the repository that the stack file describes, and print its recovery identity once."""
-    from holdfast.config.load import find_stack_file, load_stack
     from holdfast.operations.init import init as operation
 
     run = Invocation.of(ctx)
-    result = operation(load_stack(find_stack_file(run.config)), run.repository, unencrypted=unencrypted)
+    result = operation(run.stack(), run.repository, unencrypted=unencrypted)
     run.output.emit("repository_made", result, lambda: _words(result))
 
 

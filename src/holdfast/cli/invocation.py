@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import typer
 
     from holdfast.cli.output import Output
+    from holdfast.config.models import Stack
     from holdfast.progress import Reporter
 
 
@@ -32,6 +33,12 @@ class Invocation:
     def of(ctx: typer.Context) -> Invocation:
         """Return the Invocation of the run that ``ctx`` belongs to."""
         return ctx.ensure_object(Invocation)
+
+    def stack(self) -> Stack:
+        """Read the stack file; ConfigError when there is none, or it is wrong."""
+        from holdfast.config.load import find_stack_file, load_stack
+
+        return load_stack(find_stack_file(self.config))
 
     @cached_property
     def output(self) -> Output:

@@ -20,11 +20,10 @@ def journal(
     service: str = typer.Argument("", help="Only what was done to this service.", autocompletion=service_names),
 ) -> None:
     """List the restores in place, undos and dropped checkpoints of the stack, oldest first."""
-    from holdfast.config.load import find_stack_file, load_stack
     from holdfast.operations.journal import list_journal
 
     run = Invocation.of(ctx)
-    entries = list_journal(load_stack(find_stack_file(run.config)), run.repository, service or None)
+    entries = list_journal(run.stack(), run.repository, service or None)
     if run.json:
         for entry in entries:
             run.output.emit("journal_entry", _message(entry), str)

@@ -13,7 +13,6 @@ from holdfast.cli.output import Column
 from holdfast.errors import UsageError
 
 if TYPE_CHECKING:
-    from holdfast.config.models import Stack
     from holdfast.repository.key_slot import KeySlot
 
 _SHOWN_ONCE = {
@@ -27,7 +26,7 @@ def list_(ctx: typer.Context) -> None:
     from holdfast.operations.keys import list_keys
 
     run = Invocation.of(ctx)
-    slots = list_keys(_stack(run), run.repository)
+    slots = list_keys(run.stack(), run.repository)
     if run.json:
         for slot in slots:
             run.output.emit("key_slot", slot_message(slot), str)
@@ -68,7 +67,7 @@ def remove(
     from holdfast.operations.keys import remove_key
 
     run = Invocation.of(ctx)
-    slot = remove_key(_stack(run), run.repository, slot_id)
+    slot = remove_key(run.stack(), run.repository, slot_id)
     run.output.emit("key_removed", slot_message(slot), lambda: f"removed key slot {slot.id[:8]} ({slot.kind})")
 
 
@@ -88,20 +87,14 @@ def _add_passphrase(run: Invocation, file: Path, label: str) -> KeySlot:
     from holdfast.operations.keys import add_passphrase
 
     source = SecretSource(file=file.absolute())
-    return add_passphrase(_stack(run), run.repository, source, label)
+    return add_passphrase(run.stack(), run.repository, source, label)
 
 
 def _add_identity(run: Invocation, kind: str, label: str) -> tuple[KeySlot, str]:
     from holdfast.operations.keys import add_identity
     from holdfast.repository.key_slot import SlotKind
 
-    return add_identity(_stack(run), run.repository, SlotKind(kind), label)
-
-
-def _stack(run: Invocation) -> Stack:
-    from holdfast.config.load import find_stack_file, load_stack
-
-    return load_stack(find_stack_file(run.config))
+    return add_identity(run.stack(), run.repository, SlotKind(kind), label)
 
 
 def _added_words(slot: KeySlot, identity: str | None) -> str:

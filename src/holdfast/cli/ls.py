@@ -33,12 +33,11 @@ def ls(
     ),
 ) -> None:
     """List what a directory of a snapshot holds."""
-    from holdfast.config.load import find_stack_file, load_stack
     from holdfast.operations.listing import SnapshotChoice, list_directory, list_tree, open_snapshot
     from holdfast.repository.names import typed
 
     run = Invocation.of(ctx)
-    stack = load_stack(find_stack_file(run.config))
+    stack = run.stack()
     opened = open_snapshot(stack, SnapshotChoice(snapshot, service, run.repository))
     entries = (list_tree if recursive else list_directory)(opened, typed(path))
     words: Callable[[Entry], str] = _long_words if long else _short_words

@@ -37,12 +37,11 @@ def show(
     ),
 ) -> None:
     """Show all that is known of one snapshot: facts of the service, sizes, timings, warnings, each corrupt page."""
-    from holdfast.config.load import find_stack_file, load_stack
     from holdfast.operations.snapshots import find_snapshot
     from holdfast.operations.wiring import open_stack_repository
 
     run = Invocation.of(ctx)
-    stack = load_stack(find_stack_file(run.config))
+    stack = run.stack()
     found = find_snapshot(open_stack_repository(stack, run.repository), stack, snapshot, service)
     run.output.emit("snapshot", snapshot_message(found), lambda: _words(found))
 

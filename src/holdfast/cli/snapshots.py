@@ -25,12 +25,11 @@ def snapshots(
     until: str = typer.Option("", "--until", metavar="TIME", help="Only those begun at this time or earlier."),
 ) -> None:
     """List the snapshots of a repository, oldest first; exit code 14 when some do not open."""
-    from holdfast.config.load import find_stack_file, load_stack
     from holdfast.operations.snapshots import SnapshotFilter, list_snapshots
 
     run = Invocation.of(ctx)
     wanted = SnapshotFilter(service, host, frozenset(tag), since, until)
-    stack = load_stack(find_stack_file(run.config))
+    stack = run.stack()
     survey = list_snapshots(stack, run.repository, wanted)
     if run.json:
         for snapshot in survey.snapshots:

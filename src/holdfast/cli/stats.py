@@ -20,11 +20,10 @@ Row = tuple[str, "Usage"]
 
 def stats(ctx: typer.Context) -> None:
     """Measure what a repository holds and what it costs: by service, in total, and by deduplication and compression."""
-    from holdfast.config.load import find_stack_file, load_stack
     from holdfast.operations.stats import measure
 
     run = Invocation.of(ctx)
-    measured = measure(load_stack(find_stack_file(run.config)), run.repository)
+    measured = measure(run.stack(), run.repository)
     if run.json:
         for name, usage in measured.services.items():
             stack, _, service = name.partition("/")

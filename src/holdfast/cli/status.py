@@ -22,12 +22,11 @@ if TYPE_CHECKING:
 
 def status(ctx: typer.Context) -> int:
     """Show each service: its last snapshot, its window of recovery, and what is wrong; exit code 3 if anything is."""
-    from holdfast.config.load import find_stack_file, load_stack
     from holdfast.operations.status import status as operation
 
     run = Invocation.of(ctx)
     outcome = ExitCode.DONE
-    for found in operation(load_stack(find_stack_file(run.config)), run.repository):
+    for found in operation(run.stack(), run.repository):
         run.output.emit("service_status", _message(found), partial(_words, found))
         outcome = ExitCode.PARTIAL if found.alerts else outcome
     return outcome

@@ -19,7 +19,6 @@ def restore_delta(asked: AskedRestore) -> None:
     """Compare the copy with the snapshot, say what differs, and rewrite that; a dry run stops after the comparison."""
     from holdfast import clock
     from holdfast.cli.restoring.recovery import asked_target, target_words
-    from holdfast.config.load import find_stack_file, load_stack
     from holdfast.operations.restore_delta import DeltaRequest, compare, prepared_delta, recover_copy, rewrite
 
     run = asked.run
@@ -29,7 +28,7 @@ def restore_delta(asked: AskedRestore) -> None:
         run.output.say(target_words(target))
     places, catch_up = asked.places, asked.catch_up if target is not None else None
     request = DeltaRequest(asked.service, asked.target, asked.snapshot, run.repository, places, target, catch_up)
-    stack = load_stack(find_stack_file(run.config))
+    stack = run.stack()
     began = clock.monotonic()
     with ExitStack() as held:
         with run.reporter() as reporter:

@@ -21,7 +21,6 @@ from holdfast.cli.restoring.in_place_words import (
 
 if TYPE_CHECKING:
     from holdfast.cli.restoring.asked import AskedRestore
-    from holdfast.config.models import Stack
     from holdfast.operations.in_place.plan import InPlaceRequest
     from holdfast.operations.in_place.unfinished import UnfinishedSwap
     from holdfast.restore.target import RecoveryTarget
@@ -34,7 +33,7 @@ def restore_in_place(asked: AskedRestore) -> None:
     from holdfast.operations.in_place.restore import restore_in_place as operation
     from holdfast.operations.in_place.unfinished import find_unfinished
 
-    run, stack = asked.run, _stack(asked)
+    run, stack = asked.run, asked.run.stack()
     unfinished = find_unfinished(stack, asked.service)
     if unfinished is not None:
         _finish(asked, unfinished)
@@ -60,7 +59,7 @@ def undo(asked: AskedRestore) -> None:
     from holdfast.operations.in_place.undo import undo as operation
     from holdfast.operations.in_place.unfinished import find_unfinished
 
-    run, stack = asked.run, _stack(asked)
+    run, stack = asked.run, asked.run.stack()
     unfinished = find_unfinished(stack, asked.service)
     if unfinished is not None:
         _turn_back(asked, unfinished)
@@ -91,7 +90,7 @@ def drop_checkpoint(asked: AskedRestore) -> None:
     from holdfast.operations.in_place.drop import drop, prepare_drop
 
     run = asked.run
-    prepared = prepare_drop(_stack(asked), asked.service, asked.checkpoint)
+    prepared = prepare_drop(asked.run.stack(), asked.service, asked.checkpoint)
     message = drop_message(prepared)
     if asked.dry_run:
         run.output.emit("drop_plan", message, lambda: drop_words(prepared))
@@ -103,12 +102,6 @@ def drop_checkpoint(asked: AskedRestore) -> None:
     dropped = [text.count(len(prepared.checkpoints), "checkpoint")] if prepared.checkpoints else []
     dropped += ["what was staged"] if prepared.leftover else []
     run.output.emit("checkpoints_dropped", message, lambda: f"deleted {' and '.join(dropped)} of {asked.service}")
-
-
-def _stack(asked: AskedRestore) -> Stack:
-    from holdfast.config.load import find_stack_file, load_stack
-
-    return load_stack(find_stack_file(asked.run.config))
 
 
 def _request(asked: AskedRestore) -> InPlaceRequest:

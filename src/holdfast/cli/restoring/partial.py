@@ -16,7 +16,6 @@ def restore_part(asked: AskedRestore) -> None:
     """Read a part out of a throw-away cluster, into a file or a running database; a dry run stops after the plan."""
     from holdfast import clock
     from holdfast.cli.restoring.recovery import target_words
-    from holdfast.config.load import find_stack_file, load_stack
     from holdfast.operations.restore_partial import PartRequest, prepare_part
     from holdfast.operations.restore_partial import restore_part as operation
 
@@ -34,7 +33,7 @@ def restore_part(asked: AskedRestore) -> None:
         repository=run.repository,
         catch_up=asked.catch_up,
     )
-    stack = load_stack(find_stack_file(run.config))
+    stack = run.stack()
     began = clock.monotonic()
     with run.reporter() as reporter:
         prepared = prepare_part(stack, request, reporter)

@@ -20,14 +20,13 @@ if TYPE_CHECKING:
 def restore_and_recover(asked: AskedRestore) -> None:
     """Restore into a new directory and recover to the target; a dry run stops after the plan."""
     from holdfast import clock
-    from holdfast.config.load import find_stack_file, load_stack
     from holdfast.operations.recovery.plan import RecoveryRequest, prepare_recovery
     from holdfast.operations.recovery.run import recover, restore_files
 
     run = asked.run
     target = asked_target(asked)
     run.output.say(target_words(target))
-    stack = load_stack(find_stack_file(run.config))
+    stack = run.stack()
     began = clock.monotonic()
     with run.reporter() as reporter:
         prepared = prepare_recovery(stack, RecoveryRequest(asked.request(), target, asked.catch_up), reporter)

@@ -21,12 +21,11 @@ def restore_to_directory(asked: AskedRestore) -> None:
         restore_and_recover(asked)
         return
     from holdfast import clock
-    from holdfast.config.load import find_stack_file, load_stack
     from holdfast.operations.restore import prepare_restore
     from holdfast.operations.restore import restore as operation
 
     run = asked.run
-    stack = load_stack(find_stack_file(run.config))
+    stack = run.stack()
     began = clock.monotonic()
     prepared = prepare_restore(stack, asked.request())
     if asked.dry_run:

@@ -23,12 +23,11 @@ def adopt(
     ),
 ) -> None:
     """Let a cluster that was restored, and promoted onto a timeline of its own, write into its origin's archive."""
-    from holdfast.config.load import find_stack_file, load_stack
     from holdfast.operations.wal.adopt import adopt as operation
     from holdfast.operations.wal.adopt import reset_settings
 
     run = Invocation.of(ctx)
-    stack = load_stack(find_stack_file(run.config))
+    stack = run.stack()
     adoption = operation(stack, service, run.repository)
     if apply:
         reset_settings(stack, service, adoption)

@@ -27,12 +27,11 @@ def discard(
 
     Recovery never reads them. They are all there is of what that server wrote then: --output keeps a copy.
     """
-    from holdfast.config.load import find_stack_file, load_stack
     from holdfast.operations.wal.discard import discard as operation
     from holdfast.operations.wal.discard import find_kept_apart
 
     run = Invocation.of(ctx)
-    kept = find_kept_apart(load_stack(find_stack_file(run.config)), service, name, run.repository)
+    kept = find_kept_apart(run.stack(), service, name, run.repository)
     run.output.say(_words(kept))
     if not yes:
         require_agreement(run, service, f"{name} is to be deleted", "these bytes will be deleted for good")

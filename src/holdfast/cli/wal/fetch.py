@@ -14,7 +14,6 @@ from holdfast.cli.invocation import Invocation
 from holdfast.wal.restore_command import NOT_THERE_EXIT, STOP_EXIT, Verdict, taking_arguments
 
 if TYPE_CHECKING:
-    from holdfast.config.models import Stack
     from holdfast.operations.wal.fetch import FetchRequest
 
 
@@ -40,7 +39,7 @@ def fetch(
     if cluster is None:
         _fetch_for_a_person(run, request)
         return
-    start_supplier(request, cluster, lambda: _load(run))
+    start_supplier(request, cluster, run.stack)
     shell = taking_arguments(os.fspath(spool_beside(path)), name, os.fspath(path), NOT_THERE_EXIT)
     code = subprocess.call(shell)
     raise typer.Exit(code if code >= 0 else STOP_EXIT)
@@ -49,7 +48,7 @@ def fetch(
 def _fetch_for_a_person(run: Invocation, request: FetchRequest) -> None:
     from holdfast.operations.wal.fetch import fetch_once
 
-    fetched = fetch_once(_load(run), request)
+    fetched = fetch_once(run.stack(), request)
     if fetched.gap is not None:
         raise fetched.gap
     message = {"file": request.name, "outcome": fetched.verdict.value, "size_bytes": fetched.length_bytes}
@@ -61,9 +60,3 @@ def _fetch_for_a_person(run: Invocation, request: FetchRequest) -> None:
     run.output.emit("wal_fetched", message, lambda: words[fetched.verdict])
     if fetched.verdict is Verdict.ABSENT:
         raise typer.Exit(NOT_THERE_EXIT)
-
-
-def _load(run: Invocation) -> Stack:
-    from holdfast.config.load import find_stack_file, load_stack
-
-    return load_stack(find_stack_file(run.config))

@@ -33,14 +33,13 @@ def find(
 ) -> None:
     """Find the instant to recover to in the archived WAL: by transaction, by time, or by a restore point's name."""
     from holdfast.cli.wal.found import hole_words
-    from holdfast.config.load import find_stack_file, load_stack
     from holdfast.operations.wal.find import WalFindRequest, ask
     from holdfast.restore.target import parse_timeline
 
     run = Invocation.of(ctx)
     question = _question(xid, between, name)
     request = WalFindRequest(service, parse_timeline(timeline), run.repository)
-    stack = load_stack(find_stack_file(run.config))
+    stack = run.stack()
     with run.reporter() as reporter:
         finder, show = ask(stack, request, question, reporter)
         for hole in finder.holes:

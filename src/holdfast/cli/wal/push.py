@@ -19,12 +19,11 @@ def push(
     ),
 ) -> None:
     """Store one WAL file of a service in its archive; done only when it is durable there."""
-    from holdfast.config.load import find_stack_file, load_stack
     from holdfast.operations.wal.compilation import settings_path
     from holdfast.operations.wal.push import push as operation
 
     run = Invocation.of(ctx)
-    place = settings or settings_path(load_stack(find_stack_file(run.config)), service)
+    place = settings or settings_path(run.stack(), service)
     result = operation(service, path, str(place))
     for warning in result.warnings:
         run.output.say(f"warning: {warning}")

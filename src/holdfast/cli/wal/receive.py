@@ -24,12 +24,10 @@ def receive(
     drop_slot: bool = typer.Option(False, "--drop-slot", help="Drop the replication slot, and end."),
 ) -> None:
     """Receive WAL from the server as it is written, and store it; runs until it is told to stop."""
-    from holdfast.config.load import find_stack_file, load_stack
-
     run = Invocation.of(ctx)
     if create_slot and drop_slot:
         raise UsageError("--create-slot and --drop-slot exclude each other", hint="give one of them")
-    stack = load_stack(find_stack_file(run.config))
+    stack = run.stack()
     if drop_slot:
         _drop(run, stack, service)
     else:

@@ -19,12 +19,11 @@ def serve(
     ),
 ) -> None:
     """Ship the WAL of a service before archive_command asks for it; runs until it is stopped (SIGTERM)."""
-    from holdfast.config.load import find_stack_file, load_stack
     from holdfast.operations.wal.compilation import settings_path
     from holdfast.wal.settings import read_settings
 
     run = Invocation.of(ctx)
-    path = settings or str(settings_path(load_stack(find_stack_file(run.config)), service))
+    path = settings or str(settings_path(run.stack(), service))
     read_settings(path)  # complaints are made here, where they can be made in JSON
     start = "from holdfast.cli.entry import run; run()"
     command = [sys.executable, "-I", "-c", start, "wal", "serve", service, "--settings", path]

@@ -32,12 +32,11 @@ def status(
     ),
 ) -> int:
     """Show the windows of recovery, gaps, lag and the slot; exit code 3 when something cannot be recovered, or soon."""
-    from holdfast.config.load import find_stack_file, load_stack
     from holdfast.operations.wal.alerts import find_alerts
     from holdfast.operations.wal.status import wal_statuses
 
     run = Invocation.of(ctx)
-    stack = load_stack(find_stack_file(run.config))
+    stack = run.stack()
     outcome = ExitCode.DONE
     for found in wal_statuses(stack, [service] if service is not None else stack.services, run.repository):
         alerts = list(find_alerts(found))

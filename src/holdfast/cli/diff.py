@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -65,8 +64,7 @@ def diff(
 
 def _summary(found: SnapshotDiff, totals: _Totals, changed: tuple[ChangedPages, ...]) -> str:
     old, new = (
-        f"{each.stack}/{each.service} {each.short_id} ({text.instant(datetime.fromisoformat(each.started))})"
-        for each in (found.old, found.new)
+        f"{each.stack}/{each.service} {each.short_id} ({text.when(each.started)})" for each in (found.old, found.new)
     )
     return f"from {old}\nto   {new}:\n{totals.words(changed)}"
 

@@ -40,7 +40,7 @@ def _message(entry: JournalEntry) -> dict[str, object]:
 def _columns() -> list[Column[JournalEntry]]:
     return [
         Column("id", lambda entry: entry.id[:8]),
-        Column("begun", _begun),
+        Column("begun", lambda entry: text.local(entry.begun)),
         Column("service", lambda entry: entry.service),
         Column("action", lambda entry: entry.action),
         Column("who", lambda entry: f"{entry.who} on {entry.host}"),
@@ -48,9 +48,3 @@ def _columns() -> list[Column[JournalEntry]]:
         Column("result", lambda entry: entry.result if entry.ended else "CUT OFF"),
         Column("outage", lambda entry: "" if entry.outage_s is None else text.duration(entry.outage_s), is_number=True),
     ]
-
-
-def _begun(entry: JournalEntry) -> str:
-    from datetime import datetime
-
-    return f"{datetime.fromisoformat(entry.begun).astimezone():%Y-%m-%d %H:%M:%S}"

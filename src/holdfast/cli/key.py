@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from holdfast.cli import text
 from holdfast.cli.completion import key_slot_ids
 from holdfast.cli.invocation import Invocation
 from holdfast.cli.output import Column
@@ -108,13 +109,7 @@ def _columns() -> list[Column[KeySlot]]:
     return [
         Column("id", lambda slot: slot.id[:8]),
         Column("kind", lambda slot: slot.kind),
-        Column("created", lambda slot: _local(slot.created)),
+        Column("created", lambda slot: text.local(slot.created)),
         Column("opens data", lambda slot: "yes" if slot.opens_data else "no"),
         Column("label", lambda slot: slot.label),
     ]
-
-
-def _local(stored: str) -> str:
-    from datetime import datetime
-
-    return f"{datetime.fromisoformat(stored).astimezone():%Y-%m-%d %H:%M:%S}"

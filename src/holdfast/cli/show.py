@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 import typer
@@ -59,8 +58,8 @@ def _general(snapshot: Snapshot) -> Iterator[Line]:
     clean = "" if snapshot.is_clean else ", CORRUPT SOURCE: the service itself is damaged"
     yield "snapshot", snapshot.id
     yield "service", f"{snapshot.service} ({snapshot.kind}) of stack {snapshot.stack}, on host {snapshot.host}"
-    yield "started", text.instant(datetime.fromisoformat(snapshot.started))
-    yield "ended", text.instant(datetime.fromisoformat(snapshot.ended))
+    yield "started", text.when(snapshot.started)
+    yield "ended", text.when(snapshot.ended)
     yield "state", complete + clean
     yield "encryption", "encrypted" if snapshot.is_encrypted else "NOT ENCRYPTED"
     yield "parent", snapshot.parent or "none: every file was read"
@@ -95,7 +94,7 @@ def _postgres(facts: PostgresFacts) -> Iterator[Line]:
     yield "start LSN", facts.start_lsn
     yield "stop LSN", f"{facts.stop_lsn} (recovery from it must reach this)"
     if facts.stop_time:
-        yield "stop time", f"{text.instant(datetime.fromisoformat(facts.stop_time))} (by the server's clock)"
+        yield "stop time", f"{text.when(facts.stop_time)} (by the server's clock)"
     yield "WAL inside", f"{', '.join(facts.wal_segments)} (wal_level {facts.wal_level})"
     segment = text.size(facts.wal_segment_size)
     encoding = facts.encoding or "not known"

@@ -54,12 +54,6 @@ def _state(snapshot: Snapshot) -> str:
     return "complete" if snapshot.is_clean else "CORRUPT SOURCE"
 
 
-def _local(stored: str) -> str:
-    from datetime import datetime
-
-    return f"{datetime.fromisoformat(stored).astimezone():%Y-%m-%d %H:%M:%S}"
-
-
 def _service(snapshot: Snapshot, own_stack: str) -> str:
     """Return the service's name; with its stack's where that is not the one of the stack file."""
     return snapshot.service if snapshot.stack == own_stack else f"{snapshot.stack}/{snapshot.service}"
@@ -70,7 +64,7 @@ def _columns(own_stack: str) -> list[Column[Snapshot]]:
         Column("id", lambda snapshot: snapshot.short_id),
         Column("service", lambda snapshot: _service(snapshot, own_stack)),
         Column("host", lambda snapshot: snapshot.host),
-        Column("started", lambda snapshot: _local(snapshot.started)),
+        Column("started", lambda snapshot: text.local(snapshot.started)),
         Column("size", lambda snapshot: text.size(snapshot.stats.size_bytes), is_number=True),
         Column("new", lambda snapshot: text.size(snapshot.stats.stored_bytes), is_number=True),
         Column("state", _state),

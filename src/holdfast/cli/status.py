@@ -68,14 +68,16 @@ def _rows(found: ServiceStatus) -> Iterator[tuple[str, str]]:
     if found.wal.lag is not None:
         yield "lag", text.size(found.wal.lag.size_bytes)
     for each in found.checkpoints:
-        yield "checkpoint", f"{each.short_id} in {each.parked.directory}, made {_when(each.made)}: {each.description}"
+        made = text.when(each.made)
+        yield "checkpoint", f"{each.short_id} in {each.parked.directory}, made {made}: {each.description}"
     if found.leftover is not None:
         yield "staged", _staged_words(found.leftover, found.wal.service)
 
 
 def _staged_words(leftover: StagedRestore, service: str) -> str:
+    begun = text.when(leftover.begun)
     return (
-        f"in {leftover.parked.directory}, by a restore begun {_when(leftover.begun)} that is at work or was cut off: "
+        f"in {leftover.parked.directory}, by a restore begun {begun} that is at work or was cut off: "
         f"'holdfast restore {service}' goes on with it, --drop-checkpoint --checkpoint {leftover.short_id} deletes it"
     )
 
@@ -85,10 +87,4 @@ def _last_snapshot(found: ServiceStatus) -> str:
         return "not known: the repository cannot be asked"
     if found.last is None:
         return "none is complete: run 'holdfast backup'"
-    return f"{found.last.short_id}, taken {_when(found.last.started)}"
-
-
-def _when(stored: str) -> str:
-    from datetime import datetime
-
-    return text.instant(datetime.fromisoformat(stored))
+    return f"{found.last.short_id}, taken {text.when(found.last.started)}"

@@ -52,14 +52,28 @@ def duration(seconds: float) -> str:
     return f"{hours // 24} d {hours % 24:02d} h"
 
 
-def instant(when: datetime) -> str:
+def instant(moment: datetime) -> str:
     """Return an aware instant in local time and, in brackets, in UTC (only once where they are the same)."""
     from datetime import UTC
 
-    local, universal = when.astimezone(), when.astimezone(UTC)
+    local, universal = moment.astimezone(), moment.astimezone(UTC)
     if local.utcoffset() == universal.utcoffset():
         return f"{universal:%Y-%m-%d %H:%M:%S} UTC"
     return f"{local:%Y-%m-%d %H:%M:%S %z} ({universal:%Y-%m-%d %H:%M:%S} UTC)"
+
+
+def when(stored: str) -> str:
+    """Return what was stored as ISO 8601 as ``instant`` shows it."""
+    from datetime import datetime
+
+    return instant(datetime.fromisoformat(stored))
+
+
+def local(stored: str) -> str:
+    """Return what was stored as ISO 8601 in local time alone, as a table has room for."""
+    from datetime import datetime
+
+    return f"{datetime.fromisoformat(stored).astimezone():%Y-%m-%d %H:%M:%S}"
 
 
 def count(number: int, noun: str, plural: str | None = None) -> str:

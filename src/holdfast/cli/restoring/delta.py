@@ -68,10 +68,8 @@ def _result_message(result: DeltaResult, recovered: Recovered | None) -> dict[st
 
 
 def _plan_words(prepared: PreparedDelta) -> str:
-    from datetime import datetime
-
     plan = prepared.delta.whole
-    taken = text.instant(datetime.fromisoformat(plan.snapshot.started))
+    taken = text.when(plan.snapshot.started)
     extent = f"{text.size(plan.size_bytes)} in {text.count(len(plan.files), 'file')}"
     lines = [
         f"snapshot {plan.snapshot.short_id} of {plan.snapshot.service}, taken {taken}",

@@ -51,8 +51,9 @@ def plan_words(prepared: PreparedInPlace) -> str:
     plan, commands = prepared.restore.plan, prepared.switch.commands
     kept = f"kept as {prepared.parked.directory}" if prepared.parked else "nothing to keep"
     last = f"; {text.duration(prepared.last_outage_s)} last time" if prepared.last_outage_s is not None else ""
+    taken = text.when(plan.snapshot.started)
     lines = [
-        f"{prepared.request.service} becomes {prepared.became}; the snapshot was taken {_when(plan.snapshot.started)}",
+        f"{prepared.request.service} becomes {prepared.became}; the snapshot was taken {taken}",
         *_recovery_words(prepared),
         f"  in place at {prepared.live.directory}: {text.size(plan.size_bytes)}",
         f"  there now: {prepared.live.description}; {kept}",
@@ -121,11 +122,12 @@ def undo_message(prepared: PreparedUndo) -> dict[str, object]:
 
 def undo_words(prepared: PreparedUndo) -> str:
     """Return the plan of an undo as people read it."""
+    checkpoint = prepared.checkpoint
     kept = f"kept as {prepared.parked.directory}" if prepared.parked else "nothing to keep"
     return "\n".join(
         [
-            f"checkpoint {prepared.checkpoint.short_id} of {prepared.service}, made {_when(prepared.checkpoint.made)}",
-            f"  it is: {prepared.checkpoint.description}",
+            f"checkpoint {checkpoint.short_id} of {prepared.service}, made {text.when(checkpoint.made)}",
+            f"  it is: {checkpoint.description}",
             f"  back in place at {prepared.live.directory}",
             f"  there now: {prepared.live.description}; {kept}",
         ]
@@ -136,10 +138,10 @@ def drop_words(prepared: PreparedDrop) -> str:
     """Return what is to be deleted, as people read it."""
     lines = [f"to delete, of {prepared.service}:"]
     for each in prepared.checkpoints:
-        lines.append(f"  {each.short_id}, made {_when(each.made)}, until {each.until}: {each.description}")
+        lines.append(f"  {each.short_id}, made {text.when(each.made)}, until {each.until}: {each.description}")
         lines += [f"    {place}" for place in each.parked.places]
     if prepared.leftover is not None:
-        begun = _when(prepared.leftover.begun)
+        begun = text.when(prepared.leftover.begun)
         lines.append(f"  {prepared.leftover.short_id}, staged by the restore begun {begun}, and not in service:")
         lines += [f"    {place}" for place in prepared.leftover.parked.places]
     return "\n".join(lines)
@@ -184,9 +186,3 @@ def _places(parked: Parked | None) -> list[str]:
 def rounded(seconds: float | None) -> float | None:
     """Return seconds to the millisecond."""
     return None if seconds is None else round(seconds, 3)
-
-
-def _when(stored: str) -> str:
-    from datetime import datetime
-
-    return text.instant(datetime.fromisoformat(stored))

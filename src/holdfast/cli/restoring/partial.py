@@ -86,10 +86,8 @@ def _result_message(result: PartResult) -> dict[str, object]:
 
 
 def _plan_words(prepared: PreparedPart) -> str:
-    from datetime import datetime
-
     plan = prepared.recovery.restore.plan
-    taken = text.instant(datetime.fromisoformat(plan.snapshot.started))
+    taken = text.when(plan.snapshot.started)
     left_out = "the whole cluster" if prepared.layout.number is None else "without the other databases"
     how = f"with {prepared.program}" if prepared.program else "ROWS ALONE, by COPY: no pg_dump here suits the server"
     lines = [

@@ -73,7 +73,7 @@ def plan_words(prepared: PreparedRestore) -> str:
     plan, facts = prepared.plan, prepared.facts
     found = f"found in {prepared.binaries.directory}" if prepared.binaries else "NOT FOUND on this machine"
     lines = [
-        f"snapshot {plan.snapshot.short_id} of {plan.snapshot.service}, taken {_when(plan.snapshot.started)}",
+        f"snapshot {plan.snapshot.short_id} of {plan.snapshot.service}, taken {text.when(plan.snapshot.started)}",
         f"  to {plan.layout.target}: {text.size(plan.size_bytes)} in {text.count(len(plan.files), 'file')}",
         f"  fetching {text.size(plan.fetched_bytes)} from {text.count(plan.packs, 'pack')}",
         f"  needs PostgreSQL {facts.major} ({found})",
@@ -90,9 +90,3 @@ def _done_words(prepared: PreparedRestore, seconds: float) -> str:
         f"in {text.duration(seconds)}\n"
         f"start it as the owner of the directory: {program} -D {plan.layout.target} start"
     )
-
-
-def _when(stored: str) -> str:
-    from datetime import datetime
-
-    return text.instant(datetime.fromisoformat(stored))

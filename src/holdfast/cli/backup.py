@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import typer
 
 from holdfast.cli import text
-from holdfast.cli.completion import service_names
 from holdfast.cli.invocation import Invocation
+from holdfast.cli.parameters import Service
 from holdfast.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def backup(
     ctx: typer.Context,
-    service: str = typer.Argument(help="The service, by its name in the stack file.", autocompletion=service_names),
+    service: Service,
     tag: list[str] = typer.Option([], "--tag", metavar="WORD", help="Put a word on the snapshot; may be repeated."),
     rehash: bool = typer.Option(False, "--rehash", help="Read every file again, also those that look unchanged."),
     verify_writes: bool = typer.Option(

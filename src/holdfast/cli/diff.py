@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import typer
 
 from holdfast.cli import text
-from holdfast.cli.completion import service_names, snapshot_ids
+from holdfast.cli.completion import snapshot_ids
 from holdfast.cli.invocation import Invocation
+from holdfast.cli.parameters import LatestOf
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,13 +35,7 @@ def diff(
         autocompletion=snapshot_ids,
     ),
     after: str | None = typer.Argument(None, help="The second snapshot.", autocompletion=snapshot_ids),
-    service: str = typer.Option(
-        "",
-        "--service",
-        metavar="NAME",
-        help="The service whose latest is meant; needed when several have snapshots.",
-        autocompletion=service_names,
-    ),
+    service: LatestOf = "",
 ) -> None:
     """Show what differs between two snapshots: + added, - removed, M other content, U other owner or mode.
 

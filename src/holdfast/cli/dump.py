@@ -9,8 +9,8 @@ from typing import IO, TYPE_CHECKING
 import typer
 
 from holdfast.cli import text
-from holdfast.cli.completion import service_names, snapshot_ids
 from holdfast.cli.invocation import Invocation
+from holdfast.cli.parameters import LatestOf, SnapshotId
 from holdfast.errors import UsageError
 
 if TYPE_CHECKING:
@@ -21,18 +21,12 @@ _CONTROLS = bytes({*range(0x20), 0x7F} - set(b"\t\n\r\f"))
 
 def dump(
     ctx: typer.Context,
-    snapshot: str = typer.Argument(help="The snapshot, by its first digits, or latest.", autocompletion=snapshot_ids),
+    snapshot: SnapshotId,
     path: str = typer.Argument(help="The file, by its path in the snapshot."),
     output: Path | None = typer.Option(
         None, "-o", "--output", metavar="FILE", help="Write to a new file, not to standard output."
     ),
-    service: str = typer.Option(
-        "",
-        "--service",
-        metavar="NAME",
-        help="The service whose latest is meant; needed when several have snapshots.",
-        autocompletion=service_names,
-    ),
+    service: LatestOf = "",
 ) -> None:
     """Write one file of a snapshot to standard output, every byte as it was, holes as zeros."""
     from holdfast.operations.dump import dump as content

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from holdfast.cli.completion import service_names, snapshot_ids
 from holdfast.cli.invocation import Invocation
+from holdfast.cli.parameters import LatestOf, SnapshotId
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,17 +20,11 @@ if TYPE_CHECKING:
 
 def ls(
     ctx: typer.Context,
-    snapshot: str = typer.Argument(help="The snapshot, by its first digits, or latest.", autocompletion=snapshot_ids),
+    snapshot: SnapshotId,
     path: str = typer.Argument("", help="A directory or file of the snapshot; without it, the whole."),
     long: bool = typer.Option(False, "-l", "--long", help="Show mode, owner, size and time of each."),
     recursive: bool = typer.Option(False, "-R", "--recursive", help="Show what is below, at any depth."),
-    service: str = typer.Option(
-        "",
-        "--service",
-        metavar="NAME",
-        help="The service whose latest is meant; needed when several have snapshots.",
-        autocompletion=service_names,
-    ),
+    service: LatestOf = "",
 ) -> None:
     """List what a directory of a snapshot holds."""
     from holdfast.operations.listing import SnapshotChoice, list_directory, list_tree, open_snapshot

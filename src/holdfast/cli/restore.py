@@ -6,14 +6,15 @@ from pathlib import Path
 
 import typer
 
-from holdfast.cli.completion import service_names, snapshot_ids
+from holdfast.cli.completion import snapshot_ids
 from holdfast.cli.invocation import Invocation
+from holdfast.cli.parameters import Service
 from holdfast.cli.restoring.asked import AskedRestore, Way
 
 
 def restore(
     ctx: typer.Context,
-    service: str = typer.Argument(help="The service, by its name in the stack file.", autocompletion=service_names),
+    service: Service,
     target: Path | None = typer.Option(
         None, "--target", metavar="DIR", help="The directory to restore to: new or empty. Without it: in place."
     ),

@@ -9,8 +9,9 @@ import typer
 
 from holdfast.cli import text
 from holdfast.cli.backup import snapshot_message
-from holdfast.cli.completion import service_names, snapshot_ids
+from holdfast.cli.completion import snapshot_ids
 from holdfast.cli.invocation import Invocation
+from holdfast.cli.parameters import LatestOf
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,13 +28,7 @@ Line = tuple[str, str]
 def show(
     ctx: typer.Context,
     snapshot: str = typer.Argument("latest", help="The snapshot, by its first digits.", autocompletion=snapshot_ids),
-    service: str = typer.Option(
-        "",
-        "--service",
-        metavar="NAME",
-        help="The service whose latest is meant; needed when several have snapshots.",
-        autocompletion=service_names,
-    ),
+    service: LatestOf = "",
 ) -> None:
     """Show all that is known of one snapshot: facts of the service, sizes, timings, warnings, each corrupt page."""
     from holdfast.operations.snapshots import find_snapshot

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from holdfast.cli.completion import service_names
 from holdfast.cli.invocation import Invocation
+from holdfast.cli.parameters import Service
 
 if TYPE_CHECKING:
     from holdfast.operations.wal.adopt import Adoption
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def adopt(
     ctx: typer.Context,
-    service: str = typer.Argument(help="The service, by its name in the stack file.", autocompletion=service_names),
+    service: Service,
     apply: bool = typer.Option(
         False,
         "--apply",

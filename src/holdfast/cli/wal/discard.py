@@ -9,8 +9,8 @@ import typer
 
 from holdfast.cli import text
 from holdfast.cli.agreement import require_agreement
-from holdfast.cli.completion import service_names
 from holdfast.cli.invocation import Invocation
+from holdfast.cli.parameters import Service
 
 if TYPE_CHECKING:
     from holdfast.operations.wal.discard import KeptApart
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def discard(
     ctx: typer.Context,
-    service: str = typer.Argument(help="The service, by its name in the stack file.", autocompletion=service_names),
+    service: Service,
     name: str = typer.Argument(help="What to delete: FILE.conflict-..., as 'holdfast wal status' names it."),
     output: Path | None = typer.Option(None, "--output", "-o", help="Keep a copy in this new file.", metavar="FILE"),
     yes: bool = typer.Option(False, "--yes", help="Do not ask for the service's name before deleting."),

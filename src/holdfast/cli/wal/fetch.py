@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from holdfast.cli.completion import service_names
 from holdfast.cli.invocation import Invocation
+from holdfast.cli.parameters import Service
 from holdfast.wal.restore_command import NOT_THERE_EXIT, STOP_EXIT, Verdict, taking_arguments
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def fetch(
     ctx: typer.Context,
-    service: str = typer.Argument(help="The service, by its name in the stack file.", autocompletion=service_names),
+    service: Service,
     name: str = typer.Argument(help="The WAL file, as PostgreSQL names it: %f."),
     path: Path = typer.Argument(help="Where to put it, as PostgreSQL gives it: %p."),
     idle: float = typer.Option(

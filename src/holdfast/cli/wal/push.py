@@ -6,13 +6,13 @@ from pathlib import Path
 
 import typer
 
-from holdfast.cli.completion import service_names
 from holdfast.cli.invocation import Invocation
+from holdfast.cli.parameters import Service
 
 
 def push(
     ctx: typer.Context,
-    service: str = typer.Argument(help="The service, by its name in the stack file.", autocompletion=service_names),
+    service: Service,
     path: str = typer.Argument(help="The WAL file, as PostgreSQL gives it: %p."),
     settings: Path | None = typer.Option(
         None, "--settings", metavar="FILE", help="The compiled settings that 'holdfast wal setup' wrote into the spool."

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from holdfast.cli.completion import service_names
 from holdfast.cli.invocation import Invocation
+from holdfast.cli.parameters import Service
 from holdfast.errors import UsageError
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def receive(
     ctx: typer.Context,
-    service: str = typer.Argument(help="The service, by its name in the stack file.", autocompletion=service_names),
+    service: Service,
     create_slot: bool = typer.Option(
         False, "--create-slot", help="Make the replication slot when it is missing or holds no WAL any more."
     ),

@@ -7,13 +7,13 @@ import sys
 
 import typer
 
-from holdfast.cli.completion import service_names
 from holdfast.cli.invocation import Invocation
+from holdfast.cli.parameters import Service
 
 
 def serve(
     ctx: typer.Context,
-    service: str = typer.Argument(help="The service, by its name in the stack file.", autocompletion=service_names),
+    service: Service,
     settings: str = typer.Option(
         "", "--settings", metavar="FILE", help="The compiled settings, where they are not in the service's spool."
     ),

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from holdfast.cli.completion import service_names
 from holdfast.cli.invocation import Invocation
+from holdfast.cli.parameters import Service
 
 if TYPE_CHECKING:
     from holdfast.operations.wal.setup import ArchivingSetup
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def setup(
     ctx: typer.Context,
-    service: str = typer.Argument(help="The service, by its name in the stack file.", autocompletion=service_names),
+    service: Service,
 ) -> None:
     """Make the spool and the compiled settings of a service, and print the lines for its postgresql.conf."""
     from holdfast.config.load import find_stack_file, load_stack

@@ -39,11 +39,8 @@ def find(
     found = operation(stack, FindRequest(pattern, service, snapshot, run.repository))
     if not found:
         run.output.say("nothing matches; the pattern must match the whole name: try '*WORD*'")
-    elif run.json:
-        for version in found:
-            run.output.emit("found", _message(version), str)
     else:
-        run.output.table("found", found, _columns())
+        run.output.table("found", found, _columns(), _message)
 
 
 def _message(version: FoundVersion) -> dict[str, object]:

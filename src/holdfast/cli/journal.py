@@ -24,11 +24,7 @@ def journal(
 
     run = Invocation.of(ctx)
     entries = list_journal(run.stack(), run.repository, service or None)
-    if run.json:
-        for entry in entries:
-            run.output.emit("journal_entry", _message(entry), str)
-    else:
-        run.output.table("journal_entry", entries, _columns())
+    run.output.table("journal_entry", entries, _columns(), _message)
 
 
 def _message(entry: JournalEntry) -> dict[str, object]:

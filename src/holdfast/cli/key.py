@@ -28,11 +28,7 @@ def list_(ctx: typer.Context) -> None:
 
     run = Invocation.of(ctx)
     slots = list_keys(run.stack(), run.repository)
-    if run.json:
-        for slot in slots:
-            run.output.emit("key_slot", slot_message(slot), str)
-    else:
-        run.output.table("key_slot", slots, _columns())
+    run.output.table("key_slot", slots, _columns(), slot_message)
 
 
 def add(

@@ -38,8 +38,14 @@ class Output(Protocol):
         """Give one result; ``text`` puts it into words for people and is not called in JSON mode."""
         ...
 
-    def table(self, message_type: str, rows: Iterable[T], columns: Sequence[Column[T]]) -> None:
-        """Give many results of one kind: one JSON object each, or one table."""
+    def table(
+        self,
+        message_type: str,
+        rows: Iterable[T],
+        columns: Sequence[Column[T]],
+        message: Callable[[T], object],
+    ) -> None:
+        """Give many results of one kind: one table, or the payload that ``message`` makes of each."""
         ...
 
     def say(self, text: str) -> None:
@@ -61,7 +67,13 @@ class TextOutput:
         """Print the words."""
         print(harmless(text()))  # noqa: T201
 
-    def table(self, message_type: str, rows: Iterable[T], columns: Sequence[Column[T]]) -> None:
+    def table(
+        self,
+        message_type: str,
+        rows: Iterable[T],
+        columns: Sequence[Column[T]],
+        message: Callable[[T], object],
+    ) -> None:
         """Print a table: bold titles on a terminal, plain aligned columns elsewhere."""
         cells = [[harmless(column.cell(row)).replace("\n", "\\n") for column in columns] for row in rows]
         for number, line in enumerate(_aligned(cells, columns)):
@@ -88,10 +100,16 @@ class JsonOutput:
         """Print one object."""
         write_message(message_type, payload)
 
-    def table(self, message_type: str, rows: Iterable[T], columns: Sequence[Column[T]]) -> None:
+    def table(
+        self,
+        message_type: str,
+        rows: Iterable[T],
+        columns: Sequence[Column[T]],
+        message: Callable[[T], object],
+    ) -> None:
         """Print one object a row."""
         for row in rows:
-            write_message(message_type, row)
+            write_message(message_type, message(row))
 
     def say(self, text: str) -> None:
         """Say nothing: this is not a result."""

@@ -31,13 +31,10 @@ def snapshots(
     wanted = SnapshotFilter(service, host, frozenset(tag), since, until)
     stack = run.stack()
     survey = list_snapshots(stack, run.repository, wanted)
-    if run.json:
-        for snapshot in survey.snapshots:
-            run.output.emit("snapshot", snapshot_message(snapshot), str)
-    elif not survey.snapshots:
-        run.output.say(_none(wanted))
+    if survey.snapshots:
+        run.output.table("snapshot", survey.snapshots, _columns(stack.stack), snapshot_message)
     else:
-        run.output.table("snapshot", survey.snapshots, _columns(stack.stack))
+        run.output.say(_none(wanted))
     survey.require_sound()
 
 

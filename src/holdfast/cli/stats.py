@@ -24,13 +24,17 @@ def stats(ctx: typer.Context) -> None:
 
     run = Invocation.of(ctx)
     measured = measure(run.stack(), run.repository)
-    if run.json:
-        for name, usage in measured.services.items():
-            stack, _, service = name.partition("/")
-            run.output.emit("service_stats", {"stack": stack, "service": service, **_numbers(usage)}, str)
-    else:
-        run.output.table("service_stats", [*measured.services.items(), ("total", measured.total)], _columns())
+    rows = list(measured.services.items())
+    if not run.json:
+        rows.append(("total", measured.total))  # for programs it is a message of its own
+    run.output.table("service_stats", rows, _columns(), _service_message)
     run.output.emit("stats", _message(measured), lambda: _words(measured))
+
+
+def _service_message(row: Row) -> dict[str, object]:
+    name, usage = row
+    stack, _, service = name.partition("/")
+    return {"stack": stack, "service": service, **_numbers(usage)}
 
 
 def _numbers(usage: Usage) -> dict[str, object]:

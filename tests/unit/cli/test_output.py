@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta, timezone
 from enum import Enum
 from pathlib import Path
@@ -34,7 +34,7 @@ COLUMNS = [
 
 
 def test_a_table_is_aligned(capsys):
-    TextOutput().table("row", ROWS, COLUMNS)
+    TextOutput().table("row", ROWS, COLUMNS, asdict)
     assert capsys.readouterr().out == "NAME              SIZE\ndb                   5\na-longer-name  1234567\n"
 
 
@@ -42,7 +42,7 @@ def test_what_others_wrote_does_not_command_the_terminal(capsys):
     """A host that backs up chooses labels, tags and its own name, and who lists them may be root elsewhere."""
     evil, harmless = "\x1b]0;x\x07\x9b2J\n", "\\x1b]0;x\\x07\\x9b2J"
     output = TextOutput()
-    output.table("row", [Row(evil, 1)], COLUMNS)
+    output.table("row", [Row(evil, 1)], COLUMNS, asdict)
     assert capsys.readouterr().out.splitlines()[1:] == [f"{harmless}\\n     1"]
     output.emit("row", {}, lambda: f"one\n\t{evil}two")
     assert capsys.readouterr().out == f"one\n\t{harmless}\ntwo\n"
@@ -54,12 +54,12 @@ def test_what_others_wrote_does_not_command_the_terminal(capsys):
 
 
 def test_an_empty_table_is_its_titles(capsys):
-    TextOutput().table("row", [], COLUMNS)
+    TextOutput().table("row", [], COLUMNS, asdict)
     assert capsys.readouterr().out == "NAME  SIZE\n"
 
 
 def test_a_table_is_one_object_a_row_in_json(capsys):
-    JsonOutput().table("row", ROWS, COLUMNS)
+    JsonOutput().table("row", ROWS, COLUMNS, asdict)
     assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == [
         {"message_type": "row", "name": "db", "size_bytes": 5},
         {"message_type": "row", "name": "a-longer-name", "size_bytes": 1234567},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -159,21 +159,16 @@ def _unknown(finder: WalFinder) -> tuple[str, ...]:
 
 
 def _show_transactions(run: Invocation, ends: Iterator[TransactionEnd]) -> None:
-    if run.json:
-        for end in ends:
-            run.output.emit("transaction_end", found.transaction_message(end), str)
-    elif shown := list(islice(ends, _ROWS_SHOWN)):
-        run.output.table("transaction_end", shown, found.transaction_columns())
+    shown = ends if run.json else list(islice(ends, _ROWS_SHOWN))
+    if shown:
+        run.output.table("transaction_end", shown, found.transaction_columns(), found.transaction_message)
 
 
 def _show_restore_points(run: Invocation, points: list[RestorePoint]) -> None:
-    if run.json:
-        for point in points:
-            run.output.emit("restore_point", found.restore_point_message(point), str)
-    elif points:
-        run.output.table("restore_point", points, found.restore_point_columns())
+    if points:
+        run.output.table("restore_point", points, found.restore_point_columns(), found.restore_point_message)
 
 
 def _show_minutes(run: Invocation, minutes: list[Minute]) -> None:
     if minutes:
-        run.output.table("transaction_minute", minutes, found.minute_columns())
+        run.output.table("transaction_minute", minutes, found.minute_columns(), asdict)

@@ -37,7 +37,8 @@ def show(
     run = Invocation.of(ctx)
     stack = run.stack()
     found = find_snapshot(open_stack_repository(stack, run.repository), stack, snapshot, service)
-    run.output.emit("snapshot", snapshot_message(found), lambda: _words(found))
+    words = _words(found)  # also for JSON, as it raises DamageError for facts that cannot be
+    run.output.emit("snapshot", snapshot_message(found), lambda: words)
 
 
 def _words(snapshot: Snapshot) -> str:

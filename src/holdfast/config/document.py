@@ -81,6 +81,9 @@ def parse(path: Path, text: str) -> Document:
             f"{path}: cannot be read as YAML: it holds a character that is not allowed",
             hint="save it as plain text, without control characters",
         ) from error
+    except (ValueError, OverflowError) as error:
+        hint = "write a character as it is, or '\\U' with the eight digits of its number"
+        raise _complaint(path, "an escape sequence names no character", loader.get_mark(), hint) from error
     if root is None:
         raise ConfigError(f"{path}: the file is empty", hint="holdfast config generate writes one")
     return _Builder(path, loader).build(root)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from holdfast.errors import VerificationError
-from holdfast.postgres.lsn import Lsn
+from holdfast.postgres.lsn import MAX_LSN, Lsn
 from holdfast.postgres.timeline import Timeline
 
 if TYPE_CHECKING:
@@ -47,11 +47,16 @@ class Segment(msgspec.Struct, frozen=True, order=True):
     @property
     def stop(self) -> Lsn:
         """The position just after the last byte."""
-        return Lsn((self.number + 1) * self.size_bytes)
+        return segment_end(self.number, self.size_bytes)
 
     def next(self) -> Segment:
         """Return the segment that follows on the same timeline."""
         return Segment(self.timeline, self.number + 1, self.size_bytes)
+
+
+def segment_end(number: int, size_bytes: int) -> Lsn:
+    """Return the position just after a segment; after the very last one there is none, so it is the last position."""
+    return Lsn(min((number + 1) * size_bytes, MAX_LSN))
 
 
 def require_segment_size(size_bytes: int) -> int:

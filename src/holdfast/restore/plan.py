@@ -78,6 +78,12 @@ def make_plan(snapshot: Snapshot, entries: Iterable[Entry], reader: ChunkReader,
     ]
     require_contained(placed, layout.roots)
     regular = [(entry, path) for entry, path in placed if entry.kind is EntryKind.FILE]
+    if not any(entry.path == layout.last for entry, _ in regular):
+        raise DamageError(
+            snapshot.object_name,
+            f"it holds no {shown(layout.last)}, without which nothing starts",
+            hint="restore an earlier snapshot; look at the host that made this one",
+        )
     filled = [entry if layout.is_filled(entry) else _hollow(entry) for entry, _ in regular]
     wants = _wants(filled, reader)
     content = np.bincount(wants["file"], weights=wants["length"], minlength=len(regular)).astype(np.int64)

@@ -86,7 +86,8 @@ def run_restore(
         finish_marker(layout.target, marker)
         return
     if not plan.snapshot.is_complete:
-        reporter.warning(f"snapshot {plan.snapshot.short_id} is incomplete; missing: {plan.snapshot.warnings[0]}")
+        missing = next(iter(plan.snapshot.warnings), "it does not say what")
+        reporter.warning(f"snapshot {plan.snapshot.short_id} is incomplete; missing: {missing}")
     final = plan
     plan = replace(plan, files=tuple(replace(file, path=written_path(layout, file)) for file in plan.files))
     with translated(layout):

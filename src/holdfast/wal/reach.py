@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from holdfast.postgres.lsn import Lsn
+from holdfast.postgres.segment import segment_end
 from holdfast.wal.holdings import TimelineHoldings
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ class Path:
 
     def end_of(self, step: Step) -> Lsn:
         """Return the position just after a step."""
-        return step.end if step.end is not None else Lsn((step.last + 1) * self.segment_size)
+        return step.end if step.end is not None else segment_end(step.last, self.segment_size)
 
     def _run_from(self, number: int, point: SnapshotPoint) -> Step | None:
         """Return the whole segments that recovery reads from a number on, as far as they are of one timeline."""

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
+
+from holdfast.model import new_object_id
+from holdfast.repository.snapshot import encode_snapshot
 
 
 @pytest.mark.parametrize(
@@ -76,3 +80,18 @@ def test_a_pack_that_is_gone_is_noticed_by_structure_alone(copied_stack, call):
 
 def _size(path) -> int:
     return path.stat().st_size
+
+
+def test_a_snapshot_whose_facts_cannot_be_is_damage(copied_stack, call):
+    """Every command that plans with it refuses it: a check that called it sound would help nobody."""
+    repository = copied_stack.open()
+    last = repository.snapshots()[-1]
+    odd = msgspec.structs.replace(last, id=new_object_id(), facts={**last.facts, "timeline": 0})
+    repository.storage.put(odd.object_name, encode_snapshot(repository.keys, odd))
+    answer = call(copied_stack, "check", "--json")
+    assert answer.code == 14
+    (damage,) = answer.message("check_report")["damages"]
+    assert (damage["kind"], damage["object_name"], damage["snapshots"]) == ("snapshot", odd.object_name, [odd.id])
+    assert "facts cannot be read" in damage["reason"]
+    refused = call(copied_stack, "show", odd.id, "--json")
+    assert (refused.code, refused.error["error"]) == (14, "DamageError")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
@@ -47,6 +48,13 @@ def refusal_of(act: Callable[[], object]) -> str | None:
 @given(st.dictionaries(WORDS, TREES, min_size=1, max_size=4))
 def test_what_yaml_says_is_what_is_read(content: dict):
     assert parse(HERE, yaml.safe_dump(content)).content == content
+
+
+@pytest.mark.parametrize("digits", ["00110000", "7FFFFFFF", "FFFFFFFF"])
+def test_an_escape_that_names_no_character_is_refused(digits: str):
+    """PyYAML lets Python's own errors through: it was an internal error."""
+    told = refusal_of(lambda: parse(HERE, f'stack: "a\\U{digits}"\n'))
+    assert told == "x.yaml:1:12: an escape sequence names no character"
 
 
 @given(st.dictionaries(WORDS, TREES, min_size=1, max_size=4))

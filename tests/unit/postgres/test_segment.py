@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from holdfast.errors import VerificationError
 from holdfast.postgres import segment as wal
-from holdfast.postgres.lsn import Lsn
+from holdfast.postgres.lsn import MAX_LSN, Lsn
 from holdfast.postgres.timeline import MAX_TIMELINE, Timeline
 
 MIB = 2**20
@@ -108,3 +108,11 @@ def test_backup_history_name_carries_the_offset_in_the_segment():
     start = Lsn.parse("0/2000028")
     segment = wal.segment_at(start, Timeline(1), 16 * MIB)
     assert wal.backup_name(segment, start) == "000000010000000000000002.00000028.backup"
+
+
+@pytest.mark.parametrize("size", [2**20, 2**24, 2**30])
+def test_the_very_last_segment_ends_at_the_last_position(size):
+    """Nothing fits behind it: whoever asked where it ends got an internal error."""
+    segment = wal.segment_at(Lsn(MAX_LSN), Timeline(1), size)
+    assert segment.stop == MAX_LSN
+    assert wal.parse_segment_name(segment.name, size) == segment

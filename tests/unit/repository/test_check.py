@@ -388,6 +388,7 @@ def test_a_file_with_extents_of_its_own_and_lists_of_them_is_damage() -> None:
         ({"kind": EntryKind.SYMLINK, "extents": b"", "size": 0, "link": b"a\0b"}, "a link to nothing"),
         ({"kind": EntryKind.HARD_LINK, "extents": b"", "size": 0}, "a link to nothing"),
         ({"link": b"/etc/passwd"}, "no link and has a target"),
+        ({"xattrs": {b"user.a\0b": b""}}, "attribute whose name cannot be"),
         ({"path": b"../etc/passwd"}, "leads out of the tree"),
         ({"path": b"/etc/passwd"}, "leads out of the tree"),
         ({"path": b"base//1"}, "leads out of the tree"),

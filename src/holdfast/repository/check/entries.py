@@ -24,5 +24,7 @@ def contradictions(entries: Sequence[Entry]) -> Iterator[tuple[Entry, str]]:
             yield entry, TWICE
         if (kind is _SYMLINK or kind is _HARD_LINK) is not bool(entry.link) or b"\0" in entry.link:
             yield entry, "it is a link to nothing that can be, or no link and has a target"
+        if entry.xattrs and any(b"\0" in name for name in entry.xattrs):
+            yield entry, "it has an extended attribute whose name cannot be"
         if not is_plain(entry.path):
             yield entry, "its path leads out of the tree"

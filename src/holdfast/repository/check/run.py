@@ -11,27 +11,36 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from holdfast import clock
-from holdfast.errors import KeyRefusedError, UsageError
+from holdfast.errors import DamageError, KeyRefusedError, UsageError
 from holdfast.repository.check.chunks import ChunkVerdicts
 from holdfast.repository.check.manifests import ManifestWalk, WalkCounts
 from holdfast.repository.check.objects import ObjectChecker, SoundObjects
 from holdfast.repository.check.packs import PackChecker, PackJob, ReadCounts
-from holdfast.repository.check.report import CheckReport, Damage, Findings
+from holdfast.repository.check.report import CheckReport, Damage, DamageKind, Findings
 from holdfast.repository.check.sample import choose
 from holdfast.repository.check.walfiles import WalChecker, WalCounts
 from holdfast.repository.reader import ChunkReader
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from holdfast.progress import Reporter
     from holdfast.repository.check.options import CheckOptions
     from holdfast.repository.repository import Repository
+    from holdfast.repository.snapshot import Snapshot
 
 _NAMES_SHOWN = 5
 
 
-def check_repository(repository: Repository, options: CheckOptions, reporter: Reporter) -> CheckReport:
+def check_repository(
+    repository: Repository,
+    options: CheckOptions,
+    reporter: Reporter,
+    require_sound: Callable[[Snapshot], object] = lambda _: None,
+) -> CheckReport:
     """Check an open repository; damage is in the report, not raised.
 
+    ``require_sound`` raises DamageError for a snapshot whose facts whoever knows its kind of service cannot read.
     Raises DamageError when the config itself is not authentic, StorageError when the storage fails (an error is never
     taken for an absence), KeyRefusedError when data is to be opened and only a writer credential is at hand.
     """
@@ -40,6 +49,7 @@ def check_repository(repository: Repository, options: CheckOptions, reporter: Re
 
     reporter.phase("checking the small objects")
     objects = ObjectChecker(storage, keys, findings).check()
+    _examine(objects.snapshots, require_sound, findings)
     verdicts = ChunkVerdicts(objects.parts, objects.pack_lengths, findings)
 
     packs = PackChecker(storage, keys, verdicts, findings, reporter)
@@ -54,6 +64,15 @@ def check_repository(repository: Repository, options: CheckOptions, reporter: Re
     walk.walk(objects.snapshots)
 
     return _report(_Examined(objects, verdicts, walk, packs.counts, wal.counts, options), findings.damages())
+
+
+def _examine(snapshots: list[Snapshot], require_sound: Callable[[Snapshot], object], findings: Findings) -> None:
+    for snapshot in snapshots:
+        try:
+            require_sound(snapshot)
+        except DamageError as error:
+            number = findings.add(DamageKind.SNAPSHOT, error.object_name, error.reason)
+            findings.hit(number, (snapshot.id,), (), 0)
 
 
 def _require_possible(repository: Repository, options: CheckOptions) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from holdfast.cli import text
+from holdfast.cli.restoring.to_directory import rooms_message, rooms_words
 
 if TYPE_CHECKING:
     from holdfast.operations.in_place.drop import PreparedDrop
@@ -34,10 +35,7 @@ def plan_message(prepared: PreparedInPlace) -> dict[str, object]:
         "checkpoint": _places(prepared.parked),
         "files": len(plan.files),
         "size_bytes": plan.size_bytes,
-        "file_systems": [
-            {"path": str(room.path), "needed_bytes": room.needed_bytes, "free_bytes": room.free_bytes}
-            for room in plan.rooms
-        ],
+        "file_systems": rooms_message(plan),
         "stop": list(prepared.switch.commands.stop),
         "start": list(prepared.switch.commands.start),
         "binaries": str(prepared.binaries.directory),
@@ -58,7 +56,7 @@ def plan_words(prepared: PreparedInPlace) -> str:
         f"  in place at {prepared.live.directory}: {text.size(plan.size_bytes)}",
         f"  there now: {prepared.live.description}; {kept}",
         *(f"  staged in {root}" for root in plan.layout.roots),
-        *(f"  {r.path}: {text.size(r.needed_bytes)} of {text.size(r.free_bytes)} free" for r in plan.rooms),
+        *rooms_words(plan),
         f"  stopped by: {' '.join(commands.stop)}",
         f"  started by: {' '.join(commands.start)}",
         f"  out of service while the server stops and starts{last}; the restore itself does not count",

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from holdfast.cli import text
+from holdfast.cli.restoring import to_directory
 from holdfast.cli.restoring.broken_off import TO_BEGIN_ANEW, TO_RESUME, saying_how_to_go_on
 
 if TYPE_CHECKING:
@@ -70,13 +71,12 @@ def target_words(target: RecoveryTarget) -> str:
 
 def plan_message(prepared: PreparedRecovery) -> dict[str, object]:
     """Return the fields of the message ``recovery_plan``."""
-    from holdfast.cli.restoring.to_directory import plan_message as restore_message
     from holdfast.restore.target import TimeGoal
 
     choice, target = prepared.choice, prepared.target
     position = prepared.expected.position
     return {
-        **restore_message(prepared.restore),
+        **to_directory.plan_message(prepared.restore),
         "recovery_target": str(target),
         "recovery_target_time": target.goal.at.isoformat() if isinstance(target.goal, TimeGoal) else None,
         "recovery_target_lsn": str(position.start) if position else None,
@@ -94,8 +94,6 @@ def plan_message(prepared: PreparedRecovery) -> dict[str, object]:
 
 def plan_words(prepared: PreparedRecovery) -> str:
     """Return the plan as people read it."""
-    from holdfast.cli.restoring.to_directory import plan_words as restore_words
-
     choice = prepared.choice
     way = " -> ".join(
         f"{entry.timeline} (left at {entry.end})" if entry.end is not None else str(entry.timeline)
@@ -105,7 +103,7 @@ def plan_words(prepared: PreparedRecovery) -> str:
     source = "as measured here before" if prepared.rates.is_measured else "at default rates; none are measured here yet"
     return "\n".join(
         [
-            restore_words(prepared.restore),
+            to_directory.plan_words(prepared.restore),
             f"  then recovering to {prepared.target}{_found_words(prepared)}, and {_ACTIONS[prepared.target.action]}",
             f"  timeline {way}; {segments} from the archive ({text.size(choice.proof.stored_bytes)} stored), all there",
             f"  about {text.duration(prepared.estimated_s)} ({source})",
@@ -152,21 +150,18 @@ def _done_words(prepared: PreparedRecovery, recovered: Recovered, seconds: float
 
 
 def _next_words(prepared: PreparedRecovery, recovered: Recovered) -> str:
-    target = prepared.restore.plan.layout.target
-    program = prepared.restore.binaries.program("pg_ctl") if prepared.restore.binaries else "pg_ctl"
+    start = f"start it as the owner of the directory: {to_directory.pg_ctl_command(prepared.restore, 'start')}"
     if recovered.new_timeline is not None:
-        return (
-            f"it is promoted to timeline {recovered.new_timeline}, and stopped\n"
-            f"start it as the owner of the directory: {program} -D {target} start"
-        )
+        return f"it is promoted to timeline {recovered.new_timeline}, and stopped\n{start}"
     if recovered.conninfo is not None:
+        stop = to_directory.pg_ctl_command(prepared.restore, "stop")
         return (
             f"it runs, paused and read-only: psql '{recovered.conninfo}'\n"
-            f"to go on from here: SELECT pg_promote(); to stop it: {program} -D {target} stop"
+            f"to go on from here: SELECT pg_promote(); to stop it: {stop}"
         )
     return (
         "it is stopped, still in recovery; started again it halts there again, read-only; SELECT pg_promote() goes on\n"
-        f"start it as the owner of the directory: {program} -D {target} start"
+        f"{start}"
     )
 
 

@@ -59,10 +59,7 @@ def plan_message(prepared: PreparedRestore) -> dict[str, object]:
         **whole_message(plan),
         "fetched_bytes": plan.fetched_bytes,
         "packs": plan.packs,
-        "file_systems": [
-            {"path": str(room.path), "needed_bytes": room.needed_bytes, "free_bytes": room.free_bytes}
-            for room in plan.rooms
-        ],
+        "file_systems": rooms_message(plan),
         "server_version": prepared.facts.version,
         "binaries": str(prepared.binaries.directory) if prepared.binaries else None,
     }
@@ -78,15 +75,33 @@ def plan_words(prepared: PreparedRestore) -> str:
         f"  fetching {text.size(plan.fetched_bytes)} from {text.count(plan.packs, 'pack')}",
         f"  needs PostgreSQL {facts.major} ({found})",
     ]
-    lines += [f"  {r.path}: {text.size(r.needed_bytes)} of {text.size(r.free_bytes)} free" for r in plan.rooms]
-    return "\n".join([*lines, *(f"  {note}" for note in plan.layout.notes)])
+    return "\n".join([*lines, *rooms_words(plan), *(f"  {note}" for note in plan.layout.notes)])
+
+
+def rooms_message(plan: RestorePlan) -> list[dict[str, object]]:
+    """Return how much room a restore takes on each file system, and how much there is."""
+    return [
+        {"path": str(room.path), "needed_bytes": room.needed_bytes, "free_bytes": room.free_bytes}
+        for room in plan.rooms
+    ]
+
+
+def rooms_words(plan: RestorePlan) -> list[str]:
+    """Return the same as people read it, a line each."""
+    return [f"  {r.path}: {text.size(r.needed_bytes)} of {text.size(r.free_bytes)} free" for r in plan.rooms]
+
+
+def pg_ctl_command(prepared: PreparedRestore, action: str) -> str:
+    """Return how what was restored is started or stopped; the program by its bare name where it is not here."""
+    binaries = prepared.binaries
+    program = binaries.program("pg_ctl") if binaries and binaries.has_program("pg_ctl") else "pg_ctl"
+    return f"{program} -D {prepared.plan.layout.target} {action}"
 
 
 def _done_words(prepared: PreparedRestore, seconds: float) -> str:
     plan = prepared.plan
-    program = prepared.binaries.program("pg_ctl") if prepared.binaries else "pg_ctl"
     return (
         f"restored {plan.snapshot.service} to {plan.layout.target}: {text.size(plan.size_bytes)} "
         f"in {text.duration(seconds)}\n"
-        f"start it as the owner of the directory: {program} -D {plan.layout.target} start"
+        f"start it as the owner of the directory: {pg_ctl_command(prepared, 'start')}"
     )

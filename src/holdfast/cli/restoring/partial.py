@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from holdfast.cli import text
+from holdfast.cli.restoring.recovery import asked_target, state_message, target_words
 
 if TYPE_CHECKING:
     from holdfast.cli.restoring.asked import AskedRestore
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 def restore_part(asked: AskedRestore) -> None:
     """Read a part out of a throw-away cluster, into a file or a running database; a dry run stops after the plan."""
     from holdfast import clock
-    from holdfast.cli.restoring.recovery import target_words
     from holdfast.operations.restore_partial import PartRequest, prepare_part
     from holdfast.operations.restore_partial import restore_part as operation
 
@@ -50,7 +50,6 @@ def restore_part(asked: AskedRestore) -> None:
 
 def _target(asked: AskedRestore) -> RecoveryTarget:
     """Return the target that was asked for, or, without one, the end of the snapshot."""
-    from holdfast.cli.restoring.recovery import asked_target
     from holdfast.restore.target import ImmediateGoal, RecoveryTarget
 
     return asked_target(asked) if asked.to is not None else RecoveryTarget(ImmediateGoal())
@@ -76,13 +75,7 @@ def _plan_message(prepared: PreparedPart) -> dict[str, object]:
 
 
 def _result_message(result: PartResult) -> dict[str, object]:
-    return {
-        "tables": list(result.tables),
-        "reached_lsn": str(result.reached.lsn),
-        "reached_timeline": int(result.reached.timeline),
-        "last_commit": result.reached.last_commit.isoformat() if result.reached.last_commit else None,
-        "size_bytes": result.size_bytes,
-    }
+    return {"tables": list(result.tables), **state_message(result.reached), "size_bytes": result.size_bytes}
 
 
 def _plan_words(prepared: PreparedPart) -> str:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from holdfast.cli.restoring.asked import AskedRestore
     from holdfast.operations.recovery.plan import PreparedRecovery
     from holdfast.operations.recovery.run import Recovered
+    from holdfast.restore.recovery.reached import Reached
     from holdfast.restore.target import RecoveryTarget
 
 
@@ -113,14 +114,20 @@ def plan_words(prepared: PreparedRecovery) -> str:
 
 def reached_message(recovered: Recovered) -> dict[str, object]:
     """Return the fields that tell what was reached."""
-    reached = recovered.reached
+    return {
+        **state_message(recovered.reached),
+        "stopped": recovered.reached.stopped,
+        "new_timeline": int(recovered.new_timeline) if recovered.new_timeline else None,
+        "conninfo": recovered.conninfo,
+    }
+
+
+def state_message(reached: Reached) -> dict[str, object]:
+    """Return the fields that tell which state of the cluster it is."""
     return {
         "reached_lsn": str(reached.lsn),
         "reached_timeline": int(reached.timeline),
         "last_commit": reached.last_commit.isoformat() if reached.last_commit else None,
-        "stopped": reached.stopped,
-        "new_timeline": int(recovered.new_timeline) if recovered.new_timeline else None,
-        "conninfo": recovered.conninfo,
     }
 
 

@@ -6,7 +6,7 @@ the help page, for completion and for suggestions after a typing error; the modu
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -36,7 +36,7 @@ class Branch:
     """A command that holds commands (``holdfast key list``), and its line of help."""
 
     help: str
-    commands: Mapping[str, Leaf] = field(default_factory=dict)
+    commands: Mapping[str, Leaf]
 
 
 class DeferredCommand(TyperCommand):

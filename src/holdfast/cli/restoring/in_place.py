@@ -49,8 +49,9 @@ def restore_in_place(asked: AskedRestore) -> None:
     _confirm(asked, "it will be replaced by what is restored, and kept as a checkpoint")
     with run.reporter() as reporter:
         done = operation(prepared, reporter)
-    message = {**plan_message(prepared), **done_message(done), "seconds": round(clock.monotonic() - began, 3)}
-    run.output.emit("restored_in_place", message, lambda: done_words(prepared, done, clock.monotonic() - began))
+    seconds = clock.monotonic() - began
+    message = {**plan_message(prepared), **done_message(done), "seconds": round(seconds, 3)}
+    run.output.emit("restored_in_place", message, lambda: done_words(prepared, done, seconds))
 
 
 def undo(asked: AskedRestore) -> None:

@@ -91,8 +91,10 @@ def test_fault_05_what_is_dropped_on_purpose_leaves_a_record(make_archiving):
     os.rename(shop.repository, away)
     names = shop.write(4)
     # as archive_command would, oldest first, until no more than the limit waits
-    answer = shop.push(f"pg_wal/{names[0]}")
-    assert answer.returncode == 0
+    answer = shop.run(
+        "wal", "push", "db", f"pg_wal/{names[0]}", f"--settings={shop.spool / 'settings'}"
+    )  # the long way
+    assert (answer.returncode, answer.stdout) == (0, f"{names[0]}: given up\n")
     assert f"GAVE UP {names[0]}" in answer.stderr
     assert "run 'holdfast backup'" in answer.stderr
     assert (shop.spool / "gaps" / names[0]).exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import typer
@@ -27,11 +28,13 @@ def push(
     result = operation(service, path, str(place))
     for warning in result.warnings:
         run.output.say(f"warning: {warning}")
+    shipped = result.shipped
+    outcome = shipped.outcome.value if shipped else "given up"
     message = {
-        "file": result.shipped.name if result.shipped else None,
-        "outcome": result.shipped.outcome.value if result.shipped else "given up",
-        "size_bytes": result.shipped.size_bytes if result.shipped else 0,
+        "file": shipped.name if shipped else None,
+        "outcome": outcome,
+        "size_bytes": shipped.size_bytes if shipped else 0,
         "ahead": result.ahead,
         "warnings": list(result.warnings),
     }
-    run.output.emit("wal_pushed", message, lambda: f"{message['file']}: {message['outcome']}")
+    run.output.emit("wal_pushed", message, lambda: f"{os.path.basename(path)}: {outcome}")

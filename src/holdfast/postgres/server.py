@@ -8,6 +8,7 @@ server (manual, section 26.3.4 "Making a Base Backup Using the Low Level API"). 
 from __future__ import annotations
 
 import secrets
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
@@ -19,6 +20,7 @@ from holdfast.postgres.connection import Connection, connect, translated
 from holdfast.postgres.lsn import Lsn
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from datetime import datetime
     from types import TracebackType
 
@@ -97,6 +99,15 @@ class Server:
     def probe(self) -> ServerFacts:
         """Return what the server says of itself; ServerError when it is not supported or the role may not see it."""
         return facts.read_facts(self._connection)
+
+    @contextmanager
+    def exported_snapshot(self) -> Iterator[str]:
+        """Have the server keep a file in its ``pg_snapshots`` for a ``with`` block, and yield its name.
+
+        Every role may do so, on a standby too (``ExportSnapshot`` in ``src/backend/utils/time/snapmgr.c``).
+        """
+        with translated("exporting a snapshot"), self._connection.transaction():
+            yield facts.one_row(self._connection, "SELECT pg_export_snapshot()")[0]
 
     def tablespaces(self) -> tuple[Tablespace, ...]:
         """Return the tablespaces that users made, as of now."""

@@ -49,6 +49,32 @@ def test_backup_of_a_standby_restores_to_a_primary(binaries, make_cluster, make_
     require_sound(restored)
 
 
+def test_files_of_a_standby_under_the_start_and_stop_of_its_primary_are_refused(make_cluster, make_stack):
+    """An address that moves with the primary leads there, and both have the same path: the backup would be corrupt."""
+    primary = make_cluster(postgres_binaries(15))
+    standby = make_standby(make_cluster, primary)
+    sql(primary, "CREATE TABLE entry AS SELECT 1 AS id", "CHECKPOINT")
+    caught_up(primary, standby)
+    sql(standby, "CHECKPOINT")  # both control files tell of the same checkpoint now
+    assert ask(primary, _LAST_CHECKPOINT) == ask(standby, _LAST_CHECKPOINT)
+    stack = make_stack(primary)
+    for server, other in ((primary, standby), (standby, primary)):
+        stack.connections = {"db": server.conninfo()}
+        stack.service = {"data_directory": str(other.data_directory)}
+        stack.write()
+        for command in (["backup", "db"], ["wal", "setup", "db"]):
+            run = stack.run(*command)
+            words = f"{other.data_directory} is not the data directory of the server that answers"
+            assert (run.code, words in run.error["message"]) == (1, True), str(run)
+        assert stack.snapshots() == []
+    stack.service = {"data_directory": str(standby.data_directory)}
+    stack.write()
+    stack.backup()
+
+
+_LAST_CHECKPOINT = "SELECT checkpoint_lsn::text FROM pg_control_checkpoint()"
+
+
 @in_pairs("method", ["replication", "data_directory"])
 def test_fault_10_promotion_during_the_backup_voids_it(binaries, make_cluster, make_stack, method):
     primary = make_cluster(binaries)

@@ -314,6 +314,24 @@ def test_another_server_answers(make):
     assert "another one" in refused(service, 1, "--yes")
 
 
+def test_a_copy_of_the_cluster_answers(make):
+    """After a failover the service's address leads to the new primary, which has the same system identifier."""
+    service = filled(make())
+    service.stop()
+    copy = service.place / "copy"
+    subprocess.run(["cp", "-a", service.data, copy], check=True)
+    service.start()
+    pg_ctl = [*run_as(service).split(), str(service.binaries.program("pg_ctl")), "-D", str(copy), "-w"]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": "/"}
+    subprocess.run([*pg_ctl, "-o", "-p 5433", "start"], check=True, **quiet)
+    try:
+        service.stack.connections = {"db": service.conninfo.replace("5432", "5433")}
+        service.stack.write()
+        assert "another one than that of" in refused(service, 1, "--yes")
+    finally:
+        subprocess.run([*pg_ctl, "-m", "immediate", "stop"], check=True, **quiet)
+
+
 @pytest.mark.parametrize(("typed", "code", "rows"), [("db", 0, 1000), ("DB", 2, 2000), ("", 130, 2000)])
 def test_the_name_must_be_typed(service, typed, code, rows):
     ours, theirs = pty.openpty()

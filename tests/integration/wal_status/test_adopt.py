@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
 
 import pytest
 from tests.integration.backup_restore.clusters import ask, sql
@@ -166,6 +167,17 @@ def test_an_unfinished_restore_and_a_cluster_that_was_not_restored_are_refused(r
     stack.connections = {"db": "host=/nonexistent user=postgres"}
     stack.write()
     assert stack.run("wal", "adopt", "db").code == 1
+
+
+def test_a_directory_in_which_another_server_runs_is_not_adopted(restored):
+    """A copy of the restored cluster has its system identifier, its history and its marker."""
+    promote(restored.start("standby.signal"))
+    copy = restored.directory.with_name("copy")
+    subprocess.run(["cp", "-a", restored.directory, copy], check=True)
+    restored.stack.service = {**restored.stack.service, "data_directory": str(copy)}
+    restored.stack.write()
+    assert f"{copy} is not the data directory of the server that answers" in restored.refused(1)["message"]
+    assert json.loads((copy / MARKER).read_text())["adopted"] == ""
 
 
 def test_a_kill_leaves_the_cluster_adopted_or_not_and_the_next_call_finishes(restored):

@@ -46,11 +46,12 @@ def examine_service(subject: str, config: ServiceConfig) -> Generator[Finding, N
         role = "a standby" if facts.is_standby else "a primary"
         yield fine(subject, f"PostgreSQL {facts.version} answers, {role}")
         yield _wal(subject, server)
+        root = config.data_directory or Path(facts.data_directory)
+        directory = _data_directory(subject, server, root, facts)
     yield from _settings(subject, facts)
     if config.wal_summaries == "hint":
         yield _summaries(subject, facts)
-    root = config.data_directory or Path(facts.data_directory)
-    yield _data_directory(subject, root, facts)
+    yield directory
     yield binaries_for(subject, config, facts.major)
     return ClusterIdentity(str(facts.system_identifier), facts.major, str(root))
 
@@ -109,9 +110,9 @@ def checksums_are_off(subject: str) -> Finding:
     )
 
 
-def _data_directory(subject: str, root: Path, facts: ServerFacts) -> Finding:
+def _data_directory(subject: str, server: Server, root: Path, facts: ServerFacts) -> Finding:
     try:
-        require_data_directory_of(facts, root)
+        require_data_directory_of(server, facts, root)
         require_readable(root, facts)
     except HoldfastError as error:
         return failed(subject, error)

@@ -101,6 +101,7 @@ def require_startable(stack: Stack, service: str, live: LiveCluster) -> None:
 
 def require_local(stack: Stack, service: str, live: LiveCluster) -> None:
     """Raise ServerError when a server answers whose data directory this is not: it runs elsewhere."""
+    from holdfast.postgres.belonging import is_data_directory_of
     from holdfast.postgres.ping import is_taking_connections
     from holdfast.postgres.server import Server
 
@@ -109,10 +110,10 @@ def require_local(stack: Stack, service: str, live: LiveCluster) -> None:
         return
     try:
         with Server.connect(conninfo) as server:
-            found = server.probe().system_identifier
+            is_local = is_data_directory_of(server, live.directory)
     except ServerError:  # perhaps a role was lost, and this is why it is restored
         return
-    if found != live.control.system_identifier:
+    if not is_local:
         raise ServerError(
             f"the server that answers is another one than that of {live.directory}",
             hint="correct 'connection' or 'data_directory' of this service; to restore in place, be on its machine",

@@ -18,9 +18,11 @@ from holdfast.crashpoint import CrashPoint
 from holdfast.errors import HoldfastError, NotFoundError, ServerError, UsageError, reason_of
 from holdfast.operations.wiring import connection_string, open_stack_repository
 from holdfast.postgres.archiving import ask_archiving
+from holdfast.postgres.belonging import is_data_directory_of
 from holdfast.postgres.control import read_control_file
 from holdfast.postgres.lsn import Lsn
 from holdfast.postgres.segment import parse_segment_name
+from holdfast.postgres.server import Server
 from holdfast.postgres.timeline import Timeline, first_history, parse_history
 from holdfast.repository.walfile import content_digest
 from holdfast.restore.marker import adopt_marker, read_marker
@@ -65,7 +67,7 @@ def adopt(stack: Stack, service: str, asked: str | None = None) -> Adoption:
     config = choose_service(stack, service)
     server = ask_archiving(connection_string(config), None)
     directory = config.data_directory or Path(server.data_directory)
-    _require_same_cluster(server, directory)
+    _require_its_directory(connection_string(config), directory)
     marker = read_marker(directory)
     if marker is None:
         raise UsageError(
@@ -95,14 +97,14 @@ def reset_settings(stack: Stack, service: str, adoption: Adoption) -> None:
             connection.execute(statement.encode())
 
 
-def _require_same_cluster(server: ArchivingFacts, directory: Path) -> None:
-    found = str(read_control_file(directory).system_identifier)
-    if found != server.system_identifier:
-        raise ServerError(
-            f"{directory} belongs to another cluster (system identifier {found}) than the server that answers "
-            f"(system identifier {server.system_identifier})",
-            hint="correct 'connection' or 'data_directory' of this service",
-        )
+def _require_its_directory(conninfo: str, directory: Path) -> None:
+    """Raise ServerError unless the server that answers runs in a directory: its origin has the same identifier."""
+    with Server.connect(conninfo) as server:
+        if not is_data_directory_of(server, directory):
+            raise ServerError(
+                f"{directory} is not the data directory of the server that answers",
+                hint="correct 'connection' or 'data_directory' of this service",
+            )
 
 
 def _require_fit(server: ArchivingFacts, marker: RestoreMarker, directory: Path) -> None:

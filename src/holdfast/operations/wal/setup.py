@@ -55,8 +55,8 @@ def set_up(stack_file: Path, stack: Stack, service: str) -> ArchivingSetup:
     config = choose_service(stack, service)
     with Server.connect(connection_string(config)) as server:
         facts = server.probe()
-    data_directory = config.data_directory or Path(facts.data_directory)
-    require_data_directory_of(facts, data_directory)
+        data_directory = config.data_directory or Path(facts.data_directory)
+        require_data_directory_of(server, facts, data_directory)
     cluster = ClusterFacts(str(facts.system_identifier), facts.wal_segment_size, str(data_directory))
     settings = compile_settings(stack_file, stack, service, cluster)
     account = server_account(data_directory)

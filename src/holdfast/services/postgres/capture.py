@@ -79,7 +79,7 @@ class PostgresService:
         with Server.connect(self._options.conninfo) as server:
             reporter.phase("starting the backup")
             facts = server.probe()
-            root = self._data_directory(facts)
+            root = self._data_directory(server, facts)
             server.hold_wal()
             start = server.start_backup(self._options.label, fast=True)
             _require_checkpointed(root, facts)
@@ -111,10 +111,10 @@ class PostgresService:
             watch.lap("wal")
         return warned(collection.result(start, end, segments, watch.seconds), parent, facts)
 
-    def _data_directory(self, facts: ServerFacts) -> Path:
+    def _data_directory(self, server: Server, facts: ServerFacts) -> Path:
         """Return the data directory as seen from here, proven to be that of the server that was asked."""
         root = self._options.data_directory or Path(facts.data_directory)
-        require_data_directory_of(facts, root)
+        require_data_directory_of(server, facts, root)
         return root
 
 

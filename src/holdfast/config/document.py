@@ -120,9 +120,9 @@ class _Builder:
     def _mapping(self, node: yaml.MappingNode, location: Location) -> dict[str, object]:
         content: dict[str, object] = {}
         for key_node, value_node in node.value:
-            key = key_node.value if isinstance(key_node, yaml.ScalarNode) else None
-            if key is None:
+            if not isinstance(key_node, yaml.ScalarNode):
                 raise _complaint(self._path, "a key must be a plain word", key_node.start_mark)
+            key = self._text(key_node.value, key_node.start_mark)
             if key in content:
                 raise _complaint(
                     self._path, f"the key {key!r} stands here twice", key_node.start_mark, "keep one of the two"
@@ -136,7 +136,15 @@ class _Builder:
             value: object = self._loader.construct_object(node)
         except (yaml.YAMLError, ValueError) as error:
             raise _complaint(self._path, "this value cannot be read", node.start_mark) from error
-        return value
+        return self._text(value, node.start_mark) if isinstance(value, str) else value
+
+    def _text(self, value: str, mark: yaml.Mark) -> str:
+        """Return a text whose characters are whole: JSON escapes one beyond 16 bits as two halves, which YAML leaves."""
+        try:
+            return value.encode("utf-16", "surrogatepass").decode("utf-16")
+        except UnicodeDecodeError as error:
+            problem = "an escape sequence names half a character"
+            raise _complaint(self._path, problem, mark, "write the character as it is") from error
 
 
 def _place(mark: yaml.Mark) -> Place:

@@ -20,7 +20,12 @@ _CONNECTION_PASSWORD = re.compile(r"(?:^|\s)(?:ssl)?password\s*=")
 
 def _connection(value: str, _: Path) -> str:
     """Refuse a password inside the connection string: it would be seen in logs and process lists."""
-    parts = urlsplit(value) if value.startswith(("postgresql://", "postgres://")) else None
+    try:
+        parts = urlsplit(value) if value.startswith(("postgresql://", "postgres://")) else None
+    except ValueError:
+        raise MistakeError(
+            "the connection is no URL that can be read", hint="write it like postgresql://user@host:5432/database"
+        ) from None
     if parts is None:
         holds_password = _CONNECTION_PASSWORD.search(value) is not None
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,6 +56,18 @@ def test_an_escape_that_names_no_character_is_refused(digits: str):
     """PyYAML lets Python's own errors through: it was an internal error."""
     told = refusal_of(lambda: parse(HERE, f'stack: "a\\U{digits}"\n'))
     assert told == "x.yaml:1:12: an escape sequence names no character"
+
+
+@given(st.dictionaries(st.text(min_size=1, max_size=5), st.text(max_size=5), min_size=1, max_size=3))
+def test_what_json_escapes_is_read(content: dict):
+    """A stack file may be made by a program: JSON writes what lies beyond 16 bits as two halves."""
+    assert parse(HERE, json.dumps(content)).content == content
+
+
+@pytest.mark.parametrize("text", ['stack: "\\ud83d"', '"\\ude00": shop', 'stack: ["\\ude00\\ud83d"]'])
+def test_half_a_character_is_refused(text: str):
+    """No file name, no environment and no JSON can hold it: each was an internal error."""
+    assert "an escape sequence names half a character" in (refusal_of(lambda: parse(HERE, text)) or "")
 
 
 @given(st.dictionaries(WORDS, TREES, min_size=1, max_size=4))

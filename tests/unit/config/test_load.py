@@ -176,6 +176,7 @@ R, S, C = REPOSITORY, SERVICE, "    connection: x=1\n"  # short, for a table tha
         (S + "    connection: host=h password=x\n", "6:17: services.db.connection: a password may not stand", "file"),
         (S + "    connection: postgresql://u:x@h/d\n", "6:17: services.db.connection: a password may not", "file"),
         (S + "    connection: 'postgres://h/d?password=x'\n", "6:17: services.db.connection: a password", "file"),
+        (S + "    connection: 'postgres://u@[::1'\n", "6:17: services.db.connection: the connection is no URL", "like"),
         (S + C + "    wal_summaries: off\n", "7:20: services.db.wal_summaries: expected 'ignore' or 'hint'", "write"),
         (
             S + C + "    wal_summaries: hint\n    method: replication\n",

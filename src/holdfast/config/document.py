@@ -139,7 +139,7 @@ class _Builder:
         return self._text(value, node.start_mark) if isinstance(value, str) else value
 
     def _text(self, value: str, mark: yaml.Mark) -> str:
-        """Return a text whose characters are whole: JSON escapes one beyond 16 bits as two halves, which YAML leaves."""
+        """Return a text of whole characters: JSON escapes one beyond 16 bits as two halves, which YAML leaves so."""
         try:
             return value.encode("utf-16", "surrogatepass").decode("utf-16")
         except UnicodeDecodeError as error:

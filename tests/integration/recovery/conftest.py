@@ -43,7 +43,7 @@ class Past:
     def prepare(self, target: RecoveryTarget, directory: Path, snapshot: str = "latest") -> PreparedRecovery:
         """Plan a recovery into a directory."""
         request = RecoveryRequest(RestoreRequest("db", directory, snapshot), target)
-        return prepare_recovery(load_stack(self.stack.config), request)
+        return prepare_recovery(load_stack(self.stack.config), request, Silence())
 
     def restored(self, prepared: PreparedRecovery) -> Path:
         """Restore the files of a plan: once for each snapshot, then by copying what was restored."""

@@ -9,7 +9,6 @@ from holdfast.errors import TargetNotReachableError, UsageError
 from holdfast.operations.recovery.catch_up import ServiceArchive, let_archive_catch_up
 from holdfast.operations.restore import RESTORE_NEEDS, prepare_restore_of, require_absolute
 from holdfast.operations.wiring import open_stack_repository
-from holdfast.progress import Silence
 from holdfast.repository.cache import default_cache_root
 from holdfast.restore.recovery.estimate import Rates, load_rates
 from holdfast.restore.target import LatestGoal
@@ -89,7 +88,7 @@ class PreparedRecovery:
 def prepare_recovery(
     stack: Stack,
     request: RecoveryRequest,
-    reporter: Reporter | None = None,
+    reporter: Reporter,
     prepare: PrepareRestore = prepare_restore_of,
 ) -> PreparedRecovery:
     """Choose the snapshot, prove that all WAL up to the target is there, and plan the restore; nothing is written.
@@ -101,7 +100,7 @@ def prepare_recovery(
     wanted = request.restore
     repository = open_stack_repository(stack, wanted.repository, wanted.service, needs=RESTORE_NEEDS)
     snapshots = _candidates(repository, stack.stack, wanted)
-    archived, coverage, expected = _locate(stack, request, repository, snapshots, reporter or Silence())
+    archived, coverage, expected = _locate(stack, request, repository, snapshots, reporter)
     chosen = next(each for each in snapshots if each.id == expected.choice.point.id)
     planned = prepare(stack, wanted, repository, chosen)
     require_binaries(planned)

@@ -96,7 +96,6 @@ def recovered(prepared: PreparedRecovery, data_directory: Path, reporter: Report
         roles=prepared.roles,
         at_least=facts.recovery_settings,
         timelines=sorted(prepared.coverage.listing.timelines),
-        has_wal=bool(prepared.coverage.listing.timelines),
         cache=default_cache_root(),
     )
     with replayed(replay, data_directory, reporter) as (server, reached):

@@ -55,8 +55,7 @@ _XID_MODULUS = 2**32
 class Replay:
     """What is needed to replay: ``roles`` may exist in the cluster; ``at_least`` are the origin's settings, by name.
 
-    ``timelines`` are all of which the archive has WAL or a history file; ``has_wal``: whether it holds anything of this
-    cluster.
+    ``timelines`` are all of which the archive has WAL or a history file: none, where it has nothing of this cluster.
     """
 
     expected: Expected
@@ -65,7 +64,6 @@ class Replay:
     roles: Sequence[str]
     at_least: dict[str, str]
     timelines: Sequence[Timeline]
-    has_wal: bool
     cache: Path
 
 
@@ -139,7 +137,7 @@ class _Starvation:
 @contextmanager
 def _supplied(replay: Replay, data_directory: Path, guard: TablespaceGuard) -> Iterator[WalSupply | None]:
     """Yield a supply of WAL, None where the archive has nothing: then the snapshot's own WAL must do."""
-    if not replay.has_wal:
+    if not replay.timelines:
         yield None
         return
     choice = replay.expected.choice

@@ -15,6 +15,7 @@ from holdfast.operations.in_place.leftover import StagingPlanner
 from holdfast.operations.in_place.notes import notes_on
 from holdfast.operations.in_place.wal_home import outgoing_wal
 from holdfast.operations.recovery.catch_up import let_archive_catch_up
+from holdfast.operations.recovery.plan import RecoveryRequest, prepare_recovery, require_binaries
 from holdfast.operations.restore import RestoreRequest, prepare_restore
 from holdfast.operations.wiring import open_stack_repository
 from holdfast.restore import staging
@@ -112,11 +113,11 @@ def prepare_in_place(stack: Stack, request: InPlaceRequest, reporter: Reporter) 
     with _saying_what_can_be_dropped(state, request.service):
         prepared, recovery = _plan(stack, wanted, request, planner, reporter)
     homes = parts.tablespace_homes(prepared.facts, request.tablespaces)
-    _require_runnable(live, prepared)
+    binaries = require_binaries(prepared)
+    _require_same_major(live, prepared.facts.major)
     parts.require_own_homes(live, homes)
     if request.target is not None:
         parts.require_tablespaces_of(live, homes)
-    assert prepared.binaries is not None
     return PreparedInPlace(
         id=restore_id,
         stack=stack,
@@ -126,7 +127,7 @@ def prepare_in_place(stack: Stack, request: InPlaceRequest, reporter: Reporter) 
         switch=place.make_switch(stack, request.service, live.directory, prepared.facts.major),
         restore=prepared,
         recovery=recovery,
-        binaries=prepared.binaries,
+        binaries=binaries,
         place=planner.place,
         homes=homes,
         parked=parts.outgoing_parts(
@@ -160,7 +161,6 @@ def _plan(
     reporter: Reporter,
 ) -> tuple[PreparedRestore, PreparedRecovery | None]:
     """Plan the restore, and the recovery where there is an archive: it knows which timelines there have been."""
-    from holdfast.operations.recovery.plan import RecoveryRequest, prepare_recovery
     from holdfast.restore.target import ImmediateGoal, RecoveryTarget
 
     target = request.target
@@ -193,13 +193,7 @@ def _saying_what_can_be_dropped(state: StateDirectory, service: str) -> Iterator
         raise
 
 
-def _require_runnable(live: LiveCluster, prepared: PreparedRestore) -> None:
-    major = prepared.facts.major
-    if prepared.binaries is None:
-        raise UsageError(
-            f"the snapshot needs PostgreSQL {major}, which was not found on this machine",
-            hint="install it, or say where it is: binaries: DIR of this service",
-        )
+def _require_same_major(live: LiveCluster, major: int) -> None:
     if live.control is not None and live.control.major != major:
         raise UsageError(
             f"the snapshot is of PostgreSQL {major}, and {live.control.major} is in service",

@@ -68,12 +68,12 @@ def restore_in_place(prepared: PreparedInPlace, reporter: Reporter) -> InPlaceDo
                 reporter.phase("writing a checkpoint of the server in service")
                 prepared.switch.flush(reporter)
                 intent = _intend(prepared, staged)
-            deed.became(describe_directory(prepared.place.directory), intent.incoming_identity)
+            deed.became(look_at(prepared.place.directory).description, intent.incoming_identity)
             place.forget_acknowledgements(prepared.stack, prepared.request.service)
             outcome = swap(prepared.state, intent, prepared.switch, reporter)
             deed.outage(outcome.outage_s)
             staging.forget_staging(prepared.state)
-    return InPlaceDone(outcome.outage_s, reached, describe_directory(prepared.live.directory), archives_again)
+    return InPlaceDone(outcome.outage_s, reached, look_at(prepared.live.directory).description, archives_again)
 
 
 def _stage(prepared: PreparedInPlace, reporter: Reporter) -> tuple[Parked, Reached | None, bool]:
@@ -238,8 +238,3 @@ def _intend(prepared: PreparedInPlace, staged: Parked) -> SwapIntent:
         steps=plan_exchange(live.directory, parked, staged),
         was_running=prepared.switch.is_running(),
     )
-
-
-def describe_directory(directory: Path) -> str:
-    """Return what a data directory holds, in words."""
-    return look_at(directory).description

@@ -41,7 +41,7 @@ _ANSWER_S, _PATIENCE_S = 5.0, 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class Cluster:
+class KnownCluster:
     """What is known of a service's cluster without its repository."""
 
     service: str
@@ -76,7 +76,7 @@ def open_soon(config: RepositoryConfig) -> Repository | StorageError:
         return error
 
 
-def ask_repository(stack: Stack, repository: Repository | StorageError, cluster: Cluster) -> Archived:
+def ask_repository(stack: Stack, repository: Repository | StorageError, cluster: KnownCluster) -> Archived:
     """Return what a repository says; why it does not, where that comes out now or did before."""
     if isinstance(repository, StorageError):
         return Archived(*_identity(cluster, ()), error=repository)
@@ -94,7 +94,7 @@ def ask_repository(stack: Stack, repository: Repository | StorageError, cluster:
     return Archived(identifier, segment_size, found.snapshots, found.damages, coverage)
 
 
-def _identity(cluster: Cluster, snapshots: Sequence[Snapshot]) -> tuple[str | None, int]:
+def _identity(cluster: KnownCluster, snapshots: Sequence[Snapshot]) -> tuple[str | None, int]:
     """Return system identifier and segment size: as the server says, else as was set up, else as last backed up."""
     if cluster.server is not None:
         return cluster.server.system_identifier, cluster.server.segment_size

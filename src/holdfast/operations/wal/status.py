@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from holdfast import clock
 from holdfast.config.choose import choose_repository, choose_service
 from holdfast.errors import ConfigError, DamageError, HoldfastError, ServerError, StorageError
-from holdfast.operations.wal.archived import Cluster, ask_repository, open_soon
+from holdfast.operations.wal.archived import KnownCluster, ask_repository, open_soon
 from holdfast.operations.wal.compilation import settings_path, spool_directory
 from holdfast.operations.wal.receive import slot_name
 from holdfast.operations.wiring import connection_string
@@ -99,7 +99,7 @@ def _wal_status(stack: Stack, service: str, repository: Repository | StorageErro
     settings = _settings(stack, service)
     data_directory = _data_directory(stack, service, server, settings)
     waiting = _waiting(server, data_directory)  # before the survey: what waited then and is there now is no gap
-    archived = ask_repository(stack, repository, Cluster(service, server, settings, data_directory))
+    archived = ask_repository(stack, repository, KnownCluster(service, server, settings, data_directory))
     return WalStatus(
         service=service,
         snapshots=archived.snapshots,

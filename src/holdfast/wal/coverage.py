@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
 from holdfast.errors import KeyRefusedError, TargetNotReachableError, VerificationError
+from holdfast.postgres.segment import parse_segment_name
 from holdfast.wal import gaps, proof, windows
 from holdfast.wal.lineage import Lineage, trace_lineage
 from holdfast.wal.listing import Listing, read_listing
@@ -86,6 +87,34 @@ class Coverage:
     def missing_histories(self) -> tuple[Timeline, ...]:
         """The timelines whose history file the archive lacks: recovery onto them must be given the file."""
         return tuple(sorted(self.lineage.missing))
+
+    def holds(self, name: str) -> bool:
+        """Whether a segment is whole in the archive; one of another segment size is none of this cluster's."""
+        try:
+            segment = parse_segment_name(name, self.segment_size)
+        except VerificationError:
+            return True
+        held = self.holdings.get(segment.timeline)
+        return held is not None and segment.number in held.complete_runs
+
+    def lacks_needed(self, name: str) -> bool:
+        """Whether a segment is missing, and a snapshot would have to cross it."""
+        if self.holds(name):
+            return False
+        segment = parse_segment_name(name, self.segment_size)
+        history = self.lineage.history(segment.timeline)
+        return any(
+            point.next_number(self.segment_size) <= segment.number
+            for point in self.points
+            if history.has_point(point.timeline, point.stop)
+        )
+
+    def has_snapshot_after(self, gap: Gap) -> bool:
+        """Whether a window begins after a gap, on its timeline or on one that comes from it."""
+        return any(
+            point.stop >= gap.end and self.lineage.history(point.timeline).has_point(gap.timeline, gap.end)
+            for point in self.points
+        )
 
     def prove(self, point: SnapshotPoint, target: Lsn | None, timeline: Timeline) -> Proof:
         """Prove that recovery from a snapshot gets to a position (None: as far as there is WAL) on a timeline.

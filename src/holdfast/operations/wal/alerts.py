@@ -12,9 +12,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from holdfast import clock
-from holdfast.errors import VerificationError
 from holdfast.postgres.lsn import Lsn
-from holdfast.postgres.segment import Segment, is_segment_name, parse_segment_name
+from holdfast.postgres.segment import Segment, is_segment_name
 from holdfast.wal.names import taken_name
 
 if TYPE_CHECKING:
@@ -97,7 +96,7 @@ def _of_conflicts(status: WalStatus, coverage: Coverage) -> Iterator[Alert]:
 def _of_archive(status: WalStatus, coverage: Coverage) -> Iterator[Alert]:
     yield from _of_gaps(coverage, [gap for gap in coverage.gaps if gap.splits and not _is_on_its_way(status, gap)])
     for file in coverage.listing.gap_records:
-        if _is_needed(coverage, file.segment_name) and not _is_in_gap(coverage, file.segment_name):
+        if coverage.lacks_needed(file.segment_name) and not _is_in_gap(coverage, file.segment_name):
             words = f"{file.segment_name} was given up, as the queue was full"
             yield Alert(AlertKind.GIVEN_UP, words, "recovery cannot cross it: take a backup now")
     for timeline in coverage.missing_histories:
@@ -113,7 +112,7 @@ def _of_archive(status: WalStatus, coverage: Coverage) -> Iterator[Alert]:
 
 def _of_gaps(coverage: Coverage, gaps: Sequence[Gap]) -> Iterator[Alert]:
     for gap in gaps[-_MOST_GAPS:]:
-        remedy = _LOST_INSTANTS if _has_snapshot_after(coverage, gap) else _CANNOT_CROSS
+        remedy = _LOST_INSTANTS if coverage.has_snapshot_after(gap) else _CANNOT_CROSS
         yield Alert(AlertKind.GAP, gap_words(gap), remedy)
     if len(gaps) > _MOST_GAPS:
         words = f"{len(gaps) - _MOST_GAPS} more gaps before these"
@@ -146,7 +145,7 @@ def _first_unfinished(server: ArchivingFacts | None, gap: Gap) -> float:
 def _falsely_archived(status: WalStatus, coverage: Coverage) -> Iterator[Alert]:
     """Compare what the server counts as archived with what there is (FAULTS 6); the server was asked before it."""
     last = status.server.archiver.last_archived if status.server else None
-    if last is not None and is_segment_name(last) and not _is_held(coverage, last):
+    if last is not None and is_segment_name(last) and not coverage.holds(last):
         yield Alert(
             AlertKind.FALSELY_ARCHIVED,
             f"the server counts {last} as archived, and the archive does not have it",
@@ -156,7 +155,7 @@ def _falsely_archived(status: WalStatus, coverage: Coverage) -> Iterator[Alert]:
 
 def _lost(status: WalStatus, coverage: Coverage) -> Iterator[Alert]:
     for lost in status.receive.lost_wal if status.receive else ():
-        if any(_is_needed(coverage, name) for name in (lost.first, lost.last)):
+        if any(coverage.lacks_needed(name) for name in (lost.first, lost.last)):
             yield Alert(
                 AlertKind.LOST,
                 f"the server no longer had {lost.first} to {lost.last} when the receiver asked for them",
@@ -217,36 +216,5 @@ def gap_words(gap: Gap) -> str:
     return f"{gap.segments} WAL segment{'s' if gap.segments != 1 else ''} missing: {names}{seen}"
 
 
-def _has_snapshot_after(coverage: Coverage, gap: Gap) -> bool:
-    """Whether a window begins after a gap, on its timeline or on one that comes from it."""
-    return any(
-        point.stop >= gap.end and coverage.lineage.history(point.timeline).has_point(gap.timeline, gap.end)
-        for point in coverage.points
-    )
-
-
-def _is_held(coverage: Coverage, name: str) -> bool:
-    """Whether a segment is whole in the archive; one of another segment size is none of this cluster's."""
-    try:
-        segment = parse_segment_name(name, coverage.segment_size)
-    except VerificationError:
-        return True
-    held = coverage.holdings.get(segment.timeline)
-    return held is not None and segment.number in held.complete_runs
-
-
 def _is_in_gap(coverage: Coverage, name: str) -> bool:
     return any(gap.splits and gap.first.name <= name <= gap.last.name for gap in coverage.gaps)
-
-
-def _is_needed(coverage: Coverage, name: str) -> bool:
-    """Whether a segment is missing, and a snapshot would have to cross it."""
-    if _is_held(coverage, name):
-        return False
-    segment = parse_segment_name(name, coverage.segment_size)
-    history = coverage.lineage.history(segment.timeline)
-    return any(
-        point.next_number(coverage.segment_size) <= segment.number
-        for point in coverage.points
-        if history.has_point(point.timeline, point.stop)
-    )

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from holdfast.postgres.lsn import Lsn
-    from holdfast.postgres.timeline import Timeline
+    from holdfast.postgres.timeline import Timeline, TimelineHistory
     from holdfast.progress import Reporter
     from holdfast.repository.walframes import Content
     from holdfast.wal.archive import WalArchive
@@ -47,8 +47,8 @@ if TYPE_CHECKING:
 class Remainder:
     """``segments`` of one timeline, without a hole, from the first that the archive lacks; records end at ``end``.
 
-    ``lacks_history``: the archive has no history file of that timeline, either. ``is_damaged``: the server wrote more
-    WAL behind ``end``, which recovery does not come to.
+    ``lacks_history``: the archive has no history file of that timeline, and the server has. ``is_damaged``: the server
+    wrote more WAL behind ``end``, which recovery does not come to.
     """
 
     directory: Path
@@ -95,7 +95,7 @@ def find_remainder(
         directory=pg_wal,
         segments=segments,
         end=end,
-        lacks_history=timeline > 1 and not _has(archive, history_name(timeline)),
+        lacks_history=_history(pg_wal, timeline) is not None and not _has(archive, history_name(timeline)),
         is_damaged=following is not None and _is_written(pg_wal, following),
     )
 
@@ -143,10 +143,15 @@ def _after_archived(archive: WalArchive, timeline: Timeline, segment_size: int) 
 
 def _begin_of(pg_wal: Path, timeline: Timeline, segment_size: int) -> list[int]:
     """Return the number of the segment that a timeline begins in, where its history tells."""
+    history = _history(pg_wal, timeline)
+    return [] if history is None else [history.entries[-1].begin // segment_size]
+
+
+def _history(pg_wal: Path, timeline: Timeline) -> TimelineHistory | None:
+    """Return the history of a timeline; None where it is lost, or only a stand-in that names no ancestors."""
     path = pg_wal / history_name(timeline)
-    if not path.exists():
-        return []
-    return [parse_history(timeline, path.read_text()).entries[-1].begin // segment_size]
+    history = parse_history(timeline, path.read_text()) if path.exists() else None
+    return history if history is not None and len(history.entries) > 1 else None
 
 
 def _require_nothing_behind(pg_wal: Path, own: Mapping[int, Segment], lacking: int) -> None:

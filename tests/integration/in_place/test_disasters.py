@@ -137,6 +137,25 @@ def test_wal_that_never_was_archived_is_taken_from_a_killed_server_from_the_snap
     assert service.ask("SELECT count(*) FROM item") == 3000
 
 
+def test_a_killed_server_whose_history_file_is_lost_loses_no_committed_row(make):
+    """What its timeline came from is not needed, where a snapshot was taken on it."""
+    service = make()
+    archive(service)
+    service.sql("CREATE TABLE item AS SELECT i AS id FROM generate_series(1, 1000) AS i")
+    service.stack.backup()
+    service.stack.succeed("restore", "db", "--yes")
+    wait_until(lambda: "00000002.history" in archived(service))
+    service.stack.backup()
+    service.sql("ALTER SYSTEM SET archive_command = 'false'", "SELECT pg_reload_conf()")
+    service.sql("INSERT INTO item SELECT i FROM generate_series(1001, 2000) AS i")
+    kill_server(service)
+    (stored,) = (service.place / "repository" / "wal").rglob("00000002.history")
+    stored.unlink()
+    (service.data / "pg_wal" / "00000002.history").unlink()
+    service.stack.succeed("restore", "db", "--to", "latest", "--yes")
+    assert (service.ask("SELECT count(*) FROM item"), service.timeline) == (2000, 3)
+
+
 @pytest.mark.slow
 def test_damage_in_the_wal_of_a_killed_server_is_told(make):
     service = make()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from holdfast.config.choose import choose_repository, choose_service
 from holdfast.errors import UsageError
 from holdfast.operations.wiring import open_stack_repository
+from holdfast.repository.names import is_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -109,7 +110,9 @@ def prepare_restore(
 
 
 def require_absolute(target: Path) -> None:
-    """Raise UsageError for a relative path: the servers' account has no such directory to start from."""
+    """Raise UsageError for a path that is relative, which the server's account has not, or that no record can hold."""
+    if not is_text(str(target)):
+        raise UsageError(f"{target} is no text in UTF-8", hint="restore to a directory whose name is")
     if not target.is_absolute():
         raise UsageError(f"{target} is not an absolute path", hint=f"did you mean {target.absolute()}?")
 

@@ -23,6 +23,15 @@ def is_plain(path: bytes) -> bool:
     return path == ROOT or not _LEADS_ELSEWHERE(path)
 
 
+def is_text(path: str) -> bool:
+    """Whether a path that was typed is text in UTF-8: nothing else can be kept in what is recorded of a run."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def typed(path: str) -> bytes:
     """Return the path in a snapshot that is meant: ``/base/1/``, ``./base/1`` and ``base/1`` are the same."""
     parts = [part for part in os.fsencode(path).split(b"/") if part not in {b"", b"."}]

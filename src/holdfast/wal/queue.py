@@ -121,7 +121,7 @@ class StateFile:
             self._state(standing),
             last_file=last[0],
             last_success=last[1],
-            failure=Failure(error.message, error.hint, file, since),
+            failure=Failure(_text(error.message), error.hint and _text(error.hint), file and _text(file), since),
         )
         self._write(state)
 
@@ -167,6 +167,11 @@ def _is_answered(path: str, spool: Spool) -> bool:
     except OSError:
         return False  # reading it will say why
     return spool.is_acknowledged(os.path.basename(path), modified_ns)
+
+
+def _text(words: str) -> str:
+    """Return words that a file can hold: a path may be no text."""
+    return words.encode("utf-8", "backslashreplace").decode()
 
 
 def _now() -> str:

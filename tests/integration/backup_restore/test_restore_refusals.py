@@ -63,6 +63,7 @@ def test_fault_29_targets_in_use_are_refused_before_anything_is_written(stack, q
         (stack.place / "new", "inside the repository"),
         (stack.place / "packs" / "new", "inside the repository"),
         ("relative/place", "not an absolute path"),
+        (os.fsdecode(os.fsencode(shared_directory) + b"/\xff"), "is no text in UTF-8"),
     ]:
         assert words in refused(stack, "--target", target)["message"]
     assert tree(*watched) == before

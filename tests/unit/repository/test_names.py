@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ast
+import os
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.repository.names import ROOT, is_plain, shown, typed
+from holdfast.repository.names import ROOT, is_plain, is_text, shown, typed
 
 
 @pytest.mark.parametrize(
@@ -57,3 +58,8 @@ def test_nothing_is_the_root(words: str):
 def test_a_plain_path_has_no_part_that_leads_elsewhere(path: bytes):
     leads_elsewhere = {b"", b".", b".."} & set(path.split(b"/"))
     assert is_plain(path) == (path == ROOT or not (leads_elsewhere or b"\0" in path))
+
+
+@given(st.binary(max_size=6))
+def test_a_path_is_text_where_its_bytes_are_utf_8(path: bytes):
+    assert is_text(os.fsdecode(path)) == (path.decode("utf-8", "replace").encode() == path)

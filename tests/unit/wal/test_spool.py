@@ -222,6 +222,15 @@ def test_the_state_keeps_when_it_began_to_fail(settings):
     assert [name for name in os.listdir(settings.spool) if name.endswith(".new")] == []
 
 
+def test_the_state_tells_of_a_path_that_is_no_text(settings):
+    """The push ended with an internal error in place of its own."""
+    file, name = StateFile(settings.spool, "push"), os.fsdecode(b"\xff")
+    file.tell_failure(name, HoldfastError(f"not a WAL file: {name}", hint=name), Standing(None))
+    told = read_state(settings.spool)
+    assert told is not None
+    assert (told.failure.message, told.failure.hint, told.failure.file) == ("not a WAL file: \\udcff", *["\\udcff"] * 2)
+
+
 def test_the_marker_is_the_one_that_a_restore_leaves():
     from holdfast.restore import marker
 

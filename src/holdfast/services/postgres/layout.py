@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from holdfast.errors import UsageError
 from holdfast.postgres.control import without_checkpoint
 from holdfast.repository.manifest import EntryKind
-from holdfast.repository.names import ROOT
+from holdfast.repository.names import ROOT, is_text
 from holdfast.services.postgres.rules import CONFIGURATION_FILES, CONTROL, is_in_servers_own
 
 if TYPE_CHECKING:
@@ -181,6 +181,8 @@ def _tablespace_places(facts: PostgresFacts, wanted: Mapping[str, Path]) -> dict
         if name not in outside:
             known = ", ".join(sorted(outside)) or "none"
             raise UsageError(f"the snapshot has no tablespace {name!r} to place", hint=f"it has: {known}")
+        if not is_text(str(place)):
+            raise UsageError(f"tablespace {name}: {place} is no text in UTF-8", hint="name a directory that is")
         if not place.is_absolute():
             raise UsageError(f"tablespace {name}: {place} is not an absolute path", hint="give the full path")
     return {tablespace.oid: wanted.get(name, Path(tablespace.location)) for name, tablespace in outside.items()}

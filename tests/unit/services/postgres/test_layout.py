@@ -81,7 +81,7 @@ def test_links_of_tablespaces_lead_to_where_they_are_now():
     assert "tablespace ödd goes to /elsewhere" in layout.notes
 
 
-@pytest.mark.parametrize(("name", "place"), [("inside", "/x"), ("none", "/x"), ("far", "x")])
+@pytest.mark.parametrize(("name", "place"), [("inside", "/x"), ("none", "/x"), ("far", "x"), ("far", "/\udcff")])
 def test_places_that_cannot_be(name, place):
     with pytest.raises(UsageError) as caught:
         PostgresLayout(facts(FAR, INSIDE), TARGET, {name: Path(place)})
@@ -112,13 +112,13 @@ def test_fault_16_finish_leaves_a_control_file_that_needs_the_label(tmp_path):
 
 def test_finish_switches_archiving_off_and_rewrites_the_map(tmp_path):
     make_target(tmp_path, "tablespace_map")
-    place = "/else\nwhere \udcff\\"
+    place = "/else\nwhere ÿ\\"
     PostgresLayout(facts(FAR, ODD, INSIDE), tmp_path, {"ödd": Path(place)}).finish(make_control(tmp_path))
     written = (tmp_path / "postgresql.auto.conf").read_text()
     assert written.startswith("# as it was\n")
     assert "\narchive_mode = 'off'\n" in written
     assert "\nallow_in_place_tablespaces = 'on'\n" in written
-    assert (tmp_path / "tablespace_map").read_bytes() == b"16400 /far\n16401 /else\\\nwhere \xff\\\\\n"
+    assert (tmp_path / "tablespace_map").read_bytes() == b"16400 /far\n16401 /else\\\nwhere \xc3\xbf\\\\\n"
     assert (tmp_path / "postgresql.conf").read_text() == (tmp_path / "pg_hba.conf").read_text() == "# as it was"
 
 

@@ -118,11 +118,6 @@ _EXCLUDED = FileRole(FileKind.EXCLUDED)
 _EXCLUDED_CONTENTS = FileRole(FileKind.EXCLUDED_CONTENTS)
 
 
-def directories_kept_empty_in_wal(major: int) -> tuple[bytes, ...]:
-    """Return the directories that a copy has below ``pg_wal``, empty, in a cluster of this major version."""
-    return (b"archive_status", b"summaries") if major >= 17 else (b"archive_status",)
-
-
 def classify(path: bytes) -> FileRole:
     """Return what the file at ``path`` is, by its name alone.
 

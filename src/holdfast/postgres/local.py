@@ -36,7 +36,6 @@ _LOG_TAIL_LINES = 15
 class StopMode(Enum):
     """How the server ends (manual, section 18.5 "Shutting Down the Server"); values are the signals."""
 
-    SMART = signal.SIGTERM
     FAST = signal.SIGINT
     IMMEDIATE = signal.SIGQUIT
 

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 DEFAULT_SEGMENT_SIZE_BYTES = 16 * 1024 * 1024
 
 _SEGMENT = re.compile(r"[0-9A-F]{24}")
-_PARTIAL = re.compile(r"[0-9A-F]{24}\.partial")
 _BACKUP = re.compile(r"[0-9A-F]{24}\.[0-9A-F]{8}\.backup")
 _HISTORY = re.compile(r"[0-9A-F]{8}\.history")
 
@@ -108,11 +107,6 @@ def is_segment_name(name: str) -> bool:
     return _SEGMENT.fullmatch(name) is not None
 
 
-def is_partial_name(name: str) -> bool:
-    """Whether this is the form of an incomplete segment's name (``IsPartialXLogFileName``)."""
-    return _PARTIAL.fullmatch(name) is not None
-
-
 def is_backup_name(name: str) -> bool:
     """Whether this is the form of a backup history file's name (``IsBackupHistoryFileName``)."""
     return _BACKUP.fullmatch(name) is not None
@@ -131,8 +125,3 @@ def history_name(timeline: Timeline) -> str:
 def partial_name(segment: Segment) -> str:
     """Return the name under which an incomplete segment is kept."""
     return f"{segment.name}.partial"
-
-
-def backup_name(segment: Segment, start: Lsn) -> str:
-    """Return the name of the history file of a backup that started at ``start`` (``BackupHistoryFileName``)."""
-    return f"{segment.name}.{start % segment.size_bytes:08X}.backup"

@@ -54,12 +54,12 @@ class Minute:
 class WalFinder:
     """Answers questions about the WAL of one history. Not for several threads.
 
-    ``first`` leaves out the segments that end before a position. Every method raises DamageError, KeyRefusedError or
-    StorageError when a segment cannot be had, and VerificationError when the WAL in it is damaged.
+    Every method raises DamageError, KeyRefusedError or StorageError when a segment cannot be had, and VerificationError
+    when the WAL in it is damaged.
     """
 
-    def __init__(self, source: SegmentSource, reporter: Reporter | None = None, *, first: Lsn | None = None) -> None:
-        self.segments: Sequence[Segment] = [each for each in source.segments if first is None or each.stop > first]
+    def __init__(self, source: SegmentSource, reporter: Reporter | None = None) -> None:
+        self.segments: Sequence[Segment] = source.segments
         """What is looked at, in order."""
         self._history = source.history
         self._reporter = reporter or Silence()

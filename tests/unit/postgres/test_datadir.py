@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.postgres.datadir import FileKind, Fork, RelationFile, classify, directories_kept_empty_in_wal, left_out
+from holdfast.postgres.datadir import FileKind, Fork, RelationFile, classify, left_out
 
 TABLESPACE = b"pg_tblspc/16385/PG_15_202209061"
 
@@ -97,11 +97,6 @@ def test_of_unlogged_relations_only_the_init_fork_stays():
 def test_names_in_the_data_directory_itself():
     assert left_out(b"", [b"postmaster.pid", b"PG_VERSION", b"pg_notify", b"base"]) == {b"postmaster.pid"}
     assert left_out(b"pg_notify", [b"0000"]) == {b"0000"}
-
-
-def test_summaries_came_with_17():
-    assert directories_kept_empty_in_wal(16) == (b"archive_status",)
-    assert directories_kept_empty_in_wal(17) == (b"archive_status", b"summaries")
 
 
 @given(st.integers(1, 2**32 - 1), st.sampled_from(list(Fork)), st.integers(0, 32767))

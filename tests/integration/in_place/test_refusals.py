@@ -371,6 +371,28 @@ def test_an_undo_needs_no_repository_and_the_journal_catches_up(service):
     service.stack.check()
 
 
+def test_an_undo_that_is_done_does_not_fail_who_will_not_wait_for_the_repository(service, tmp_path):
+    """To run it again, as an interrupted command says, would take the undo back."""
+    service.stack.succeed("restore", "db", "--yes")
+    (tmp_path / "key").touch(mode=0o600)
+    (tmp_path / "key").write_text("secret")
+    s3 = {
+        "endpoint": "http://127.0.0.1:1",  # tcpmux: nobody answers, and it is tried again for five minutes
+        "allow_http": True,
+        "access_key_id": "somebody",
+        "secret_access_key": {"file": str(tmp_path / "key")},
+    }
+    service.stack.repository.update(url="s3://bucket/prefix", s3=s3)
+    service.stack.write()
+    child = service.stack.start("restore", "db", "--undo", "--yes")
+    wait_until(lambda: (service.state / "journal.jsonl").read_text().count('"result":"done"') == 2)
+    run = kill(child, signal.SIGINT)
+    assert run.code == 0, str(run)
+    assert run.message("undone")
+    assert "interrupted" in run.message("warning")["text"]
+    assert service.ask("SELECT count(*) FROM item") == 2000
+
+
 @pytest.fixture
 def small_disk(tmp_path):
     """A service on a file system of 110 MiB, of which 10 are left; needs root, as mounting does."""

@@ -73,17 +73,23 @@ class Deed:
         self._result = "put back"
 
     def _carry(self) -> None:
-        """Store every deed that has its end and is not in the repository yet; a warning where that fails."""
+        """Store every deed that has its end and is not in the repository yet; a warning where that fails.
+
+        Whoever does not want to wait for a repository that is away interrupts this, and not the deed: that is done, and
+        to repeat an undo would take it back.
+        """
+        self._reporter.phase("taking the journal to the repository")
         try:
             repository = self._open()
             stored = stored_entry_ids(repository.storage)
             for entry in read_journal(self._state):
                 if entry.ended and entry.id not in stored:
                     store_entry(repository.storage, repository.keys, entry)
-        except HoldfastError as error:
+        except (HoldfastError, KeyboardInterrupt) as error:
+            reason = error.message if isinstance(error, HoldfastError) else "interrupted"
             self._reporter.warning(
                 f"the journal in {self._state.path} is not in the repository yet, and will be with the next deed: "
-                f"{error.message}"
+                f"{reason}"
             )
 
 

@@ -36,9 +36,9 @@ class DiffRequest:
     """What to compare, in words that SnapshotFinder takes; without ``after``, ``before`` and the snapshot before it."""
 
     before: str
-    after: str | None = None
-    service: str = ""
-    repository: str | None = None
+    after: str | None
+    service: str
+    repository: str | None
 
 
 def diff(stack: Stack, request: DiffRequest) -> SnapshotDiff:

@@ -29,9 +29,9 @@ class FindRequest:
     """
 
     pattern: str
-    service: str = ""
-    snapshot: str = ""
-    repository: str | None = None
+    service: str
+    snapshot: str
+    repository: str | None
 
 
 @dataclass(frozen=True)

@@ -28,8 +28,8 @@ class SnapshotChoice:
     """Which snapshot a user means: ``snapshot`` and ``service`` are what SnapshotFinder takes."""
 
     snapshot: str
-    service: str = ""
-    repository: str | None = None
+    service: str
+    repository: str | None
 
 
 @dataclass(frozen=True)

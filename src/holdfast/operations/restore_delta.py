@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -44,11 +44,11 @@ class DeltaRequest:
 
     service: str
     target: Path
-    snapshot: str = "latest"
-    repository: str | None = None
-    tablespaces: Mapping[str, Path] = field(default_factory=dict)
-    recovery: RecoveryTarget | None = None
-    catch_up: CatchUp | None = None
+    snapshot: str
+    repository: str | None
+    tablespaces: Mapping[str, Path]
+    recovery: RecoveryTarget | None
+    catch_up: CatchUp | None
 
 
 @dataclass(frozen=True)
@@ -76,10 +76,10 @@ def prepared_delta(stack: Stack, request: DeltaRequest, reporter: Reporter) -> I
             prepare_restore(stack, wanted, planner.prepare, needs=_NEEDS)
             yield planner.prepared(None)
         else:
-            from holdfast.operations.recovery.catch_up import let_archive_catch_up
             from holdfast.operations.recovery.plan import RecoveryRequest, prepare_recovery
 
-            recovery = RecoveryRequest(wanted, request.recovery, request.catch_up or let_archive_catch_up)
+            assert request.catch_up is not None
+            recovery = RecoveryRequest(wanted, request.recovery, request.catch_up)
             yield planner.prepared(prepare_recovery(stack, recovery, reporter, planner.prepare))
 
 

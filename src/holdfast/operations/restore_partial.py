@@ -15,7 +15,6 @@ from typing import IO, TYPE_CHECKING, Protocol
 from holdfast.config.choose import choose_service
 from holdfast.errors import UsageError
 from holdfast.operations.new_file import is_there, new_file
-from holdfast.operations.recovery.catch_up import let_archive_catch_up
 from holdfast.operations.recovery.plan import RecoveryRequest, prepare_recovery
 from holdfast.operations.recovery.run import recovered
 from holdfast.operations.restore import RestoreRequest, restore
@@ -64,13 +63,13 @@ class PartRequest:
 
     service: str
     target: RecoveryTarget
-    database: str | None = None
-    tables: tuple[str, ...] = ()
-    into: str | None = None
-    output: Path | None = None
-    snapshot: str = "latest"
-    repository: str | None = None
-    catch_up: CatchUp = let_archive_catch_up
+    database: str | None
+    tables: tuple[str, ...]
+    into: str | None
+    output: Path | None
+    snapshot: str
+    repository: str | None
+    catch_up: CatchUp
 
 
 class _LayoutMaker(Protocol):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,6 @@ from holdfast.operations.in_place import parts, place
 from holdfast.operations.in_place.leftover import StagingPlanner
 from holdfast.operations.in_place.notes import notes_on
 from holdfast.operations.in_place.wal_home import outgoing_wal
-from holdfast.operations.recovery.catch_up import let_archive_catch_up
 from holdfast.operations.recovery.plan import RecoveryRequest, prepare_recovery, require_binaries
 from holdfast.operations.restore import RestoreRequest, prepare_restore
 from holdfast.operations.wiring import open_stack_repository
@@ -48,11 +47,11 @@ class InPlaceRequest:
     """
 
     service: str
-    snapshot: str = "latest"
-    repository: str | None = None
-    tablespaces: Mapping[str, Path] = field(default_factory=dict)
-    target: RecoveryTarget | None = None
-    catch_up: CatchUp = let_archive_catch_up
+    snapshot: str
+    repository: str | None
+    tablespaces: Mapping[str, Path]
+    target: RecoveryTarget | None
+    catch_up: CatchUp
 
 
 @dataclass(frozen=True)

@@ -38,8 +38,8 @@ class FetchRequest:
     service: str
     name: str
     path: Path
-    repository: str | None = None
-    idle_s: float = 60.0
+    repository: str | None
+    idle_s: float
 
 
 @dataclass(frozen=True, slots=True)

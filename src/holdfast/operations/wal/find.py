@@ -36,8 +36,8 @@ class WalFindRequest:
     """Whose WAL to look at, and which past: as a restore would follow it."""
 
     service: str
-    timeline: Timeline | TimelineRule = TimelineRule.LATEST
-    repository: str | None = None
+    timeline: Timeline | TimelineRule
+    repository: str | None
 
 
 class Question(Protocol[Answer]):

@@ -34,8 +34,8 @@ class ReceiveRequest:
     """What a user asks for. ``makes_slot``: make the slot when it is missing, or holds nothing any more."""
 
     service: str
-    repository: str | None = None
-    makes_slot: bool = False
+    repository: str | None
+    makes_slot: bool
 
 
 def receive(stack: Stack, request: ReceiveRequest, stop: StopSignal, reporter: Reporter) -> ReceiveState:

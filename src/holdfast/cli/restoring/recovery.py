@@ -175,4 +175,4 @@ def _next_words(prepared: PreparedRecovery, recovered: Recovered) -> str:
 def _exact(when: datetime) -> str:
     """Return an instant in local time and in UTC, with the fraction of a second where there is one."""
     shown = text.instant(when)
-    return shown if not when.microsecond else shown.replace(f"{when:%S} ", f"{when:%S.%f} ")
+    return shown if not when.microsecond else shown.replace(f":{when:%S} ", f":{when:%S.%f} ")

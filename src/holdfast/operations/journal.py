@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from holdfast.repository.journal import JournalEntry
 
 
-def list_journal(stack: Stack, asked: str | None, service: str | None = None) -> list[JournalEntry]:
+def list_journal(stack: Stack, asked: str | None, service: str | None) -> list[JournalEntry]:
     """Return the deeds of the stack, oldest first: those of a repository, and of this machine those not in it.
 
     UsageError when there is no such service; DamageError when an entry in the repository does not open.

@@ -99,7 +99,7 @@ class SnapshotFinder:
         return names[0]
 
 
-def find_snapshot(repository: Repository, stack: Stack, wanted: str, service: str = "") -> Snapshot:
+def find_snapshot(repository: Repository, stack: Stack, wanted: str, service: str) -> Snapshot:
     """Return the snapshot that a user means, as SnapshotFinder does."""
     return SnapshotFinder(repository.survey_snapshots(), stack.stack, service).find(wanted)
 

@@ -40,7 +40,7 @@ class ServiceStatus:
     leftover: StagedRestore | None
 
 
-def status(stack: Stack, asked: str | None = None) -> Iterator[ServiceStatus]:
+def status(stack: Stack, asked: str | None) -> Iterator[ServiceStatus]:
     """Yield the services of the stack, in its order; raises what ``wal_statuses`` does."""
     for wal in wal_statuses(stack, stack.services, asked):
         state = service_state(stack, wal.service)

@@ -66,7 +66,7 @@ def make_unlock(config: RepositoryConfig) -> Passphrase | Identity | None:
     return None
 
 
-def writer_options(config: RepositoryConfig, *, verifies_all: bool = False) -> WriterOptions:
+def writer_options(config: RepositoryConfig, *, verifies_all: bool) -> WriterOptions:
     """Return how a backup writes into a repository."""
     from holdfast.repository.writer import WriterOptions
 

@@ -36,7 +36,7 @@ def tablespace_homes(facts: PostgresFacts, wanted: Mapping[str, Path]) -> dict[i
     }
 
 
-def places_to_fill(staging: Path, homes: Mapping[int, Path], part: str, wal: Sequence[Outside] = ()) -> Parked:
+def places_to_fill(staging: Path, homes: Mapping[int, Path], part: str, wal: Sequence[Outside]) -> Parked:
     """Return the directories that a staged restore fills; ``wal`` as in ``outgoing_parts``."""
     outsides = (
         Outside(link=tablespace_link(oid), home=str(home), parked=str(home / part), names=())

@@ -36,7 +36,7 @@ class KeptApart:
     first: Stamp
 
 
-def find_kept_apart(stack: Stack, service: str, name: str, asked: str | None = None) -> KeptApart:
+def find_kept_apart(stack: Stack, service: str, name: str, asked: str | None) -> KeptApart:
     """Find bytes by the name that ``wal status`` gives; UsageError when there are none."""
     choose_service(stack, service)
     try:

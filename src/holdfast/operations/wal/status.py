@@ -74,7 +74,7 @@ class WalStatus:
     receive: ReceiveState | None
 
 
-def wal_statuses(stack: Stack, services: Iterable[str], asked: str | None = None) -> Iterator[WalStatus]:
+def wal_statuses(stack: Stack, services: Iterable[str], asked: str | None) -> Iterator[WalStatus]:
     """Yield how the archive of each service stands.
 
     Each repository is opened once: a passphrase costs half a second. One that does not answer is part of the answer,

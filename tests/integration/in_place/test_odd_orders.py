@@ -1,6 +1,7 @@
 """Commands in orders that nobody means: beside one another, after somebody's own hands, after the world has changed."""
 
 import json
+import shutil
 import subprocess
 
 import pytest
@@ -142,3 +143,18 @@ def test_a_checkpoint_on_another_disk_than_the_service_by_now_stays_where_it_is(
     hint = refused(restored, UNDO, f"is on another file system than {other_disk.parent}")
     assert "moved to another disk" in hint
     assert restored.ask("SELECT pg_postmaster_start_time()::text") == started
+
+
+def test_a_checkpoint_whose_record_is_lost_is_named(restored):
+    (kept,) = restored.checkpoints
+    lost = restored.state.rename(restored.state.with_name("lost"))
+    assert "restore.state" in refused(restored, UNDO, f"{kept} is a checkpoint, but {restored.state} knows nothing")
+    restored.stack.succeed("restore", "db", "--yes")  # goes its own way, and keeps both
+    assert kept in restored.checkpoints
+    assert rows(restored) == (1000, 1000)
+    restored.stack.succeed(*DROP)
+    assert restored.checkpoints == [kept]
+    shutil.rmtree(restored.state)
+    lost.rename(restored.state)
+    restored.stack.succeed(*UNDO)
+    assert rows(restored) == (1001, 1001)

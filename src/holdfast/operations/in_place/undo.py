@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,13 @@ from holdfast.operations.in_place.deeds import Deed, repository_of
 from holdfast.operations.in_place.in_use import require_no_server
 from holdfast.operations.in_place.wal_home import is_wal, outgoing_wal
 from holdfast.restore import staging
-from holdfast.restore.checkpoint import choose_checkpoint, next_number, read_checkpoints, require_usable
+from holdfast.restore.checkpoint import (
+    checkpoint_name,
+    choose_checkpoint,
+    next_number,
+    read_checkpoints,
+    require_usable,
+)
 from holdfast.restore.exchange import plan_exchange, require_same_file_systems
 from holdfast.restore.journal import new_entry
 from holdfast.restore.swap import SwapIntent, swap
@@ -62,6 +69,8 @@ def prepare_undo(stack: Stack, service: str, asked: str | None = None) -> Prepar
     UsageError when there is no such checkpoint.
     """
     state = place.service_state(stack, service)
+    if not read_checkpoints(state):
+        _require_none_unrecorded(stack, service, state)
     checkpoint = choose_checkpoint(state, asked)
     undo_id = new_object_id()
     live, kept = look_at(Path(checkpoint.home)), Path(checkpoint.parked.directory)
@@ -110,6 +119,20 @@ def undo(prepared: PreparedUndo, reporter: Reporter) -> SwapOutcome:
             outcome = swap(prepared.state, intent, prepared.switch, reporter)
             deed.outage(outcome.outage_s)
     return outcome
+
+
+def _require_none_unrecorded(stack: Stack, service: str, state: StateDirectory) -> None:
+    """Raise UsageError for a checkpoint that is there, and of which nothing is recorded: the state was lost."""
+    known = place.known_directory(stack, service)
+    home = Path(os.path.realpath(known)) if known is not None else None
+    if home is None:
+        return
+    if found := sorted(home.parent.glob(checkpoint_name(Path(glob.escape(home.name)), "*").name)):
+        raise UsageError(
+            f"{found[-1]} is a checkpoint, but {state.path} knows nothing of it",
+            hint="if its records were moved, bring them back (restore.state); if they are lost, stop the server and "
+            "exchange the directories by hand, those of tablespaces too",
+        )
 
 
 def _require_possible(stack: Stack, service: str, checkpoint: Checkpoint) -> None:

@@ -6,7 +6,6 @@ which of the two is used is decided here and nowhere else. Results go to standar
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import dataclass, fields, is_dataclass
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar
@@ -128,6 +127,8 @@ class JsonOutput:
 
 def write_message(message_type: str, payload: object) -> None:
     """Print one JSON message; the line is written whole and flushed, so that a reader sees it at once."""
+    import json
+
     content = plain(payload)
     assert isinstance(content, dict)
     sys.stdout.write(json.dumps({"message_type": message_type, **content}) + "\n")

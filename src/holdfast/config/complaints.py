@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import timedelta
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from holdfast.config.base import ENDPOINT_PATTERN, NAME_HINT, NAME_PATTERN, SLOT_PATTERN
 from holdfast.errors import ConfigError
@@ -42,9 +43,8 @@ _FOUND_NAMES = {
 }
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Complaint:
-    """One thing that is wrong, at its place; complaints sort in the order of the file."""
+class Complaint(Struct, frozen=True):
+    """One thing that is wrong, at its place."""
 
     line: int
     column: int

@@ -7,16 +7,13 @@ A small, strict YAML: no tags, no anchors (no document grows when it is read), n
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import yaml
+from msgspec import Struct
 from yaml.composer import ComposerError
 
 from holdfast.errors import ConfigError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 MAX_FILE_BYTES = 1 << 20
 MAX_DEPTH = 32
@@ -26,22 +23,20 @@ Location = tuple[str | int, ...]
 """The keys and positions that lead to a value: ``("repositories", "main", "url")``."""
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Struct, frozen=True):
     """A place in the file; both count from 1."""
 
     line: int
     column: int
 
 
-@dataclass(frozen=True, slots=True)
-class Document:
+class Document(Struct, frozen=True):
     """What a file says and where it says it: ``keys`` for the place of a key, ``values`` for that of its value."""
 
     path: Path
     content: object
-    keys: dict[Location, Place] = field(default_factory=dict)
-    values: dict[Location, Place] = field(default_factory=dict)
+    keys: dict[Location, Place]
+    values: dict[Location, Place]
 
 
 class _Loader(yaml.SafeLoader):

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 CHUNK_BYTES = 1 << 20
 """Fixed chunks: 128 pages of 8 KiB."""
 
+STRETCH_BYTES = 32 << 20
+"""How much of a file one task goes through. Pages gathered from a longer stretch fill their chunks better; but a
+restore puts the regions of a stretch together in memory, as a chunk may hold pages of any of them."""
+
 BUNDLE_FILE_BYTES = 256 << 10
 """Files up to this size are gathered into shared chunks of up to CHUNK_BYTES."""
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
-from holdfast.repository.chunker import CHUNK_BYTES
+from holdfast.repository.chunker import CHUNK_BYTES, STRETCH_BYTES
 from holdfast.repository.compression import ContentClass
 from holdfast.repository.extents import join_extents
 from holdfast.repository.intake import data_ranges, read_full, read_pages, restat
@@ -24,10 +24,6 @@ if TYPE_CHECKING:
     from holdfast.repository.intake import Intake
     from holdfast.repository.page_memory import PageMemory
     from holdfast.repository.sources import FileSource
-
-STRETCH_BYTES = 32 << 20
-"""What one task goes through. Pages gathered from a longer stretch fill their chunks better; but a restore puts the
-regions of a stretch together in memory, as a chunk may hold pages of any of them."""
 
 
 class PagedFile:

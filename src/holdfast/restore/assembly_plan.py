@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from holdfast.repository.paged_file import STRETCH_BYTES
+from holdfast.repository.chunker import STRETCH_BYTES
 from holdfast.restore.regions import Regions
 from holdfast.restore.writing import ALIGNMENT
 

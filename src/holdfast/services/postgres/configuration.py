@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING
 
 from holdfast.repository.names import shown
 from holdfast.services.filesystem import make_entry
+from holdfast.services.postgres.rules import CONFIGURATION_DIRECTORY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from holdfast.progress import Reporter
     from holdfast.repository.manifest import Entry
-
-CONFIGURATION_DIRECTORY = b"holdfast-configuration"
 
 
 def scan_configuration(root: bytes, files: Iterable[str], reporter: Reporter) -> Iterator[tuple[Entry, bytes]]:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from holdfast.postgres.datadir import SERVERS_OWN_DIRECTORIES, TABLESPACES_DIRECTORY, FileKind, classify, left_out
 from holdfast.repository.compression import ContentClass
-from holdfast.services.postgres.configuration import CONFIGURATION_DIRECTORY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -16,6 +15,9 @@ _VERSION_DIRECTORY = re.compile(rb"PG_([0-9.]+)_[0-9]+")  # TABLESPACE_VERSION_D
 _WAL_DIRECTORY = b"pg_wal"
 _OURS = b"holdfast-"
 CONTROL = b"global/pg_control"
+CONFIGURATION_DIRECTORY = b"holdfast-configuration"
+"""Where a snapshot has the configuration that lies outside the data directory."""
+
 CONFIGURATION_FILES = frozenset({b"postgresql.conf", b"postgresql.auto.conf", b"pg_hba.conf", b"pg_ident.conf"})
 """What a server reads in its data directory: a restore writes into the first two."""
 

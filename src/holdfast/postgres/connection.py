@@ -35,6 +35,12 @@ _DEFAULTS: dict[str, str | int] = {
 _SETTINGS = (
     "SET search_path = pg_catalog",
     "SET timezone = 'UTC'",
+    # as pg_dump: what is read here, or copied from one server into another, must not depend on how they show it
+    "SET datestyle = 'ISO, YMD'",
+    "SET intervalstyle = 'postgres'",
+    "SET extra_float_digits = 1",
+    "SET standard_conforming_strings = on",
+    "SET default_transaction_isolation = 'read committed'",  # a standby refuses serializable transactions
     "SET statement_timeout = 0",
     "SET lock_timeout = 0",
     "SET idle_in_transaction_session_timeout = 0",
@@ -70,8 +76,8 @@ def connect(conninfo: str) -> Connection:
     except psycopg.OperationalError as error:
         raise refusal(str(error), given) from None
     with translated("preparing the connection"):
-        for setting in _SETTINGS + (_SETTINGS_SINCE_17 if connection.info.server_version >= 170000 else ()):
-            connection.execute(setting)
+        settings = _SETTINGS + (_SETTINGS_SINCE_17 if connection.info.server_version >= 170000 else ())
+        connection.execute("; ".join(settings))  # in one go: the server may be far
     return connection
 
 

@@ -12,6 +12,7 @@ from tests.servers.postgres import account, postgres_binaries
 
 from holdfast import clock
 from holdfast.errors import HoldfastError, ServerError, ServerUnreachableError, UsageError
+from holdfast.postgres.archiving import ask_archiving
 from holdfast.postgres.control import read_control_file
 from holdfast.postgres.initdb import add_settings
 from holdfast.postgres.local import LocalCluster
@@ -154,6 +155,32 @@ def test_settings_of_the_role_do_not_time_the_backup_out(binaries, make_cluster)
         server.stop_backup()
 
 
+ODD_SETTINGS = {
+    "datestyle": "German, DMY",
+    "intervalstyle": "sql_standard",
+    "timezone": "Asia/Kolkata",
+    "bytea_output": "escape",
+    "extra_float_digits": "-15",
+    "client_encoding": "LATIN1",
+    "standard_conforming_strings": "off",
+    "default_transaction_isolation": "serializable",
+    "default_transaction_read_only": "on",
+    "quote_all_identifiers": "on",
+}
+
+
+def test_no_setting_of_the_server_changes_how_it_is_understood(make_cluster):
+    """A server that shows dates as people write them in Germany could not be backed up: an internal error."""
+    cluster = make_cluster(postgres_binaries(15), settings=ODD_SETTINGS)
+    with Server.connect(cluster.conninfo()) as server:
+        assert abs(server.probe().server_time - clock.now()) < timedelta(seconds=60)
+        server.hold_wal()
+        start = server.start_backup("odd", fast=True)
+        assert server.stop_backup().lsn > start
+    facts = ask_archiving(cluster.conninfo(), None)
+    assert abs(facts.server_time - clock.now()) < timedelta(seconds=60)
+
+
 def test_least_privileged_role_can_do_all_that_a_backup_needs(binaries, make_cluster):
     cluster = make_cluster(binaries)
     run(cluster, *minimum_role_sql('back"up', binaries.major).splitlines())
@@ -226,6 +253,14 @@ def test_standby_can_be_backed_up_and_promotion_is_noticed(binaries, make_cluste
         assert server.current_timeline() == 2
         with pytest.raises(ServerError, match="promoted"):
             server.stop_backup()
+
+
+def test_a_standby_of_serializable_transactions_is_read(make_cluster):
+    """It refuses such transactions, and a role or a server may have them by default."""
+    primary = make_cluster(postgres_binaries(15), settings={"default_transaction_isolation": "serializable"})
+    standby = make_standby(make_cluster, primary)
+    with Server.connect(standby.conninfo()) as server:
+        assert server.probe().is_standby
 
 
 def test_standby_that_follows_a_promotion_shows_the_new_timeline(binaries, make_cluster):

@@ -31,12 +31,10 @@ def show(
     service: LatestOf = "",
 ) -> None:
     """Show all that is known of one snapshot: facts of the service, sizes, timings, warnings, each corrupt page."""
-    from holdfast.operations.snapshots import find_snapshot
-    from holdfast.operations.wiring import open_stack_repository
+    from holdfast.operations.snapshots import show_snapshot
 
     run = Invocation.of(ctx)
-    stack = run.stack()
-    found = find_snapshot(open_stack_repository(stack, run.repository), stack, snapshot, service)
+    found = show_snapshot(run.stack(), run.repository, snapshot, service)
     words = _words(found)  # also for JSON, as it raises DamageError for facts that cannot be
     run.output.emit("snapshot", snapshot_message(found), lambda: words)
 

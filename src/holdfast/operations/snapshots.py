@@ -99,6 +99,11 @@ class SnapshotFinder:
         return names[0]
 
 
+def show_snapshot(stack: Stack, asked: str | None, wanted: str, service: str) -> Snapshot:
+    """Return one snapshot of a repository, found as SnapshotFinder does."""
+    return find_snapshot(open_stack_repository(stack, asked), stack, wanted, service)
+
+
 def find_snapshot(repository: Repository, stack: Stack, wanted: str, service: str) -> Snapshot:
     """Return the snapshot that a user means, as SnapshotFinder does."""
     return SnapshotFinder(repository.survey_snapshots(), stack.stack, service).find(wanted)

@@ -119,6 +119,20 @@ def test_a_server_that_follows_another_one_by_now_is_left_alone(restored):
     assert len(restored.checkpoints) == 1
 
 
+def test_a_swap_that_never_began_is_given_up_where_the_server_follows_another_one_by_now(restored):
+    killed(restored, CrashPoint.SWAP_INTENDED, "restore", "db", "--yes")
+    signal = restored.data / "standby.signal"
+    signal.touch()
+    started = restored.ask("SELECT pg_postmaster_start_time()::text")
+    assert "--undo" in refused(restored, ("restore", "db", "--yes"), "is a standby now")
+    restored.stack.succeed(*UNDO)
+    assert restored.ask("SELECT pg_postmaster_start_time()::text") == started
+    assert not (restored.state / "swap.json").exists()
+    signal.unlink()
+    restored.stack.succeed(*UNDO)
+    assert rows(restored) == (1001, 1001)
+
+
 def test_a_checkpoint_does_not_come_back_to_a_place_that_the_service_has_left(restored):
     restored.stop()
     moved = restored.place / "moved"

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from holdfast.errors import HoldfastError
+from holdfast.errors import HoldfastError, UsageError
 from holdfast.operations.in_place import place
 from holdfast.operations.in_place.deeds import Deed, repository_of
 from holdfast.restore import staging
+from holdfast.restore.exchange import count_done
 from holdfast.restore.journal import new_entry, read_journal
 from holdfast.restore.swap import put_back, swap, unfinished_swap
+from holdfast.services.postgres.live import look_at
 
 if TYPE_CHECKING:
     from holdfast.config.models import Stack
@@ -49,6 +51,7 @@ def finish(unfinished: UnfinishedSwap, reporter: Reporter) -> None:
     state, intent = unfinished.state, unfinished.intent
     with state.locked():
         _require_unchanged(unfinished)
+        _require_no_failover(intent)
         with _deed(unfinished, reporter):
             swap(state, intent, _switch(unfinished), reporter)
             _forget_staging(state, intent)
@@ -67,6 +70,15 @@ def turn_back(unfinished: UnfinishedSwap, reporter: Reporter) -> None:
 def _require_unchanged(unfinished: UnfinishedSwap) -> None:
     if unfinished_swap(unfinished.state) != unfinished.intent:
         raise HoldfastError("another run went on with the swap meanwhile", hint="run the same command again")
+
+
+def _require_no_failover(intent: SwapIntent) -> None:
+    """Raise UsageError where nothing was exchanged, and what is in service follows another server by now."""
+    if count_done(intent.steps) == 0 and look_at(Path(intent.home)).is_standby:
+        raise UsageError(
+            f"{intent.home} is a standby now: what was to come would be a second primary beside its own",
+            hint="'holdfast restore SERVICE --undo' gives the swap up, and changes nothing",
+        )
 
 
 def _switch(unfinished: UnfinishedSwap) -> PostgresSwitch:

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from holdfast.postgres.lsn import Lsn
-from holdfast.postgres.segment import Segment
+from holdfast.postgres.segment import Segment, segment_end
 from holdfast.wal.runs import Runs
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class TimelineHoldings:
     def intervals(self) -> list[tuple[Lsn, Lsn]]:
         """Return the ranges of positions, [start, end), of which every byte is there from a segment's first one on."""
         runs = self.complete_runs
-        found = {Lsn(first * self.segment_size): Lsn((last + 1) * self.segment_size) for first, last in runs}
+        found = {Lsn(first * self.segment_size): segment_end(last, self.segment_size) for first, last in runs}
         by_end = {end: start for start, end in found.items()}
         for number, part in sorted(self.parts.items()):
             start = self.segment(number).start

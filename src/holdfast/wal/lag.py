@@ -39,7 +39,8 @@ def measure_lag(coverage: Coverage, timeline: Timeline, lsn: Lsn, now: datetime)
         begin = coverage.lineage.history(timeline).entries[-1].begin
         return _lag(lsn, begin, size, None) if begin else None
     part = held.parts.get(last)
-    archived = held.segment(last).start + (part.length_bytes if part else size)
+    newest = held.segment(last)
+    archived = newest.start + part.length_bytes if part else newest.stop
     when = held.archived_at(last)
     return _lag(lsn, archived, size, None if when is None else max((now - when).total_seconds(), 0.0))
 

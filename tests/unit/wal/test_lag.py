@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.wal.worlds import BEGAN, Archive, history_of
 
-from holdfast.postgres.lsn import Lsn
+from holdfast.postgres.lsn import MAX_LSN, Lsn
 from holdfast.postgres.timeline import Timeline
 from holdfast.wal.coverage import survey
 from holdfast.wal.lag import Lag, measure_lag
@@ -53,3 +53,12 @@ def test_a_new_timeline_of_which_nothing_is_there_is_behind_from_its_branch():
 
 def test_an_empty_archive_has_no_lag_that_could_be_told():
     assert lag_of(Archive(), Lsn(1 << 24)) is None
+
+
+def test_an_archive_with_the_very_last_segment_is_read():
+    """Any name may be stored by who may write: one that no server gives ended every status with an internal error."""
+    archive = Archive()
+    archive.add_segments(1, 2, 2**64 // archive.segment_size - 1)
+    assert lag_of(archive, archive.at(3)) == Lag(0, 0, 0.0, Lsn(MAX_LSN))
+    held = survey(archive, [], archive.segment_size).holdings[Timeline(1)]
+    assert held.intervals()[-1] == (Lsn(2**64 - archive.segment_size), Lsn(MAX_LSN))

@@ -30,6 +30,11 @@ def nearest_instant(seconds: float) -> datetime:
     return datetime.fromtimestamp(min(max(seconds, _EARLIEST_S), _LATEST_S), UTC)
 
 
+def in_utc(moment: datetime) -> str:
+    """Return an aware instant as messages name it, to the second: ``2026-11-20 14:03:07 UTC``."""
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
 def monotonic() -> float:
     """Return seconds since an arbitrary start; never goes back."""
     return time.monotonic()

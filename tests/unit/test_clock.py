@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
@@ -44,3 +44,8 @@ def test_any_time_of_a_file_has_a_nearest_instant(seconds: float, year: int) -> 
     found = clock.nearest_instant(seconds)
     assert (found.year, found.tzinfo) == (year, UTC)
     assert found.astimezone()
+
+
+def test_an_instant_is_named_in_utc_whatever_zone_it_has() -> None:
+    there = timezone(timedelta(hours=5, minutes=30))
+    assert clock.in_utc(datetime(2026, 11, 20, 1, 2, 3, 999_999, there)) == "2026-11-19 19:32:03 UTC"

@@ -67,11 +67,10 @@ class ArchiverFacts:
     last_failed_time: datetime | None
 
     @property
-    def is_failing(self) -> bool:
-        """Whether the last attempt failed."""
-        if self.last_failed_time is None:
-            return False
-        return self.last_archived_time is None or self.last_failed_time > self.last_archived_time
+    def failing_at(self) -> datetime | None:
+        """When the last attempt failed; None where it did not, or there was none."""
+        failed, archived = self.last_failed_time, self.last_archived_time
+        return failed if failed and (archived is None or failed > archived) else None
 
 
 @dataclass(frozen=True, slots=True)

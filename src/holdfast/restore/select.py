@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from holdfast import clock
 from holdfast.errors import TargetNotReachableError
 from holdfast.postgres.timeline import Timeline
 from holdfast.restore.target import ImmediateGoal, LsnGoal, TimeGoal, TimelineRule
@@ -162,6 +163,6 @@ def _no_way(
 
 def _too_early(coverage: Coverage, target: RecoveryTarget, points: Sequence[SnapshotPoint]) -> TargetNotReachableError:
     first = min(points, key=lambda point: point.stop)
-    when = f" ({first.stop_time:%Y-%m-%d %H:%M:%S} UTC)" if first.stop_time else ""
+    when = f" ({clock.in_utc(first.stop_time)})" if first.stop_time else ""
     message = f"{target} lies before the end of the oldest snapshot that leads there, at {first.stop}{when}"
     return explained(TargetNotReachableError(message), coverage.windows)

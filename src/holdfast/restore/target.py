@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import Enum, StrEnum
 from typing import TYPE_CHECKING
 
+from holdfast import clock
 from holdfast.errors import TargetNotReachableError, UsageError
 from holdfast.postgres.lsn import Lsn
 from holdfast.postgres.timeline import MAX_TIMELINE, Timeline
@@ -150,7 +151,7 @@ def parse_target(text: str, now: datetime, zone: tzinfo | None) -> RecoveryTarge
     if at > now:
         raise TargetNotReachableError(
             f"{TimeGoal(at)} lies in the future",
-            hint=f"it is {now:%Y-%m-%d %H:%M:%S} UTC now; --to latest recovers all that there is",
+            hint=f"it is {clock.in_utc(now)} now; --to latest recovers all that there is",
         )
     return RecoveryTarget(TimeGoal(at))
 

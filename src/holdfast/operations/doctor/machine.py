@@ -29,7 +29,7 @@ def _clock() -> Finding:
         clock.require_plausible()
     except HoldfastError as error:
         return failed("clock", error)
-    return fine("clock", f"it is {clock.now():%Y-%m-%d %H:%M:%S} UTC")
+    return fine("clock", f"it is {clock.in_utc(clock.now())}")
 
 
 def _open_files() -> Finding:

@@ -66,7 +66,7 @@ class StagingPlace:
         """What becomes of the leftover, in words; None where there is none."""
         if self.leftover is None:
             return None
-        begun = f"{datetime.fromisoformat(self.leftover.begun):%Y-%m-%d %H:%M:%S} UTC"
+        begun = clock.in_utc(datetime.fromisoformat(self.leftover.begun))
         what = f"what the restore begun {begun} staged in {self.leftover.parked.directory}"
         return f"{what} is gone on with" if self.delta else f"{what} is deleted first, as it cannot be gone on with"
 

@@ -82,7 +82,7 @@ def _of_conflicts(status: WalStatus, coverage: Coverage) -> Iterator[Alert]:
     for file in coverage.listing.conflicts:
         taken = taken_name(file.name)
         words = (
-            f"other bytes were pushed under a name that is taken, {taken}, at {file.modified:%Y-%m-%d %H:%M:%S} UTC: "
+            f"other bytes were pushed under a name that is taken, {taken}, at {clock.in_utc(file.modified)}: "
             f"kept as {file.name}"
         )
         remedy = (
@@ -190,12 +190,11 @@ def _of_queue(status: WalStatus) -> Iterator[Alert]:
         failure = push.failure
         words = f"shipping has failed since {failure.since}: {failure.message}"
         yield Alert(AlertKind.FAILING, words, failure.hint or "look at the server's log")
-    elif status.server is not None and status.server.archiver.is_failing:
-        archiver = status.server.archiver
-        words = f"archive_command fails: {archiver.last_failed} at {archiver.last_failed_time:%Y-%m-%d %H:%M:%S} UTC"
+    elif status.server is not None and (failed := status.server.archiver.failing_at):
+        words = f"archive_command fails: {status.server.archiver.last_failed} at {clock.in_utc(failed)}"
         yield Alert(AlertKind.FAILING, words, "look at the server's log")
     elif (waiting := status.waiting) and waiting.since and clock.now() - waiting.since > _PATIENCE:
-        words = f"{waiting.segments} WAL segments wait since {waiting.since:%Y-%m-%d %H:%M:%S} UTC"
+        words = f"{waiting.segments} WAL segments wait since {clock.in_utc(waiting.since)}"
         yield Alert(AlertKind.WAITING, words, "look at the server's log: archive_command may not even start")
 
 
@@ -212,7 +211,7 @@ def _of_idleness(status: WalStatus) -> Iterator[Alert]:
 def gap_words(gap: Gap) -> str:
     """Return a gap in words."""
     names = gap.first.name if gap.segments == 1 else f"{gap.first.name} to {gap.last.name}"
-    seen = f", seen {gap.seen:%Y-%m-%d %H:%M:%S} UTC" if gap.seen else ""
+    seen = f", seen {clock.in_utc(gap.seen)}" if gap.seen else ""
     return f"{gap.segments} WAL segment{'s' if gap.segments != 1 else ''} missing: {names}{seen}"
 
 

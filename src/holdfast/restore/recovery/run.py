@@ -72,7 +72,7 @@ class _Progress:
 
 
 def _commit_words(last_commit: datetime | None) -> str:
-    return f", commits up to {last_commit:%Y-%m-%d %H:%M:%S} UTC" if last_commit else ""
+    return f", commits up to {clock.in_utc(last_commit)}" if last_commit else ""
 
 
 def _read_reached(cluster: RecoveringCluster, state: ReplayState) -> Reached:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from holdfast import clock
 from holdfast.errors import HoldfastError, PermissionRefusedError, UsageError, reason_of
 from holdfast.postgres.control import read_control_file
 
@@ -79,7 +80,7 @@ def describe(control: ControlFile) -> str:
     """Return what a control file says of its cluster, in words."""
     return (
         f"system identifier {control.system_identifier}, timeline {control.timeline}, "
-        f"checkpoint {control.checkpoint} of {control.checkpoint_at:%Y-%m-%d %H:%M:%S} UTC"
+        f"checkpoint {control.checkpoint} of {clock.in_utc(control.checkpoint_at)}"
     )
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from holdfast.postgres.account import ChildIdentity
     from holdfast.progress import Reporter
-    from holdfast.services.postgres.server_commands import Answer, ServerCommands
+    from holdfast.services.postgres.server_commands import CommandAnswer, ServerCommands
 
 _POLL_S = 0.02
 _CONNECTED_WITHIN_S = 15.0
@@ -184,7 +184,7 @@ class PostgresSwitch:
             clock.sleep(_POLL_S)
         return True
 
-    def _run(self, command: Sequence[str], timeout_s: float) -> Answer:
+    def _run(self, command: Sequence[str], timeout_s: float) -> CommandAnswer:
         options = self._options
         runs_as_owner = options.commands.runs_as_owner
         identity: ChildIdentity = server_account(options.data_directory).child_identity() if runs_as_owner else {}

@@ -37,7 +37,7 @@ class ServerCommands:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class CommandAnswer:
     """What a command said; ``code`` is None where it was killed, as it did not end in time."""
 
     code: int | None
@@ -79,7 +79,7 @@ def pg_ctl_commands(
     )
 
 
-def run_command(command: Sequence[str], timeout_s: float, identity: ChildIdentity) -> Answer:
+def run_command(command: Sequence[str], timeout_s: float, identity: ChildIdentity) -> CommandAnswer:
     """Run a command to its end; HoldfastError when it cannot be run.
 
     Its output goes to a file: a server that it leaves behind may keep that open.
@@ -107,4 +107,4 @@ def run_command(command: Sequence[str], timeout_s: float, identity: ChildIdentit
                 hint="correct restore.server of this service",
             ) from error
         output.seek(0)
-        return Answer(code, output.read().decode("utf-8", "replace"))
+        return CommandAnswer(code, output.read().decode("utf-8", "replace"))

@@ -1,6 +1,6 @@
 """The console script: takes the short way for what PostgreSQL runs once per WAL segment, the full one for the rest.
 
-``wal push`` and ``wal serve`` with ``--settings`` need neither typer nor pydantic nor YAML: those cost
+``wal push`` and ``wal serve`` with ``--settings`` need neither typer nor the stack file: those cost
 several times what the work itself costs. A command line that is not exactly of the known form goes the full way, which
 knows every option and every complaint; both ways end in the same operations.
 """

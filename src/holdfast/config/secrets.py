@@ -7,6 +7,7 @@ in a log line, not in ``config show``. Whoever truly needs the text calls ``reve
 from __future__ import annotations
 
 import os
+import select
 import stat
 import subprocess
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from typing import Annotated, ClassVar, NoReturn
 
 from msgspec import Meta
 
+from holdfast import clock
 from holdfast.config.base import Before, ConfigModel, LocalPath, MistakeError
 from holdfast.errors import ConfigError, reason_of
 
@@ -157,22 +159,39 @@ def _read_credential(name: str) -> str:
 def _read_command(arguments: list[str]) -> str:
     program = arguments[0]
     try:
-        done = subprocess.run(
-            arguments,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            timeout=COMMAND_TIMEOUT_S,
-            check=False,
+        child = subprocess.Popen(
+            arguments, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0
         )
     except (OSError, ValueError) as error:
         raise _failed_command(program, "cannot be run") from error
-    except subprocess.TimeoutExpired:
-        # not chained: the original holds what the program printed so far
-        raise _failed_command(program, f"gave no answer in {COMMAND_TIMEOUT_S:.0f} s") from None
-    if done.returncode != 0:
-        raise _failed_command(program, f"failed with exit code {done.returncode}")
-    return _decode(done.stdout, f"command {program}")
+    with child:
+        try:
+            printed = _printed_by(child, program)
+        except BaseException:
+            child.kill()
+            raise
+    if child.returncode != 0:
+        raise _failed_command(program, f"failed with exit code {child.returncode}")
+    return _decode(printed, f"command {program}")
+
+
+def _printed_by(child: subprocess.Popen[bytes], program: str) -> bytes:
+    """Return what a program prints until it ends; ConfigError when it does not, or prints more than any secret."""
+    assert child.stdout is not None
+    until, printed = clock.monotonic() + COMMAND_TIMEOUT_S, b""
+    late = _failed_command(program, f"gave no answer in {COMMAND_TIMEOUT_S:.0f} s")
+    while len(printed) <= MAX_SECRET_BYTES:
+        if not select.select([child.stdout], [], [], max(until - clock.monotonic(), 0))[0]:
+            raise late
+        part = os.read(child.stdout.fileno(), MAX_SECRET_BYTES)
+        printed += part
+        if not part:
+            try:
+                child.wait(max(until - clock.monotonic(), 0))
+            except subprocess.TimeoutExpired:
+                raise late from None
+            return printed
+    raise _failed_command(program, f"prints more than {MAX_SECRET_BYTES} bytes")
 
 
 def _failed_command(program: str, what: str) -> ConfigError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import resource
 import stat
 import subprocess
 import sys
@@ -143,6 +144,19 @@ def test_a_command_that_hangs_is_given_up(monkeypatch):
     monkeypatch.setattr("holdfast.config.secrets.COMMAND_TIMEOUT_S", 0.5)
     code = f"import time; print('{CANARY}', flush=True); time.sleep(60)"
     assert "no answer" in refusal(SecretSource(command=[sys.executable, "-c", code])).message
+
+
+def test_a_command_that_closes_its_output_and_goes_on_is_given_up(monkeypatch):
+    monkeypatch.setattr("holdfast.config.secrets.COMMAND_TIMEOUT_S", 0.5)
+    code = "import os, time; os.close(1); time.sleep(60)"
+    assert "no answer" in refusal(SecretSource(command=[sys.executable, "-c", code])).message
+
+
+def test_a_command_that_prints_without_end_is_ended_soon():
+    """It was read for half a minute, some gigabytes each second: the machine's memory was gone before."""
+    used_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert "prints more than 65536 bytes" in refusal(SecretSource(command=["cat", "/dev/zero"])).message
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - used_kib < 50_000
 
 
 def test_a_command_that_does_not_exist():

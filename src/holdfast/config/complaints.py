@@ -13,7 +13,7 @@ from holdfast.config.base import ENDPOINT_PATTERN, NAME_HINT, NAME_PATTERN, SLOT
 from holdfast.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence, Sized
+    from collections.abc import Iterable, Sequence
 
     from holdfast.config.base import MistakeError
     from holdfast.config.document import Document, Location, Place
@@ -32,7 +32,6 @@ _PATTERNS = {
     ENDPOINT_PATTERN: "an endpoint is like https://s3.example.org",
     SLOT_PATTERN: "PostgreSQL's slots are named with a-z, 0-9 and '_', 63 at most",
 }
-_CONTAINERS: dict[type, str] = {str: "string", list: "list", dict: "dictionary"}
 _FOUND_NAMES = {
     bool: "true or false",
     int: "a number",
@@ -94,16 +93,13 @@ class Complaints:
         """Complain of a text that does not fit."""
         self._say(at, f"{value[:80]!r} does not fit", _PATTERNS.get(pattern))
 
-    def of_length(self, at: Location, least: int, value: Sized) -> None:
+    def of_length(self, at: Location, least: int) -> None:
         """Complain of what has too few characters or items."""
-        things = f"{least} character" if isinstance(value, str) else f"{least} item"
-        many = "" if least == 1 else "s"
-        rest = "" if isinstance(value, str) else f" after validation, not {len(value)}"
-        self._say(at, f"{_CONTAINERS[type(value)]} should have at least {things}{many}{rest}")
+        self._say(at, "may not be empty" if least == 1 else f"expected {least} at least")
 
     def of_bound(self, at: Location, bound: str) -> None:
         """Complain of a number beyond a bound."""
-        self._say(at, f"input should be {bound}")
+        self._say(at, f"expected {bound}")
 
     def of_unknown_key(self, at: Location, known: Iterable[str]) -> None:
         """Complain of a key that there is not."""

@@ -87,11 +87,11 @@ class _Reader:
         if bounds.pattern is not None and not _fits(bounds.pattern, value):
             self._complaints.of_pattern(at, bounds.pattern, value)
         elif bounds.min_length is not None and len(value) < bounds.min_length:
-            self._complaints.of_length(at, bounds.min_length, value)
+            self._complaints.of_length(at, bounds.min_length)
         elif bounds.ge is not None and value < bounds.ge:
-            self._complaints.of_bound(at, f"greater than or equal to {bounds.ge}")
+            self._complaints.of_bound(at, f"{bounds.ge} at least")
         elif bounds.le is not None and value > bounds.le:
-            self._complaints.of_bound(at, f"less than or equal to {bounds.le}")
+            self._complaints.of_bound(at, f"{bounds.le} at most")
         else:
             return
         raise _RefusedError

@@ -139,7 +139,7 @@ R, S, C = REPOSITORY, SERVICE, "    connection: x=1\n"  # short, for a table tha
         (R + "    threads: 0\n", "6:14: repositories.main.threads: expected 1 at least", None),
         (R + "    threads: 65\n", "6:14: repositories.main.threads: expected 64 at most", None),
         (R.replace("X", "''"), "5:23: repositories.main.passphrase.env: may not be empty", None),
-        (R.replace("env: X", "command: []"), "5:27: repositories.main.passphrase.command: list should have", None),
+        (R.replace("env: X", "command: []"), "5:27: repositories.main.passphrase.command: may not be empty", None),
         (R.replace("main", '"main\\n"'), "4:5: repositories.main\n: 'main\\n' does not fit", "letters"),
         (R + "    unencrypted: 1\n", "6:18: repositories.main.unencrypted: expected true", "true"),
         (R + "    s3: {access_key_id: 1}\n", "6:25: repositories.main.s3.access_key_id: expected a mapping", None),

@@ -85,7 +85,9 @@ def test_a_status_says_within_seconds_that_the_repository_hangs(make_cluster, ga
     """Of two services in that repository it asks for one only."""
     cluster = make_cluster(postgres_binaries(15), settings={"autovacuum": "off"})
     servers = {"db": cluster.conninfo(), "other": cluster.conninfo()}
-    stack = StackDirectory(tmp_path / "stack", servers, repository={**bucket_section, "retry_deadline": "10m"})
+    own = {"wal": {"spool": str(tmp_path / "spool")}}
+    repository = {**bucket_section, "retry_deadline": "10m"}
+    stack = StackDirectory(tmp_path / "stack", servers, repository=repository, service=own)
     stack.succeed("init")
     with gateway.hanging():
         began = clock.monotonic()

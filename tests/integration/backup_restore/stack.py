@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -111,7 +112,7 @@ class StackDirectory:
         if not {"passphrase", "identity", "unencrypted"} & repository.keys():
             repository["identity"] = {"file": str(secret)}
         services = {
-            name: {"kind": "postgres", "connection": connection, **self.service}
+            name: {"kind": "postgres", "connection": connection, **deepcopy(self.service)}  # or YAML writes an anchor
             for name, connection in self.connections.items()
         }
         content = {"stack": "shop", "repositories": {"main": repository}, "services": services}

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from holdfast import clock
-from holdfast.errors import AlreadyExistsError, DamageError
-from holdfast.repository.sealed import ObjectType, open_object, seal_object
+from holdfast.errors import AlreadyExistsError
+from holdfast.repository.sealed import ObjectType, open_record, seal_object
 
 if TYPE_CHECKING:
     from holdfast.repository.keys import Keys
@@ -55,6 +54,11 @@ class JournalEntry(msgspec.Struct, frozen=True, kw_only=True):
         """Where it is stored."""
         return f"{JOURNAL_PREFIX}/{self.id}"
 
+    @property
+    def instants(self) -> tuple[str, ...]:
+        """Its times, as text."""
+        return (self.begun,)
+
 
 def store_entry(storage: Storage, keys: Keys, entry: JournalEntry) -> None:
     """Store an entry that has its end; one that is stored already is left as it is."""
@@ -72,15 +76,7 @@ def stored_entry_ids(storage: Storage) -> set[str]:
 
 def decode_entry(keys: Keys, name: str, stored: Buffer) -> JournalEntry:
     """Return the entry stored under ``name``, or raise DamageError."""
-    content = open_object(keys, ObjectType.JOURNAL, name, stored)
-    try:
-        entry = msgspec.json.decode(content, type=JournalEntry)
-        clock.parse_instant(entry.begun)
-    except (msgspec.MsgspecError, ValueError) as error:
-        raise DamageError(name, f"its content cannot be read ({error})") from error
-    if entry.object_name != name:
-        raise DamageError(name, f"it says that it is {entry.object_name}")
-    return entry
+    return open_record(keys, ObjectType.JOURNAL, name, stored, JournalEntry)
 
 
 def read_entries(storage: Storage, keys: Keys) -> list[JournalEntry]:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 import struct
 from enum import IntEnum
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import msgspec
 import zstandard
 
+from holdfast import clock
 from holdfast.errors import DamageError
 from holdfast.repository.crypto import COMMITMENT_BYTES, TAG_BYTES, SealBrokenError, require_commitment, seal
 
@@ -31,6 +32,9 @@ _PURPOSE = "object"
 _CONTENT_LIMIT_BYTES = 1 << 30
 # The kernel of a decompressor bomb guard: no honest metadata shrinks more than this.
 _RATIO_LIMIT = 2000
+
+
+AnyRecord = TypeVar("AnyRecord", bound="Record")
 
 
 class ObjectType(IntEnum):
@@ -69,6 +73,36 @@ def open_object(keys: Keys, kind: ObjectType, name: str, stored: Buffer) -> byte
         return decompress(cipher.open(0, rest[SALT_BYTES + COMMITMENT_BYTES :], header))
     except (SealBrokenError, zstandard.ZstdError) as error:
         raise DamageError(name, str(error)) from error
+
+
+class Record(Protocol):
+    """What a sealed object holds as JSON, and under which name."""
+
+    @property
+    def object_name(self) -> str:
+        """The name that it is stored under."""
+        ...
+
+    @property
+    def instants(self) -> tuple[str, ...]:
+        """Those of its members that must be times, as text."""
+        ...
+
+
+def open_record(keys: Keys, kind: ObjectType, name: str, stored: Buffer, model: type[AnyRecord]) -> AnyRecord:
+    """Return the record in the object ``name``, or raise DamageError saying what is wrong with it."""
+    try:
+        record = msgspec.json.decode(open_object(keys, kind, name, stored), type=model)
+    except msgspec.MsgspecError as error:
+        raise DamageError(name, f"its content cannot be read ({error})") from error
+    if record.object_name != name:
+        raise DamageError(name, f"it says that it is {record.object_name}")
+    try:
+        for instant in record.instants:
+            clock.parse_instant(instant)
+    except ValueError as error:
+        raise DamageError(name, f"its times cannot be read ({error})") from error
+    return record
 
 
 def decompress(packed: Buffer) -> bytes:

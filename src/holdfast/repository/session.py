@@ -19,14 +19,14 @@ from holdfast import clock, crashpoint, process
 from holdfast.crashpoint import CrashPoint
 from holdfast.errors import BusyError, DamageError, NotFoundError, StorageError
 from holdfast.model import host_name, new_object_id
-from holdfast.repository.sealed import ObjectType, open_object, seal_object
+from holdfast.repository.sealed import ObjectType, open_record, seal_object
 from holdfast.thread import Thread
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from holdfast.repository.keys import Keys
-    from holdfast.storage.base import Buffer, Storage
+    from holdfast.storage.base import Storage
 
 SESSION_PREFIX = "sessions"
 _BEAT_EVERY_S = 60.0
@@ -51,6 +51,11 @@ class SessionRecord(msgspec.Struct, frozen=True):
     def object_name(self) -> str:
         """Where this heartbeat is stored."""
         return f"{SESSION_PREFIX}/{self.id}-{self.beat:06d}"
+
+    @property
+    def instants(self) -> tuple[str, ...]:
+        """Its times, as text."""
+        return (self.seen,)
 
     def is_alive(self, now: datetime) -> bool:
         """Whether its process runs (same boot of the same host), else whether it was heard of lately."""
@@ -115,24 +120,12 @@ def read_sessions(storage: Storage, keys: Keys, but: str | None = None) -> Itera
     newest.pop(f"{SESSION_PREFIX}/{but}", None)
     for name in newest.values():
         try:
-            yield _decode(keys, name, storage.get(name))
+            yield open_record(keys, ObjectType.SESSION, name, storage.get(name), SessionRecord)
         except NotFoundError:
             continue  # withdrawn, or beaten on, since the listing
         except DamageError as error:
             hint = "make sure that no backup is running, then delete this object from the storage"
             raise DamageError(name, error.reason, hint=hint) from error
-
-
-def _decode(keys: Keys, name: str, stored: Buffer) -> SessionRecord:
-    content = open_object(keys, ObjectType.SESSION, name, stored)
-    try:
-        record = msgspec.json.decode(content, type=SessionRecord)
-        clock.parse_instant(record.seen)
-    except (msgspec.MsgspecError, ValueError) as error:
-        raise DamageError(name, f"its content cannot be read ({error})") from error
-    if record.object_name != name:
-        raise DamageError(name, f"it says that it is {record.object_name}")
-    return record
 
 
 def withdraw(storage: Storage, record: SessionRecord) -> None:

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 
-from holdfast import clock
 from holdfast.errors import DamageError, UsageError
 from holdfast.model import ObjectId
-from holdfast.repository.sealed import ObjectType, open_object, seal_object
+from holdfast.repository.sealed import ObjectType, open_record, seal_object
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,6 +71,11 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
         """Where it is stored."""
         return f"{SNAPSHOT_PREFIX}/{self.id}"
 
+    @property
+    def instants(self) -> tuple[str, ...]:
+        """Its times, as text."""
+        return (self.started, self.ended)
+
 
 def encode_snapshot(keys: Keys, snapshot: Snapshot) -> bytes:
     """Return the sealed object (zstd JSON inside)."""
@@ -80,18 +84,7 @@ def encode_snapshot(keys: Keys, snapshot: Snapshot) -> bytes:
 
 def decode_snapshot(keys: Keys, name: str, stored: Buffer) -> Snapshot:
     """Return the snapshot stored under ``name``, or raise DamageError."""
-    content = open_object(keys, ObjectType.SNAPSHOT, name, stored)
-    try:
-        snapshot = msgspec.json.decode(content, type=Snapshot)
-    except msgspec.MsgspecError as error:
-        raise DamageError(name, f"its content cannot be read ({error})") from error
-    if snapshot.object_name != name:
-        raise DamageError(name, f"it says that it is {snapshot.object_name}")
-    try:
-        clock.parse_instant(snapshot.started), clock.parse_instant(snapshot.ended)
-    except ValueError as error:
-        raise DamageError(name, f"its times cannot be read ({error})") from error
-    return snapshot
+    return open_record(keys, ObjectType.SNAPSHOT, name, stored, Snapshot)
 
 
 @dataclass(frozen=True)

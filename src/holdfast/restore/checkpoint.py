@@ -27,8 +27,8 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
     """One state that was in service at ``home``, and where it is now.
 
     ``number`` tells their order: a clock may be set back. ``made`` is ISO 8601 in UTC; ``until`` says what took its
-    place. ``description`` says what it is, as far as its
-    control file tells. ``is_dropping``: its deletion has begun, so it can no longer be put back.
+    place. ``description`` says what it is, as far as its control file tells. ``is_dropping``: its deletion has begun,
+    so it can no longer be put back.
     """
 
     id: str

@@ -94,6 +94,5 @@ def _require_droppable(prepared: PreparedDrop) -> None:
         require_no_server(each.parked)
         record = checkpoint.record_path(prepared.state, each.id)
         require_not_in_service(each.parked, Path(each.home), record)
-    home = place.known_directory(prepared.stack, prepared.service) if prepared.leftover is not None else None
-    if prepared.leftover is not None and home is not None:
+    if prepared.leftover is not None and (home := place.known_directory(prepared.stack, prepared.service)) is not None:
         require_not_in_service(prepared.leftover.parked, home, staging.record_path(prepared.state))

@@ -124,9 +124,9 @@ def undo(prepared: PreparedUndo, reporter: Reporter) -> SwapOutcome:
 def _require_none_unrecorded(stack: Stack, service: str, state: StateDirectory) -> None:
     """Raise UsageError for a checkpoint that is there, and of which nothing is recorded: the state was lost."""
     known = place.known_directory(stack, service)
-    home = Path(os.path.realpath(known)) if known is not None else None
-    if home is None:
+    if known is None:
         return
+    home = Path(os.path.realpath(known))
     if found := sorted(home.parent.glob(checkpoint_name(Path(glob.escape(home.name)), "*").name)):
         raise UsageError(
             f"{found[-1]} is a checkpoint, but {state.path} knows nothing of it",

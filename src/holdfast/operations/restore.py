@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
 from holdfast.config.choose import choose_repository, choose_service
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from holdfast.services.postgres.facts import PostgresFacts
     from holdfast.services.postgres.layout import PostgresLayout
 
-RESTORE_NEEDS = ("holdfast.restore.run", "holdfast.postgres.binaries", "holdfast.services.postgres.layout")
+RESTORE_NEEDS = ("holdfast.restore.run", "holdfast.services.postgres.layout")
 
 
 @dataclass(frozen=True)
@@ -50,14 +51,21 @@ class RestoreRequest:
 
 @dataclass(frozen=True)
 class PreparedRestore:
-    """A restore that is planned and possible; ``binaries`` are those that can run the result, if found."""
+    """A restore that is planned and possible; ``bin_directory`` is where the service's programs are said to be."""
 
     plan: RestorePlan
     facts: PostgresFacts
-    binaries: Binaries | None
+    bin_directory: Path | None
     repository: Repository
     reader: ChunkReader
     options: RestoreOptions
+
+    @cached_property
+    def binaries(self) -> Binaries | None:
+        """The programs that can run the result, if there are any on this machine; asking them takes a moment."""
+        from holdfast.postgres.binaries import find_binaries
+
+        return find_binaries(self.facts.major, self.bin_directory)
 
 
 class PrepareRestore(Protocol):
@@ -74,7 +82,6 @@ def prepare_restore_of(
     stack: Stack, request: RestoreRequest, repository: Repository, snapshot: Snapshot
 ) -> PreparedRestore:
     """Plan the restore of a snapshot that was chosen already; ``request.snapshot`` does not count."""
-    from holdfast.postgres.binaries import find_binaries
     from holdfast.restore.run import RestoreOptions, plan_restore
     from holdfast.services.postgres.facts import from_facts
     from holdfast.services.postgres.layout import PostgresLayout
@@ -88,8 +95,8 @@ def prepare_restore_of(
     )
     options = RestoreOptions(request.resumes, config.threads or RestoreOptions.threads, request.freed)
     plan, reader = plan_restore(repository, snapshot, layout, options)
-    binaries = find_binaries(facts.major, choose_service(stack, request.service).binaries)
-    return PreparedRestore(plan, facts, binaries, repository, reader, options)
+    bin_directory = choose_service(stack, request.service).binaries
+    return PreparedRestore(plan, facts, bin_directory, repository, reader, options)
 
 
 def prepare_restore(

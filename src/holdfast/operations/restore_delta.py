@@ -93,7 +93,6 @@ def prepare_over(
     new: Collection[Path] = (),
 ) -> tuple[PreparedRestore, PreparedDelta]:
     """Plan to make what lies at the places of a layout the snapshot; ``new`` of them must be new or empty."""
-    from holdfast.postgres.binaries import find_binaries
     from holdfast.postgres.running import require_stopped
     from holdfast.restore.delta import DeltaOptions, plan_delta
     from holdfast.restore.run import RestoreOptions
@@ -106,8 +105,8 @@ def prepare_over(
     options = DeltaOptions(
         MAY_BE_LINKS, partial(require_stopped, layout.target), config.threads or DeltaOptions.threads
     )
-    binaries = find_binaries(facts.major, choose_service(stack, request.service).binaries)
-    restore = PreparedRestore(delta.whole, facts, binaries, repository, delta.reader, RestoreOptions())
+    bin_directory = choose_service(stack, request.service).binaries
+    restore = PreparedRestore(delta.whole, facts, bin_directory, repository, delta.reader, RestoreOptions())
     return restore, PreparedDelta(delta, facts, options)
 
 

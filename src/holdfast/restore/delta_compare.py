@@ -60,15 +60,13 @@ class _Comparison:
 
             def compare(job: list[_Candidate]) -> None:
                 for candidate in job:
-                    self._compare(candidate, files)
+                    content = files.content(candidate.runs)
+                    if content is not None and self._keys.fingerprint(content) == candidate.fingerprint:
+                        self._is_there[candidate.wants] = True
+                looked_at = np.concatenate([candidate.wants for candidate in job])
+                self._reporter.advance(int(self._plan.wants["length"][looked_at].sum()))
 
             yield compare
-
-    def _compare(self, candidate: _Candidate, files: CopyReader) -> None:
-        content = files.content(candidate.runs)
-        if content is not None and self._keys.fingerprint(content) == candidate.fingerprint:
-            self._is_there[candidate.wants] = True
-        self._reporter.advance(int(self._plan.wants["length"][candidate.wants].sum()))
 
 
 def _in_natural_places(wants: np.ndarray, open_: np.ndarray, reader: ChunkReader) -> Iterator[list[_Candidate]]:
@@ -80,14 +78,13 @@ def _in_natural_places(wants: np.ndarray, open_: np.ndarray, reader: ChunkReader
     order = order[base[order] >= 0]
     keys = np.stack((wanted["file"][order].astype(np.int64), base[order], wanted["row"][order]), axis=1)
     groups = _groups(keys)
-    fingerprints = reader.index.fingerprints_at(keys[groups[:-1], 2])
+    firsts, afters = groups[:-1], groups[1:]
+    fingerprints = reader.index.fingerprints_at(keys[firsts, 2])
+    runs = np.column_stack((keys[firsts, :2], plain[order[firsts]])).tolist()
+    wants_in_order = open_[order]
     candidates = (
-        _Candidate(
-            fingerprints[number],
-            [Run(int(keys[first, 0]), int(keys[first, 1]), int(plain[order[first]]))],
-            open_[order[first:after]],
-        )
-        for number, (first, after) in enumerate(zip(groups[:-1].tolist(), groups[1:].tolist(), strict=True))
+        _Candidate(fingerprint, [Run(*run)], wants_in_order[first:after])
+        for fingerprint, run, first, after in zip(fingerprints, runs, firsts.tolist(), afters.tolist(), strict=True)
     )
     return _jobs(candidates)
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import errno
+import mmap
 import os
 import stat
 from typing import TYPE_CHECKING, NamedTuple, Self
+
+from holdfast.restore.page_cache import cached_content
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,6 +18,9 @@ if TYPE_CHECKING:
 
 _ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EIO, errno.ENXIO}
 """Not there, something else than a file, or not to be read any more: it will be written anew."""
+_WINDOW_BYTES = 16 << 20
+_MAPPED_FROM_BYTES = 256 << 10
+"""Shorter runs are read sooner than mapped."""
 
 
 class Run(NamedTuple):
@@ -43,15 +49,33 @@ def open_copy(path: Path) -> int | None:
     return None
 
 
-class CopyReader:
-    """Reads runs of a plan's files as they are on disk, into one buffer, for one thread: the last file stays open.
+class _Window(NamedTuple):
+    """A part of the open file from ``offset`` on; ``content`` is None where it is not all in the page cache."""
 
-    Mapping files and hashing them where they lie takes the same time: 0.10 s a GiB, by two threads, page cache warm.
+    offset: int
+    length: int
+    content: memoryview | None
+
+    def part(self, run: Run) -> memoryview | None:
+        """Return the content of a run that lies within."""
+        begin = run.offset - self.offset
+        return None if self.content is None else self.content[begin : begin + run.length]
+
+
+_NOWHERE = _Window(0, 0, None)
+
+
+class CopyReader:
+    """Gives runs of a plan's files as they are on disk, for one thread: the last file stays open.
+
+    What is in the page cache is looked at there; all else is read, into one buffer. Page cache warm, two threads take
+    0.06 to 0.09 s a GiB mapped (by how large the pieces are in which the kernel cached it) and 0.08 to 0.10 s read.
     """
 
     def __init__(self, plan: RestorePlan, buffer: memoryview) -> None:
         self._files, self._buffer = plan.files, buffer
-        self._number, self._descriptor = -1, -1
+        self._number, self._descriptor, self._size = -1, -1, 0
+        self._window = _NOWHERE
 
     def __enter__(self) -> Self:
         return self
@@ -60,7 +84,12 @@ class CopyReader:
         self._close()
 
     def content(self, runs: Sequence[Run]) -> memoryview | None:
-        """Return the content of runs, back to back; None when a part of it is not there or cannot be read."""
+        """Return the content of runs, back to back; None when a part of it is not there or cannot be read.
+
+        It stays as it is until the next call.
+        """
+        if len(runs) == 1 and (cached := self._cached(runs[0])) is not None:
+            return cached
         filled = 0
         for run in runs:
             if not self._fill(run, self._buffer[filled : filled + run.length]):
@@ -85,15 +114,30 @@ class CopyReader:
             raise
         return True
 
+    def _cached(self, run: Run) -> memoryview | None:
+        """Return a long run as it is in the page cache."""
+        if run.length < _MAPPED_FROM_BYTES or not self._open(run.file) or run.offset + run.length > self._size:
+            return None
+        window = self._window
+        if run.offset < window.offset or run.offset + run.length > window.offset + window.length:
+            start = run.offset // mmap.PAGESIZE * mmap.PAGESIZE
+            length = min(max(_WINDOW_BYTES, run.offset + run.length - start), self._size - start)
+            self._window = _NOWHERE  # one at a time is enough
+            self._window = window = _Window(start, length, cached_content(self._descriptor, start, length))
+        return window.part(run)
+
     def _open(self, number: int) -> bool:
         """Have a file open; whether it can be."""
         if number != self._number:
             self._close()
             descriptor = open_copy(self._files[number].path)
-            self._number, self._descriptor = number, -1 if descriptor is None else descriptor
+            if descriptor is not None:
+                self._descriptor, self._size = descriptor, os.fstat(descriptor).st_size
+            self._number = number
         return self._descriptor >= 0
 
     def _close(self) -> None:
         if self._descriptor >= 0:
             os.close(self._descriptor)
-        self._number = self._descriptor = -1
+        self._number, self._descriptor, self._size = -1, -1, 0
+        self._window = _NOWHERE

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from holdfast.repository.manifest import EntryKind
@@ -17,7 +18,6 @@ from holdfast.wal.ownership import MARKER_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
-    from pathlib import Path
 
     from holdfast.restore.plan import RestorePlan
 
@@ -39,20 +39,19 @@ def surplus(plan: RestorePlan, kept: Collection[Path], may_be_links: Collection[
     for root in plan.layout.roots:
         expected.update(os.fspath(path) for path in (root, *root.parents))
     tops = [*plan.layout.roots, *linked_directories(plan, may_be_links)]
-    return [path for top in tops for path in _unexpected(top, expected)]
+    return [Path(path) for top in tops if top.is_dir() for path in _unexpected(os.fspath(top), expected)]
 
 
-def _unexpected(directory: Path, expected: Collection[str]) -> Iterator[Path]:
+def _unexpected(directory: str, expected: Collection[str]) -> Iterator[str]:
     """Yield what is not expected below a directory; a link is not entered, another file system is left alone."""
-    if not directory.is_dir():
-        return
-    for path in sorted(directory.iterdir()):
-        is_directory = path.is_dir() and not path.is_symlink()
-        if os.fspath(path) in expected:
-            if is_directory:
-                yield from _unexpected(path, expected)
-        elif not os.path.ismount(path) and path.name != _MADE_BY_THE_FILE_SYSTEM:
-            yield path
+    with os.scandir(directory) as found:
+        entries = sorted(found, key=lambda entry: entry.name)
+    for entry in entries:
+        if entry.path in expected:
+            if entry.is_dir(follow_symlinks=False):
+                yield from _unexpected(entry.path, expected)
+        elif not os.path.ismount(entry.path) and entry.name != _MADE_BY_THE_FILE_SYSTEM:
+            yield entry.path
 
 
 def remove(path: Path) -> None:

@@ -49,6 +49,19 @@ class Copy:
             for file, offset, length in wants[["file", "file_offset", "length"]].tolist()
         )
 
+    def have_in_memory(self) -> None:
+        """Have all of it in the page cache."""
+        for path in self.root.iterdir():
+            path.read_bytes()
+
+    def have_on_disk_only(self) -> None:
+        """Have none of it in the page cache, where the file system is one of a disk."""
+        for path in self.root.iterdir():
+            descriptor = os.open(path, os.O_RDONLY)
+            os.fsync(descriptor)
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+            os.close(descriptor)
+
     def overwrite(self, name: str, offset: int, data: bytes) -> None:
         """Change a file in its middle."""
         with (self.root / name).open("r+b") as file:
@@ -62,10 +75,12 @@ def holds(want: tuple[str, int, int], at: int) -> bool:
     return name == "large" and offset <= at < offset + length
 
 
-@pytest.fixture
-def copy(tmp_path: Path) -> Copy:
-    """A copy as it was restored."""
-    return Copy(tmp_path)
+@pytest.fixture(params=[Copy.have_in_memory, Copy.have_on_disk_only])
+def copy(tmp_path: Path, request: pytest.FixtureRequest) -> Copy:
+    """A copy as it was restored, all of it or nothing of it in the page cache."""
+    copy = Copy(tmp_path)
+    request.param(copy)
+    return copy
 
 
 @pytest.fixture
@@ -96,6 +111,14 @@ def test_a_changed_byte_makes_its_chunk_differ_and_everything_is_read_once(
     assert holds(first, 2 * CHUNK + 77)
     assert holds(second, 4 * CHUNK)
     assert read_bytes() <= whole
+
+
+def test_what_is_in_memory_is_looked_at_there(copy: Copy, read_bytes: Callable[[], int]) -> None:
+    copy.have_in_memory()
+    copy.overwrite("large", 2 * CHUNK + 77, b"\0\1\2")
+    (changed,) = copy.differing()
+    assert holds(changed, 2 * CHUNK + 77)
+    assert read_bytes() < CHUNK
 
 
 def test_files_that_share_a_chunk_differ_together(copy: Copy) -> None:

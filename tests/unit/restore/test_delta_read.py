@@ -1,0 +1,46 @@
+"""Runs of a copy's files are given as they are on disk, wherever they begin and end."""
+
+from __future__ import annotations
+
+import random
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
+
+import pytest
+
+from holdfast.restore import delta_read
+from holdfast.restore.delta_read import CopyReader, Run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from holdfast.restore.plan import RestorePlan
+
+KIB = 1 << 10
+
+
+def test_runs_of_any_place_and_length(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(delta_read, "_WINDOW_BYTES", 700 * KIB)
+    chance = random.Random(3)
+    contents = [chance.randbytes(3000 * KIB + 5), chance.randbytes(900 * KIB), b"short"]
+    files = []
+    for number, content in enumerate(contents):
+        path = tmp_path / str(number)
+        path.write_bytes(content)
+        files.append(SimpleNamespace(path=path))
+    plan = cast("RestorePlan", SimpleNamespace(files=files))
+    with CopyReader(plan, memoryview(bytearray(4000 * KIB))) as reader:
+        for _ in range(300):
+            number = chance.randrange(3)
+            size = len(contents[number])
+            start = chance.randrange(size)
+            end = chance.randrange(start, size) + 1
+            assert reader.content([Run(number, start, end - start)]) == contents[number][start:end]
+        assert (
+            reader.content([Run(0, 5, 300 * KIB), Run(1, 7, 9)]) == contents[0][5 : 5 + 300 * KIB] + contents[1][7:16]
+        )
+        assert reader.content([Run(0, 2999 * KIB, KIB + 6)]) is None
+        assert reader.content([Run(1, 500 * KIB, 401 * KIB)]) is None
+        (tmp_path / "1").unlink()
+        assert reader.content([Run(0, 0, 5)]) == contents[0][:5]
+        assert reader.content([Run(1, 0, 5)]) is None

@@ -19,8 +19,9 @@ from holdfast.repository.identity import parse_identity
 from holdfast.repository.key_slot import SlotKind
 from holdfast.repository.manifest import EntryKind
 from holdfast.repository.opening import open_repository
+from holdfast.repository.pack import list_packs
 from holdfast.repository.repository import Repository
-from holdfast.repository.salvage import list_packs, read_pack_table
+from holdfast.repository.salvage import read_pack_table
 from holdfast.repository.unlock import Identity, Passphrase, Unlock
 from holdfast.repository.walfile import WAL_PREFIX
 from holdfast.repository.walread import StoredWalFile

@@ -20,14 +20,16 @@ import numpy as np
 import zstandard
 
 from holdfast.errors import DamageError
+from holdfast.model import OBJECT_ID, ObjectId
 from holdfast.repository.crypto import COMMITMENT_BYTES, TAG_BYTES, SealBrokenError, require_commitment, seal
 from holdfast.repository.sealed import MAGIC, SALT_BYTES, VERSION, ObjectType, decompress
 
 if TYPE_CHECKING:
-    from holdfast.model import ObjectId
+    from collections.abc import Iterator
+
     from holdfast.repository.crypto import Cipher
     from holdfast.repository.keys import Keys
-    from holdfast.storage.base import Buffer
+    from holdfast.storage.base import Buffer, Storage
 
 PACK_BYTES = 32 << 20
 PACK_LIMIT_BYTES = 64 << 20
@@ -70,6 +72,22 @@ class PackRef:
     def name(self) -> str:
         """The object name, fanned out by the first two hex digits."""
         return f"{PACK_PREFIX}/{self.kind}/{self.id[:2]}/{self.id}"
+
+
+def parse_pack_name(name: str) -> PackRef | None:
+    """Return the pack that an object name is of; None for a name of another shape."""
+    _, kind, _, pack_id = (*name.split("/"), "", "", "")[:4]
+    if kind not in set(PackKind) or not OBJECT_ID.fullmatch(pack_id):
+        return None
+    ref = PackRef(PackKind(kind), ObjectId(pack_id))
+    return ref if ref.name == name else None
+
+
+def list_packs(storage: Storage) -> Iterator[tuple[PackRef, int]]:
+    """Yield every pack in the storage with its length in bytes; names of another shape are passed over."""
+    for info in storage.list(PACK_PREFIX):  # both kinds at once: far away, each request counts
+        if ref := parse_pack_name(info.name):
+            yield ref, info.size_bytes
 
 
 @dataclass(frozen=True, slots=True)

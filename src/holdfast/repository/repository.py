@@ -79,7 +79,7 @@ class Repository:
 
         So damage costs what it hit and no more: a reader finds the rest, and a writer stores again what is lost.
         """
-        from holdfast.repository.salvage import list_packs
+        from holdfast.repository.pack import list_packs
 
         return self._index_of(dict(list_packs(self.storage)))
 
@@ -97,8 +97,9 @@ class Repository:
         What earlier runs left behind, or a lost index object named, is indexed first: at once where a session is
         stale, else when nobody else is at work, whose unfinished packs these might be.
         """
+        from holdfast.repository.pack import list_packs
         from holdfast.repository.page_cache import page_cache_name
-        from holdfast.repository.salvage import list_packs, salvage_packs
+        from holdfast.repository.salvage import salvage_packs
         from holdfast.repository.session import Session, withdraw
         from holdfast.repository.writer import Writer
 

@@ -7,27 +7,16 @@ from typing import TYPE_CHECKING
 from blake3 import blake3
 
 from holdfast.errors import DamageError
-from holdfast.model import OBJECT_ID, ObjectId
 from holdfast.repository.index import ChunkIndex, IndexedPack
-from holdfast.repository.pack import PACK_PREFIX, PackKind, PackRef, open_trailer, parse_header
+from holdfast.repository.pack import PackRef, open_trailer, parse_header
 from holdfast.repository.packer import StoredPack
 from holdfast.repository.writer import store_index
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from holdfast.repository.keys import Keys
     from holdfast.storage.base import Storage
-
-
-def list_packs(storage: Storage) -> Iterator[tuple[PackRef, int]]:
-    """Yield every pack in the storage with its length in bytes; names of another shape are passed over."""
-    for info in storage.list(PACK_PREFIX):  # both kinds at once: far away, each request counts
-        _, kind, _, pack_id = (*info.name.split("/"), "", "", "")[:4]
-        if kind in set(PackKind) and OBJECT_ID.fullmatch(pack_id):
-            ref = PackRef(PackKind(kind), ObjectId(pack_id))
-            if ref.name == info.name:
-                yield ref, info.size_bytes
 
 
 def read_pack_table(storage: Storage, keys: Keys, ref: PackRef) -> StoredPack:

@@ -28,7 +28,8 @@ from holdfast.repository.check.options import CheckOptions
 from holdfast.repository.check.run import check_repository
 from holdfast.repository.index import ChunkIndex
 from holdfast.repository.key_slot import SlotKind
-from holdfast.repository.salvage import list_packs, read_pack_table, salvage_packs
+from holdfast.repository.pack import list_packs
+from holdfast.repository.salvage import read_pack_table, salvage_packs
 from holdfast.repository.unlock import Identity
 from holdfast.storage.files import FilesStorage
 from holdfast.storage.memory import MemoryStorage

@@ -11,7 +11,7 @@ from holdfast.repository.side_by_side import side_by_side
 
 @pytest.mark.parametrize("count", [0, 1, 2, 100])
 def test_everything_comes_in_order(count: int) -> None:
-    assert list(side_by_side(str, range(count))) == [str(number) for number in range(count)]
+    assert side_by_side(str, range(count)) == [str(number) for number in range(count)]
 
 
 def test_two_are_on_their_way_at_once() -> None:
@@ -25,4 +25,4 @@ def test_a_failure_is_raised(wanted: str) -> None:
         raise KeyError(name)
 
     with pytest.raises(KeyError, match="a"):
-        list(side_by_side(fetch, wanted))
+        side_by_side(fetch, wanted)

@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from holdfast.errors import DamageError, NotFoundError
-from holdfast.model import OBJECT_ID, ObjectId
 from holdfast.repository.check.report import DamageKind
 from holdfast.repository.config import CONFIG_NAME, parse_config
 from holdfast.repository.index import INDEX_PREFIX, decode_index
 from holdfast.repository.journal import JOURNAL_PREFIX, JournalEntry, decode_entry
 from holdfast.repository.key_slot import KeySlot
-from holdfast.repository.pack import PackKind, PackRef
+from holdfast.repository.pack import parse_pack_name
 from holdfast.repository.sealed import ObjectType, open_object, require_authentic
 from holdfast.repository.session import read_sessions
 from holdfast.repository.side_by_side import side_by_side
@@ -70,7 +69,7 @@ class ObjectChecker:
                 return error
 
         names = [info.name for info in self._storage.list(prefix)]
-        opened = list(side_by_side(open_one, names))
+        opened = side_by_side(open_one, names)
         for name, result in zip(names, opened, strict=True):
             if isinstance(result, DamageError):
                 self._findings.add(kind, name, result.reason)
@@ -108,18 +107,8 @@ class ObjectChecker:
         """Return the length of every pack by name. An error of the listing is fatal: it must not read as empty."""
         lengths: dict[str, int] = {}
         for info in self._storage.list("packs"):
-            if _is_pack_name(info.name):
+            if parse_pack_name(info.name):
                 lengths[info.name] = info.size_bytes
             else:
                 self._foreign.append(info.name)
         return lengths
-
-
-def _is_pack_name(name: str) -> bool:
-    parts = name.split("/")
-    return (
-        len(parts) == 4
-        and parts[1] in set(PackKind)
-        and bool(OBJECT_ID.fullmatch(parts[3]))
-        and PackRef(PackKind(parts[1]), ObjectId(parts[3])).name == name
-    )

@@ -7,7 +7,7 @@ import hashlib
 from holdfast.repository.manifest import Entry, EntryKind
 
 PASSPHRASE = b"correct horse battery staple"
-RECOVERY = "HOLDFAST-RECOVERY-1 AAAQE-AYEAU-DAOCA-JBIFQ-YDIOB-4IBCE-QTCQK-RMFYY-DENBW-HA5DY-PWGDO-N"
+RECOVERY = "HOLDFAST-RECOVERY-1 AAAQE-AYEAU-DAOCA-JBIFQ-YDIOB-4IBCE-QTCQK-RMFYY-DENBW-HA5DY-P6KKH-J"
 WRITER_SECRET = bytes(range(32, 64))
 
 _NOISE = hashlib.shake_128(b"noise").digest(40_000)

@@ -272,5 +272,5 @@ def parse_identity(text: str) -> bytes:
     """An identity from paper."""
     letters = text.split(" ")[1].replace("-", "")
     raw = base64.b32decode(letters + "=" * (-len(letters) % 8))
-    assert hashlib.sha256(raw[:32]).digest()[:3] == raw[32:]
+    assert blake3(raw[:32]).digest()[:3] == raw[32:]
     return raw[:32]

@@ -16,9 +16,8 @@ them, be that a symbolic link or a directory.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -52,8 +51,7 @@ class Fork(Enum):
     INIT = "init"
 
 
-@dataclass(frozen=True, slots=True)
-class RelationFile:
+class RelationFile(NamedTuple):
     """One file of a relation: ``segment`` counts from 0, in files of 1 GiB unless the server was built otherwise."""
 
     file_node: int
@@ -61,8 +59,7 @@ class RelationFile:
     segment: int
 
 
-@dataclass(frozen=True, slots=True)
-class FileRole:
+class FileRole(NamedTuple):
     """What a path is; ``relation`` is set for FileKind.RELATION alone."""
 
     kind: FileKind

@@ -8,7 +8,7 @@ region has a new list. So a backup of little work stores, and a check reads, lit
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -32,8 +32,7 @@ _WORTH_A_NEW_LIST = 4
 less."""
 
 
-@dataclass(frozen=True, slots=True)
-class StoredList:
+class StoredList(NamedTuple):
     """A list of extents as it is stored: the id of its chunk, and what it says."""
 
     chunk: bytes

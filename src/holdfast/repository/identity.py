@@ -1,6 +1,6 @@
 """A recovery identity or writer credential as people keep it: text to print, to lock away, and to type in again.
 
-Form: a first line that says what it is, then 32 random bytes and a checksum (first 3 bytes of their SHA-256) in
+Form: a first line that says what it is, then 32 random bytes and a checksum (first 3 bytes of their BLAKE3) in
 base32 (RFC 4648), in groups of five. Case, spaces and dashes do not matter when it is read.
 """
 
@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
 import re
 import secrets
+
+from blake3 import blake3
 
 from holdfast.errors import KeyRefusedError
 from holdfast.repository.key_slot import SlotKind
@@ -57,4 +58,4 @@ def _decode(groups: str) -> bytes:
 
 
 def _check(identity: bytes) -> bytes:
-    return hashlib.sha256(identity).digest()[:_CHECK_BYTES]
+    return blake3(identity).digest(_CHECK_BYTES)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -28,8 +28,7 @@ _ID_WORDS = 4
 _MISSING = -1
 
 
-@dataclass(frozen=True, slots=True)
-class IndexedPack:
+class IndexedPack(NamedTuple):
     """What the index knows of one pack: its length in bytes and the BLAKE3 of all of them."""
 
     ref: PackRef
@@ -37,8 +36,7 @@ class IndexedPack:
     digest: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class ChunkPlace:
+class ChunkPlace(NamedTuple):
     """Where one chunk lies."""
 
     pack: IndexedPack

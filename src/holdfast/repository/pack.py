@@ -12,9 +12,8 @@ from __future__ import annotations
 
 import secrets
 import struct
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import zstandard
@@ -61,8 +60,7 @@ class PackKind(StrEnum):
         return ObjectType.DATA_PACK if self is PackKind.DATA else ObjectType.META_PACK
 
 
-@dataclass(frozen=True, slots=True)
-class PackRef:
+class PackRef(NamedTuple):
     """A pack as others name it."""
 
     kind: PackKind
@@ -90,8 +88,7 @@ def list_packs(storage: Storage) -> Iterator[tuple[PackRef, int]]:
             yield ref, info.size_bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(NamedTuple):
     """Where one chunk lies in its pack, lengths in bytes; ``stored`` includes the tag."""
 
     offset: int
@@ -99,8 +96,7 @@ class Frame:
     plain: int
 
 
-@dataclass(frozen=True, slots=True)
-class PackHeader:
+class PackHeader(NamedTuple):
     """A pack's first bytes, parsed; ``raw`` is all of them."""
 
     raw: bytes
@@ -110,8 +106,7 @@ class PackHeader:
     sealed_key: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class PackTrailer:
+class PackTrailer(NamedTuple):
     """A pack's last bytes, opened: its table (TABLE_DTYPE, by offset), and the BLAKE3 of the bytes before them."""
 
     table: np.ndarray

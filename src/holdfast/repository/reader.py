@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -26,8 +25,7 @@ GAP_BYTES = 256 << 10
 _CIPHERS_KEPT = 4096
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(NamedTuple):
     """A run of one pack that is fetched at once: ``rows`` are the index rows of the wanted chunks, by offset."""
 
     pack: IndexedPack

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import takewhile
-from threading import Event
 from typing import TYPE_CHECKING, Protocol
 
 from holdfast.errors import DamageError, KeyRefusedError
@@ -17,6 +14,7 @@ from holdfast.repository.key_slot import (
     passphrase_slot,
 )
 from holdfast.repository.slots import parse_slot, stored_slots
+from holdfast.thread import Thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -81,15 +79,16 @@ def unlock_keyring(
     interrupts that need not wait for a storage that is away, but at most for the slot that is being tried.
     Raises KeyRefusedError when none opens, DamageError when one that may have been meant is damaged.
     """
-    slots = stored_slots(storage)
-    is_over = Event()
-    with ThreadPoolExecutor(1, "unlock") as pool:  # it waits for its thread also where an interruption breaks in
-        keyring = pool.submit(_first_keyring, takewhile(lambda _: not is_over.is_set(), slots), repository_id, unlock)
-        try:
-            meanwhile()
-            found = keyring.result()
-        finally:
-            is_over.set()
+    attempt = _Attempt(stored_slots(storage), repository_id, unlock)
+    thread = Thread(attempt.run, "unlock")
+    thread.start()
+    try:
+        meanwhile()
+        thread.wait()
+    finally:
+        attempt.is_over = True
+        thread.wait()  # also where an interruption breaks in
+    found = attempt.result()
     if found is None:
         raise KeyRefusedError(
             f"no key slot of {storage.url} opens with this secret",
@@ -98,16 +97,39 @@ def unlock_keyring(
     return found
 
 
-def _first_keyring(slots: Iterable[tuple[str, bytes]], repository_id: str, unlock: Unlock) -> Keyring | None:
-    damage: DamageError | None = None
-    for name, stored in slots:
+class _Attempt:
+    """Tries slots in a thread of its own, until one opens or ``is_over`` is set."""
+
+    def __init__(self, slots: Iterable[tuple[str, bytes]], repository_id: str, unlock: Unlock) -> None:
+        self._slots, self._repository_id, self._unlock = slots, repository_id, unlock
+        self._found: Keyring | None = None
+        self._failure: BaseException | None = None
+        self.is_over = False
+
+    def run(self) -> None:
         try:
-            keyring = unlock.open(repository_id, parse_slot(name, stored))
-        except DamageError as error:
-            damage = error
-            continue
-        if keyring is not None:
-            return keyring
-    if damage is not None:
-        raise damage
-    return None
+            self._found = self._first_keyring()
+        except BaseException as error:  # noqa: BLE001 - carried to the caller's thread, and raised there
+            self._failure = error
+
+    def result(self) -> Keyring | None:
+        """Return what the first slot that opened holds; a damaged one counts only where none did."""
+        if self._failure is not None:
+            raise self._failure
+        return self._found
+
+    def _first_keyring(self) -> Keyring | None:
+        damage: DamageError | None = None
+        for name, stored in self._slots:
+            if self.is_over:
+                break
+            try:
+                keyring = self._unlock.open(self._repository_id, parse_slot(name, stored))
+            except DamageError as error:
+                damage = error
+                continue
+            if keyring is not None:
+                return keyring
+        if damage is not None:
+            raise damage
+        return None

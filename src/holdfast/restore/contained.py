@@ -6,7 +6,9 @@ proven to lie below a root of the restore, to have no symbolic link of the snaps
 
 from __future__ import annotations
 
+import os
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from holdfast.errors import DamageError
@@ -15,7 +17,6 @@ from holdfast.repository.names import is_plain, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from pathlib import Path
 
 _HINT = "do not restore this snapshot; look at the host that made it, and use an earlier one"
 
@@ -23,22 +24,25 @@ _HINT = "do not restore this snapshot; look at the host that made it, and use an
 def require_contained(placed: Sequence[tuple[Entry, Path]], roots: Iterable[Path]) -> None:
     """Raise DamageError for an entry (with its destination) that would be written outside of the roots."""
     roots = tuple(roots)
+    root_names = {os.fspath(root) for root in roots}
     links = {path for entry, path in placed if entry.kind is EntryKind.SYMLINK}
     files = {entry.path for entry, _ in placed if entry.kind is EntryKind.FILE}
-    seen: set[Path] = set()
+    seen: set[str] = set()
 
     @cache  # of a million files there are few directories
-    def is_inside(directory: Path) -> bool:
-        return any(directory.is_relative_to(root) for root in roots)
+    def is_inside(directory: str) -> bool:
+        return any(Path(directory).is_relative_to(root) for root in roots)
 
     @cache
-    def is_behind_link(directory: Path) -> bool:
-        return directory in links or not links.isdisjoint(directory.parents)
+    def is_behind_link(directory: str) -> bool:
+        return Path(directory) in links or not links.isdisjoint(Path(directory).parents)
 
-    for entry, path in placed:
-        if not is_plain(entry.path) or not (path in roots or is_inside(path.parent)):
+    for entry, place in placed:
+        path = os.fspath(place)
+        directory = os.path.dirname(path)
+        if not is_plain(entry.path) or not (path in root_names or is_inside(directory)):
             raise _refusal(entry, "leads out of the directory")
-        if links and is_behind_link(path.parent):
+        if links and is_behind_link(directory):
             raise _refusal(entry, "leads through a symbolic link")
         if entry.kind is EntryKind.HARD_LINK and entry.link not in files:
             raise _refusal(entry, "is a hard link to something that is no file of the snapshot")

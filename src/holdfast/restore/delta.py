@@ -26,12 +26,12 @@ from holdfast.restore.delta_tree import clear_the_way, remove, surplus
 from holdfast.restore.durable import sync_directory, sync_file_systems
 from holdfast.restore.fetch import ContentFetcher
 from holdfast.restore.marker import finish_marker, new_marker, write_marker
-from holdfast.restore.plan import RestorePlan, Room, make_plan, nearest_existing, require_apart, require_vacant
+from holdfast.restore.plan import RestorePlan, make_plan, nearest_existing, require_apart, require_vacant, rooms_at
 from holdfast.restore.run import translated
-from holdfast.restore.tree import finish_tree, make_tree, path_of_last, written_path
+from holdfast.restore.tree import finish_tree, make_tree, path_of_last, under_written_names
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
     from pathlib import Path
 
     from holdfast.progress import Reporter
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from holdfast.repository.repository import Repository
     from holdfast.repository.snapshot import Snapshot
     from holdfast.restore.layout import Layout
-    from holdfast.restore.plan import PlannedFile
+    from holdfast.restore.plan import PlannedFile, Room
 
 _ASIDE_SUFFIX = ".holdfast-before"
 
@@ -106,10 +106,9 @@ def plan_delta(repository: Repository, snapshot: Snapshot, layout: Layout, new: 
     require_apart(list(layout.roots))
     require_vacant(new)
     reader = repository.reader()
-    plan = make_plan(snapshot, repository.entries(reader, snapshot), reader, layout)
-    files = tuple(replace(file, path=written_path(layout, file)) for file in plan.files)
-    plan = replace(plan, files=files)
-    return DeltaPlan(repository, replace(plan, rooms=_rooms(plan)), reader)
+    entries = repository.entries(reader, snapshot)
+    plan = make_plan(snapshot, entries, reader, layout, lambda files: _rooms_to_grow(files, layout.roots))
+    return DeltaPlan(repository, replace(plan, files=under_written_names(plan)), reader)
 
 
 @contextmanager
@@ -213,14 +212,14 @@ def _nothing(file: PlannedFile) -> None:
     """Leave a file as it is: all files are settled together at the end."""
 
 
-def _rooms(plan: RestorePlan) -> tuple[Room, ...]:
-    """Return the file systems of the plan, each with what the copy lacks there: files are made longer, or are new."""
+def _rooms_to_grow(files: Iterable[PlannedFile], roots: Iterable[Path]) -> tuple[Room, ...]:
+    """Return the file systems of the copy, each with what it lacks there: files are made longer, or are new."""
     grown: dict[int, int] = {}
-    for file in plan.files:
+    for file in files:
         try:
             status = os.lstat(file.path)
             device, present = status.st_dev, status.st_blocks * 512
         except OSError:
             device, present = nearest_existing(file.path.parent).stat().st_dev, 0
         grown[device] = grown.get(device, 0) + max(0, file.content_bytes - present)
-    return tuple(replace(room, needed_bytes=grown.get(room.path.stat().st_dev, 0)) for room in plan.rooms)
+    return rooms_at(roots, grown)

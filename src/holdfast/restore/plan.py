@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 import numpy as np
@@ -20,7 +20,7 @@ from holdfast.restore.marker import UNFINISHED_MARKER_NAME
 from holdfast.wal.ownership import MARKER_NAME
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from holdfast.repository.reader import ChunkReader
     from holdfast.repository.snapshot import Snapshot
@@ -35,8 +35,7 @@ _MARKER_PATH = MARKER_NAME.encode()
 """A snapshot of a cluster that was itself restored holds the marker of that restore: it is not this one's."""
 
 
-@dataclass(frozen=True, slots=True)
-class PlannedFile:
+class PlannedFile(NamedTuple):
     """One file to write: its entry, where, and how many bytes are fetched for it."""
 
     entry: Entry
@@ -44,8 +43,7 @@ class PlannedFile:
     content_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class Room:
+class Room(NamedTuple):
     """A file system that the restore writes to: bytes needed and free."""
 
     path: Path
@@ -69,8 +67,17 @@ class RestorePlan:
     rooms: tuple[Room, ...]
 
 
-def make_plan(snapshot: Snapshot, entries: Iterable[Entry], reader: ChunkReader, layout: Layout) -> RestorePlan:
-    """Return the plan, having proven that every path is inside and every chunk is indexed; else DamageError."""
+def make_plan(
+    snapshot: Snapshot,
+    entries: Iterable[Entry],
+    reader: ChunkReader,
+    layout: Layout,
+    rooms: Callable[[Sequence[PlannedFile]], tuple[Room, ...]],
+) -> RestorePlan:
+    """Return the plan, having proven that every path is inside and every chunk is indexed; else DamageError.
+
+    ``rooms`` says what the files take of which file systems.
+    """
     placed = [
         (entry, path)
         for entry in entries
@@ -101,7 +108,7 @@ def make_plan(snapshot: Snapshot, entries: Iterable[Entry], reader: ChunkReader,
         size_bytes=sum(file.entry.size for file in files),
         fetched_bytes=sum(span.length for span in spans),
         packs=len({span.pack.ref.id for span in spans}),
-        rooms=_rooms(files, layout.roots),
+        rooms=rooms(files),
     )
 
 
@@ -115,6 +122,29 @@ def require_room(plan: RestorePlan) -> None:
             )
 
 
+def rooms_to_fill(files: Iterable[PlannedFile], roots: Iterable[Path]) -> tuple[Room, ...]:
+    """Return the file systems that new files go to, each with what it must take."""
+    devices = {root: os.stat(nearest_existing(root)).st_dev for root in roots}
+    by_depth = sorted(devices, key=lambda root: -len(root.parts))
+    needed: dict[int, int] = {}
+    for directory, content_bytes in _by_directory(files).items():
+        device = devices[next(root for root in by_depth if directory.is_relative_to(root))]
+        needed[device] = needed.get(device, 0) + content_bytes
+    return rooms_at(devices, needed)
+
+
+def rooms_at(roots: Iterable[Path], needed: Mapping[int, int]) -> tuple[Room, ...]:
+    """Return the file systems of some directories, of which ``needed`` (by device) says that they must take bytes."""
+    places: dict[int, Path] = {}
+    for place in map(nearest_existing, roots):
+        places.setdefault(os.stat(place).st_dev, place)
+    return tuple(
+        Room(place, needed[device], shutil.disk_usage(place).free)
+        for device, place in places.items()
+        if device in needed
+    )
+
+
 def with_freed(rooms: Iterable[Room], freed: Iterable[Path]) -> tuple[Room, ...]:
     """Return the rooms as they are once some directories are deleted."""
     occupied: dict[int, int] = {}
@@ -125,7 +155,7 @@ def with_freed(rooms: Iterable[Room], freed: Iterable[Path]) -> tuple[Room, ...]
             continue
         occupied[status.st_dev] = occupied.get(status.st_dev, 0) + status.st_blocks * 512
     return tuple(
-        replace(room, free_bytes=room.free_bytes + occupied.get(os.stat(room.path).st_dev, 0)) for room in rooms
+        room._replace(free_bytes=room.free_bytes + occupied.get(os.stat(room.path).st_dev, 0)) for room in rooms
     )
 
 
@@ -199,20 +229,6 @@ def _wants(entries: list[Entry], reader: ChunkReader) -> np.ndarray:
         name = shown(entries[int(wants["file"][beyond[0]])].path)
         raise DamageError(f"file {name}", "its extents pass the end of a chunk")
     return wants[np.argsort(wants["row"], kind="stable")]
-
-
-def _rooms(files: Iterable[PlannedFile], roots: Iterable[Path]) -> tuple[Room, ...]:
-    """Return the file systems that the files go to, each with what it must take."""
-    existing = {root: nearest_existing(root) for root in roots}
-    needed: dict[int, int] = {}
-    place: dict[int, Path] = {}
-    by_depth = sorted(existing, key=lambda root: -len(root.parts))
-    for directory, content_bytes in _by_directory(files).items():
-        root = next(root for root in by_depth if directory.is_relative_to(root))
-        device = os.stat(existing[root]).st_dev
-        place.setdefault(device, existing[root])
-        needed[device] = needed.get(device, 0) + content_bytes
-    return tuple(Room(place[device], count, shutil.disk_usage(place[device]).free) for device, count in needed.items())
 
 
 def _by_directory(files: Iterable[PlannedFile]) -> dict[Path, int]:

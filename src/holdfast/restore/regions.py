@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -18,8 +18,7 @@ _MOST_BYTES = 4 << 20
 copied are of ALIGNMENT at least, so these are no more than IOV_MAX of limits.h (1,024)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Region:
+class Region(NamedTuple):
     """A run of a file, by its number, and where its pieces (start, end) lie in its group's memory, in their order.
 
     ``is_aligned``: all begin at a multiple of ALIGNMENT there, and all but the last one end at one.

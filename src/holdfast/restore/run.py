@@ -13,7 +13,7 @@ from holdfast.errors import KeyRefusedError, NoSpaceError, PermissionRefusedErro
 from holdfast.restore.durable import sync_directory, sync_file_systems
 from holdfast.restore.fetch import ContentFetcher
 from holdfast.restore.marker import finish_marker, new_marker, require_resumable, write_marker
-from holdfast.restore.plan import RestorePlan, make_plan, require_room, require_vacant, with_freed
+from holdfast.restore.plan import RestorePlan, make_plan, require_room, require_vacant, rooms_to_fill, with_freed
 from holdfast.restore.resume import missing_wants
 from holdfast.restore.tree import (
     finish_path,
@@ -21,7 +21,7 @@ from holdfast.restore.tree import (
     make_tree,
     open_to_write,
     path_of_last,
-    written_path,
+    under_written_names,
 )
 from holdfast.wal.ownership import MARKER_NAME
 
@@ -66,8 +66,13 @@ def plan_restore(
     else:
         require_vacant(layout.roots)
     reader = repository.reader()
-    plan = make_plan(snapshot, repository.entries(reader, snapshot), reader, layout)
-    plan = replace(plan, rooms=with_freed(plan.rooms, options.freed))
+    plan = make_plan(
+        snapshot,
+        repository.entries(reader, snapshot),
+        reader,
+        layout,
+        lambda files: with_freed(rooms_to_fill(files, layout.roots), options.freed),
+    )
     if not options.resumes:
         require_room(plan)
     return plan, reader
@@ -89,7 +94,7 @@ def run_restore(
         missing = next(iter(plan.snapshot.warnings), "it does not say what")
         reporter.warning(f"snapshot {plan.snapshot.short_id} is incomplete; missing: {missing}")
     final = plan
-    plan = replace(plan, files=tuple(replace(file, path=written_path(layout, file)) for file in plan.files))
+    plan = replace(plan, files=under_written_names(plan))
     with translated(layout):
         for root in layout.roots:
             root.mkdir(mode=0o700, parents=True, exist_ok=True)

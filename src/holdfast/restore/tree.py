@@ -15,7 +15,6 @@ from holdfast.repository.manifest import Entry, EntryKind
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from holdfast.restore.layout import Layout
     from holdfast.restore.plan import PlannedFile, RestorePlan
 
 UNFINISHED_SUFFIX = ".holdfast-unfinished"
@@ -24,9 +23,10 @@ _CAPABILITIES = b"security.capability"
 _PRIVATE_DIRECTORY, _PRIVATE_FILE = 0o700, 0o600
 
 
-def written_path(layout: Layout, file: PlannedFile) -> Path:
-    """Return under which name a file is written: the last one gets its own name only at the very end."""
-    return unfinished(file.path) if file.entry.path == layout.last else file.path
+def under_written_names(plan: RestorePlan) -> tuple[PlannedFile, ...]:
+    """Return the files under the names that they are written to: the last one gets its own only at the very end."""
+    last = plan.layout.last
+    return tuple(file._replace(path=unfinished(file.path)) if file.entry.path == last else file for file in plan.files)
 
 
 def path_of_last(plan: RestorePlan) -> Path:

@@ -6,9 +6,6 @@ import random
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
 
-import pytest
-
-from holdfast.restore import delta_read
 from holdfast.restore.delta_read import CopyReader, Run
 
 if TYPE_CHECKING:
@@ -19,8 +16,7 @@ if TYPE_CHECKING:
 KIB = 1 << 10
 
 
-def test_runs_of_any_place_and_length(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(delta_read, "_WINDOW_BYTES", 700 * KIB)
+def test_runs_of_any_place_and_length(tmp_path: Path) -> None:
     chance = random.Random(3)
     contents = [chance.randbytes(3000 * KIB + 5), chance.randbytes(900 * KIB), b"short"]
     files = []
@@ -30,17 +26,19 @@ def test_runs_of_any_place_and_length(tmp_path: Path, monkeypatch: pytest.Monkey
         files.append(SimpleNamespace(path=path))
     plan = cast("RestorePlan", SimpleNamespace(files=files))
     with CopyReader(plan, memoryview(bytearray(4000 * KIB))) as reader:
-        for _ in range(300):
+        for _ in range(200):
             number = chance.randrange(3)
             size = len(contents[number])
             start = chance.randrange(size)
             end = chance.randrange(start, size) + 1
-            assert reader.content([Run(number, start, end - start)]) == contents[number][start:end]
-        assert (
-            reader.content([Run(0, 5, 300 * KIB), Run(1, 7, 9)]) == contents[0][5 : 5 + 300 * KIB] + contents[1][7:16]
-        )
-        assert reader.content([Run(0, 2999 * KIB, KIB + 6)]) is None
-        assert reader.content([Run(1, 500 * KIB, 401 * KIB)]) is None
+            run = Run(number, start, end - start)
+            assert reader.content([run]) == contents[number][start:end]
+            assert reader.cached(run) == (contents[number][start:end] if end - start >= 256 * KIB else None)
+        assert reader.content([Run(0, 5, 300 * KIB), Run(1, 7, 9)]) == contents[0][5:][: 300 * KIB] + contents[1][7:16]
+        for beyond in (Run(0, 2700 * KIB, 300 * KIB + 6), Run(1, 500 * KIB, 401 * KIB)):
+            assert reader.content([beyond]) is None
+            assert reader.cached(beyond) is None
         (tmp_path / "1").unlink()
         assert reader.content([Run(0, 0, 5)]) == contents[0][:5]
         assert reader.content([Run(1, 0, 5)]) is None
+        assert reader.cached(Run(1, 0, 300 * KIB)) is None

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from holdfast.errors import ServerError
-from holdfast.postgres.control import read_control_content
+from holdfast.postgres.control import CONTROL_PATH, read_control_content
 from holdfast.postgres.datadir import classify
 from holdfast.repository.compression import ContentClass
 from holdfast.repository.extents import one_extent
@@ -25,9 +25,10 @@ from holdfast.services.base import Captured
 from holdfast.services.filesystem import make_entry, scan_tree
 from holdfast.services.postgres.activity import most_changed, named
 from holdfast.services.postgres.configuration import scan_configuration
+from holdfast.services.postgres.content import content_class
 from holdfast.services.postgres.facts import ChangedPages, CorruptPage, PostgresFacts, TablespaceFact, to_facts
 from holdfast.services.postgres.pages import PageInspector, PageShape
-from holdfast.services.postgres.rules import CONTROL, DataDirectoryRules, content_class
+from holdfast.services.postgres.rules import DataDirectoryRules
 from holdfast.services.postgres.summary_use import SummaryUse
 from holdfast.services.postgres.walfiles import WalRange, history_sources, wal_sources
 
@@ -120,7 +121,7 @@ class Collection:
         self._entries.append(root)
         rules = DataDirectoryRules((tablespace.oid for tablespace in self._facts.tablespaces), self._facts.major)
         for entry, absolute in scan_tree(self._root, rules, self._pipeline.result.unreadable):
-            if entry.path != CONTROL:
+            if entry.path != CONTROL_PATH:
                 yield from self._to_read(entry, absolute)
 
     def _other_names(self) -> Iterator[FileSource]:
@@ -157,14 +158,14 @@ class Collection:
         return self._parent.reuse(entry)
 
     def _control_entry(self) -> Entry:
-        absolute = os.path.join(self._root, CONTROL)
-        entry = make_entry(CONTROL, absolute, os.stat(absolute))
+        absolute = os.path.join(self._root, CONTROL_PATH)
+        entry = make_entry(CONTROL_PATH, absolute, os.stat(absolute))
         assert entry is not None
         return self._with_content(entry, read_control_content(Path(os.fsdecode(self._root))))
 
     def _given_file(self, name: bytes, content: bytes) -> Entry:
         """Return the entry of a file that the server gave, owned and protected as the control file is."""
-        control = next(entry for entry in self._entries if entry.path == CONTROL)
+        control = next(entry for entry in self._entries if entry.path == CONTROL_PATH)
         return self._with_content(msgspec.structs.replace(control, path=name, inode=0), content)
 
     def _with_content(self, entry: Entry, content: bytes) -> Entry:

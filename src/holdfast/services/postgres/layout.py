@@ -12,10 +12,10 @@ import stat
 from typing import TYPE_CHECKING
 
 from holdfast.errors import UsageError
-from holdfast.postgres.control import without_checkpoint
+from holdfast.postgres.control import CONTROL_PATH, without_checkpoint
 from holdfast.repository.manifest import EntryKind
 from holdfast.repository.names import ROOT, is_text
-from holdfast.services.postgres.rules import CONFIGURATION_FILES, CONTROL, is_in_servers_own
+from holdfast.services.postgres.rules import CONFIGURATION_FILES, is_in_servers_own
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -85,7 +85,7 @@ class PostgresLayout:
     @property
     def last(self) -> bytes:
         """The control file: without it no server starts."""
-        return CONTROL
+        return CONTROL_PATH
 
     @property
     def notes(self) -> tuple[str, ...]:

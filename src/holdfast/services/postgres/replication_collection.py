@@ -11,7 +11,7 @@ import msgspec
 
 from holdfast.errors import VerificationError
 from holdfast.postgres.base_backup_manifest import require_same_files
-from holdfast.postgres.control import parse_control_file
+from holdfast.postgres.control import CONTROL_PATH, parse_control_file
 from holdfast.postgres.facts import Tablespace
 from holdfast.postgres.server import BackupEnd
 from holdfast.repository.compression import ContentClass
@@ -38,7 +38,7 @@ from holdfast.services.postgres.replication_ahead import TasksAhead
 from holdfast.services.postgres.replication_files import LABEL, TABLESPACE_MAP, ArrivingFiles
 from holdfast.services.postgres.replication_notices import left_out_on_the_way
 from holdfast.services.postgres.replication_pages import ArrivedPageInspector
-from holdfast.services.postgres.rules import CONTROL, DataDirectoryRules
+from holdfast.services.postgres.rules import DataDirectoryRules
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -110,7 +110,7 @@ class StreamCollection:
         for path in self._files.left_out:
             listed.pop(path, None)
         require_same_files(listed, self._files.files)
-        control = parse_control_file(self._whole(CONTROL)[1])
+        control = parse_control_file(self._whole(CONTROL_PATH)[1])
         if control.system_identifier != self._facts.system_identifier:
             raise VerificationError(
                 "the control file that came is that of another cluster", hint="run the backup again"
@@ -132,7 +132,11 @@ class StreamCollection:
         ending = BackupEnd(end.lsn, self._whole(LABEL)[1], self._tablespace_map(facts.tablespaces), stop_time)
         corrupt = self._inspector.settle(end.lsn)
         capture = self._pipeline.result
-        given = [*self._given, self._stored(CONTROL, self._whole(CONTROL)[1]), self._stored(LABEL, ending.label)]
+        given = [
+            *self._given,
+            self._stored(CONTROL_PATH, self._whole(CONTROL_PATH)[1]),
+            self._stored(LABEL, ending.label),
+        ]
         if ending.tablespace_map:
             given.append(self._stored(TABLESPACE_MAP, ending.tablespace_map))
         found = snapshot_facts(facts, self._backup.start.lsn, ending, self._segments, corrupt)
@@ -177,7 +181,7 @@ class StreamCollection:
         """Return the entry of a file that is owned and protected as the control file is."""
         inline, chunks = store_extents(extents, self._writer.put_metadata)
         return msgspec.structs.replace(
-            self._whole(CONTROL)[0], path=path, size=size, extents=inline, extent_chunks=chunks
+            self._whole(CONTROL_PATH)[0], path=path, size=size, extents=inline, extent_chunks=chunks
         )
 
     # -- tablespaces

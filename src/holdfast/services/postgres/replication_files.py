@@ -15,12 +15,13 @@ from crc32c import crc32c
 
 from holdfast.errors import VerificationError
 from holdfast.postgres.base_backup_tar import MemberKind
+from holdfast.postgres.control import CONTROL_PATH
 from holdfast.repository.chunker import BUNDLE_FILE_BYTES, bundle_cuts, content_cuts, fixed_cuts
 from holdfast.repository.compression import ContentClass
 from holdfast.repository.manifest import Entry, EntryKind, storable_time
 from holdfast.repository.sources import FileSource
+from holdfast.services.postgres.content import content_class
 from holdfast.services.postgres.replication_tasks import SPAN_BYTES, ArrivingFile, BundleTask, SmallFile, SpanBuffers
-from holdfast.services.postgres.rules import CONTROL, content_class
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,7 +35,7 @@ _HELD_BYTES = 48 << 20
 _KEPT_LIMIT_BYTES = 16 << 20
 """A control file has 8 KiB; a line of ``tablespace_map`` 1 KiB, so these are thousands of tablespaces."""
 LABEL, TABLESPACE_MAP = b"backup_label", b"tablespace_map"
-_KEPT_WHOLE = {LABEL, TABLESPACE_MAP, CONTROL}
+_KEPT_WHOLE = {LABEL, TABLESPACE_MAP, CONTROL_PATH}
 _KINDS = {
     MemberKind.FILE: EntryKind.FILE,
     MemberKind.DIRECTORY: EntryKind.DIRECTORY,

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from holdfast.postgres.datadir import SERVERS_OWN_DIRECTORIES, TABLESPACES_DIRECTORY, FileKind, classify, left_out
-from holdfast.repository.compression import ContentClass
+from holdfast.postgres.datadir import SERVERS_OWN_DIRECTORIES, TABLESPACES_DIRECTORY, left_out
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -14,7 +13,6 @@ if TYPE_CHECKING:
 _VERSION_DIRECTORY = re.compile(rb"PG_([0-9.]+)_[0-9]+")  # TABLESPACE_VERSION_DIRECTORY in src/include/common/relpath.h
 _WAL_DIRECTORY = b"pg_wal"
 _OURS = b"holdfast-"
-CONTROL = b"global/pg_control"
 CONFIGURATION_DIRECTORY = b"holdfast-configuration"
 """Where a snapshot has the configuration that lies outside the data directory."""
 
@@ -67,14 +65,3 @@ def is_in_servers_own(path: bytes) -> bool:
     """Return whether a path is, or lies in, a directory of the server's own, in its tablespaces too."""
     first, *rest = path.split(b"/")
     return first in SERVERS_OWN_DIRECTORIES or (first == TABLESPACES_DIRECTORY and len(rest) > 1)
-
-
-def content_class(path: bytes) -> ContentClass:
-    """Return how a file of the data directory is cut and compressed."""
-    match classify(path).kind:
-        case FileKind.RELATION | FileKind.SLRU:
-            return ContentClass.RELATION
-        case FileKind.WAL:
-            return ContentClass.WAL
-        case _:
-            return ContentClass.FILE

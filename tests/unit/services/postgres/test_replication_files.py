@@ -4,8 +4,9 @@ import pytest
 
 from holdfast.errors import VerificationError
 from holdfast.postgres.base_backup_tar import MemberKind, TarHeader
+from holdfast.postgres.control import CONTROL_PATH
 from holdfast.services.postgres.replication_files import ArrivingFiles
-from holdfast.services.postgres.rules import CONTROL, DataDirectoryRules
+from holdfast.services.postgres.rules import DataDirectoryRules
 
 
 class Sent:
@@ -43,7 +44,7 @@ def receive(*members):
     return files
 
 
-@pytest.mark.parametrize("path", [CONTROL, b"backup_label", b"tablespace_map"])
+@pytest.mark.parametrize("path", [CONTROL_PATH, b"backup_label", b"tablespace_map"])
 def test_what_is_kept_in_memory_is_never_large(path):
     assert len(receive(member(path, 8192)).whole[path][1]) == 8192
     with pytest.raises(VerificationError, match="which it never is") as caught:
@@ -51,7 +52,7 @@ def test_what_is_kept_in_memory_is_never_large(path):
     assert caught.value.hint
 
 
-@pytest.mark.parametrize("path", [CONTROL, b"pg_xact/0000", b"base/1/1259"])
+@pytest.mark.parametrize("path", [CONTROL_PATH, b"pg_xact/0000", b"base/1/1259"])
 def test_what_is_sent_twice_is_refused(path):
     assert receive(member(path, 8192)).files[path][0] == 8192
     with pytest.raises(VerificationError, match="twice") as caught:

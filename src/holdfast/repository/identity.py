@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import base64
 import binascii
+import os
 import re
-import secrets
 
 from blake3 import blake3
 
@@ -23,7 +23,7 @@ _PREFIX = {SlotKind.RECOVERY: "HOLDFAST-RECOVERY-1", SlotKind.WRITER: "HOLDFAST-
 
 def new_identity() -> bytes:
     """Return 32 random bytes."""
-    return secrets.token_bytes(_SECRET_BYTES)
+    return os.urandom(_SECRET_BYTES)
 
 
 def render_identity(identity: bytes, kind: SlotKind) -> str:

@@ -10,7 +10,7 @@ never from damaged ones.
 
 from __future__ import annotations
 
-import secrets
+import os
 import struct
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
@@ -136,7 +136,7 @@ class FrameCipher:
 
 def new_pack(keys: Keys, ref: PackRef) -> tuple[PackHeader, FrameCipher]:
     """Return header and cipher of a pack about to be written."""
-    salt = secrets.token_bytes(SALT_BYTES)
+    salt = os.urandom(SALT_BYTES)
     context = keys.context(ref.name, salt)
     if ref.kind is PackKind.DATA:
         epoch, sealed_key, cipher = keys.new_data_cipher(context)

@@ -20,7 +20,7 @@ import numpy as np
 from holdfast import crashpoint
 from holdfast.crashpoint import CrashPoint
 from holdfast.errors import BusyError, KeyRefusedError, NoSpaceError
-from holdfast.restore.delta_compare import differing_wants
+from holdfast.restore.compare import differing_wants
 from holdfast.restore.delta_patch import Patches, gaps_of
 from holdfast.restore.delta_tree import clear_the_way, remove, surplus
 from holdfast.restore.durable import sync_directory, sync_file_systems

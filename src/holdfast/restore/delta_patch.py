@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from holdfast.repository.frames import CHUNK_LIMIT_BYTES
-from holdfast.restore.delta_read import open_copy
+from holdfast.restore.on_disk import open_copy
 from holdfast.restore.tree import finish_path, is_finished, open_to_write
 from holdfast.restore.writing import OpenFiles, joined
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 from holdfast import crashpoint
 from holdfast.crashpoint import CrashPoint
 from holdfast.errors import KeyRefusedError, NoSpaceError, PermissionRefusedError, StorageError, reason_of
+from holdfast.restore.compare import differing_wants
 from holdfast.restore.durable import sync_directory, sync_file_systems
 from holdfast.restore.fetch import ContentFetcher
 from holdfast.restore.marker import finish_marker, new_marker, require_resumable, write_marker
 from holdfast.restore.plan import RestorePlan, make_plan, require_room, require_vacant, rooms_to_fill, with_freed
-from holdfast.restore.resume import missing_wants
 from holdfast.restore.tree import (
     finish_path,
     finish_tree,
@@ -134,8 +134,8 @@ def _what_is_missing(
 ) -> np.ndarray:
     if not options.resumes:
         return plan.wants
-    reporter.phase("verifying what is there", total_bytes=plan.size_bytes)
-    return missing_wants(plan, reader, repository.keys, reporter, options.threads)
+    reporter.phase("verifying what is there", total_bytes=int(plan.wants["length"].sum()))
+    return differing_wants(plan, reader, repository.keys, reporter, options.threads)
 
 
 def _untouched(plan: RestorePlan, wants: np.ndarray) -> Iterator[PlannedFile]:

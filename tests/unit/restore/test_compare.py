@@ -11,8 +11,8 @@ from tests.unit.repository.building import back_up, make_repository
 from tests.unit.restore.test_tree import LAST, PlainLayout
 
 from holdfast.progress import Silence
-from holdfast.restore import delta_read
-from holdfast.restore.delta_compare import differing_wants
+from holdfast.restore import on_disk
+from holdfast.restore.compare import differing_wants
 from holdfast.restore.run import RestoreOptions, plan_restore, run_restore
 from holdfast.storage.memory import MemoryStorage
 
@@ -93,7 +93,7 @@ def read_bytes(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
         counts.append(preadv(descriptor, buffers, offset))
         return counts[-1]
 
-    monkeypatch.setattr(delta_read.os, "preadv", counting)
+    monkeypatch.setattr(on_disk.os, "preadv", counting)
     return lambda: sum(counts)
 
 

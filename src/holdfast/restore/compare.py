@@ -1,10 +1,11 @@
-"""Comparing a copy with a snapshot: what is on disk is hashed, and only what has the fingerprint of its chunk stays.
+"""Comparing a copy, or what a broken-off restore had written, with a snapshot: what is on disk is hashed.
 
-Sizes and times are not believed: a torn, lost or misdirected write changes neither. A fingerprint finds any damage, in
-half the time of a whole chunk id; whoever suspects tampering restores to a new directory. A chunk is recognized in one
-of two ways. In its *natural place* the whole chunk lies in one run of a file, be all of it wanted there or only parts.
-*In pieces* it lies scattered over files, as small files share chunks; then the pieces must cover the chunk. What is not
-recognized is taken to differ; when it is fetched, only the blocks that really do are written.
+Only what has the fingerprint of its chunk stays. Sizes and times are not believed: a torn, lost or misdirected write
+changes neither. A fingerprint finds any damage, in half the time of a whole chunk id; whoever suspects tampering
+restores to a new directory. A chunk is recognized in one of two ways. In its *natural place* the whole chunk lies in
+one run of a file, be all of it wanted there or only parts. *In pieces* it lies scattered over files, as small files
+share chunks; then the pieces must cover the chunk. What is not recognized is taken to differ; when it is fetched, a
+delta restore writes only the blocks that really do.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import numpy as np
 
 from holdfast.repository.crew import Crew
 from holdfast.repository.frames import CHUNK_LIMIT_BYTES
-from holdfast.restore.delta_read import CopyReader, Run
+from holdfast.restore.on_disk import CopyReader, Run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -6,7 +6,7 @@ import random
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
 
-from holdfast.restore.delta_read import CopyReader, Run
+from holdfast.restore.on_disk import CopyReader, Run
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import os
 import struct
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum, IntEnum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from holdfast import clock
 from holdfast.errors import ServerError, VerificationError, reason_of
@@ -73,8 +72,7 @@ class WalLevel(Enum):
 _WAL_LEVELS: Final = {0: WalLevel.MINIMAL, 1: WalLevel.REPLICA, 2: WalLevel.LOGICAL}
 
 
-@dataclass(frozen=True, slots=True)
-class ControlFile:
+class ControlFile(NamedTuple):
     """What Holdfast uses of one pg_control. Sizes are in bytes but for ``relation_segment_blocks``."""
 
     system_identifier: int

@@ -9,7 +9,7 @@ the last one of its chunk ended, in the chunk: such numbers are small, and compr
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -27,8 +27,7 @@ _FILE_LIMIT = 1 << 63
 _CHUNK_LIMIT = 1 << 32
 
 
-@dataclass(frozen=True, slots=True)
-class ExtentList:
+class ExtentList(NamedTuple):
     """Extents in columns: ``chunks`` (V32), and of each extent bytes, and the number of its chunk among them."""
 
     chunks: np.ndarray
@@ -62,8 +61,7 @@ class ExtentList:
         return rows
 
 
-@dataclass(frozen=True, slots=True)
-class _Header:
+class _Header(NamedTuple):
     start: int
     extents: int
     chunks: int

@@ -28,6 +28,14 @@ def _signals_as_on_a_terminal() -> None:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _cache_of_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Leave the cache of who runs the tests alone, whatever forgets to say which one is meant."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="session", params=postgres.MAJORS, ids=lambda major: f"postgres-{major}")
 def binaries(request: pytest.FixtureRequest) -> Binaries:
     """Each PostgreSQL that the tests run on, one after the other."""

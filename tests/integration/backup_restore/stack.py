@@ -111,12 +111,16 @@ class StackDirectory:
         repository: dict[str, object] = {"url": str(self.place), **self.repository}
         if not {"passphrase", "identity", "unencrypted"} & repository.keys():
             repository["identity"] = {"file": str(secret)}
-        services = {
-            name: {"kind": "postgres", "connection": connection, **deepcopy(self.service)}  # or YAML writes an anchor
-            for name, connection in self.connections.items()
-        }
+        services = {name: self._service(name, connection) for name, connection in self.connections.items()}
         content = {"stack": "shop", "repositories": {"main": repository}, "services": services}
         self.config.write_text(yaml.safe_dump(content, allow_unicode=True))
+
+    def _service(self, name: str, connection: str) -> dict[str, Any]:
+        """Describe a service, with a spool and a state of its own: the defaults lie on the machine."""
+        service: dict[str, Any] = {"kind": "postgres", "connection": connection, **deepcopy(self.service)}
+        service["wal"] = {"spool": str(self.directory / "spool" / name), **service.get("wal", {})}
+        service["restore"] = {"state": str(self.directory / "state" / name), **service.get("restore", {})}
+        return service
 
     def command(self, *arguments: object) -> list[str]:
         """The command line of a child."""

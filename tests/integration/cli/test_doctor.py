@@ -42,7 +42,8 @@ def test_all_is_well_and_nothing_is_left_behind(shop, call):
     assert tree(shop.stack.place) == before
     shown = call(shop.stack, "doctor").out
     assert shown.endswith("all is well\n")
-    lines = ["archive_mode = 'on'", """archive_command = 'set -- "%p" "%f"; . /var/spool/holdfast/shop/db/archive'"""]
+    script = shop.stack.directory / "spool" / "db" / "archive"
+    lines = ["archive_mode = 'on'", f"""archive_command = 'set -- "%p" "%f"; . {script}'"""]
     assert "in postgresql.conf:\n" + "".join(f"           {line}\n" for line in lines) in shown
     assert "           restore_command = '" in shown
 

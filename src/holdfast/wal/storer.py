@@ -110,21 +110,23 @@ class Storer:
         with self._lock:
             self._waiting += 1
             self._began = self._began or clock.monotonic()
-        self._tasks.append(self._storing.submit(self._carry_out, work, end))
+        task = self._storing.submit(self._carry_out, work, end)
+        self._tasks.append(task)
+        task.add_done_callback(self._count_out)  # only then can a failure be heard of
 
     def _carry_out(self, work: Callable[[], None], end: Lsn) -> None:
-        try:
-            if not self._has_failed:  # nothing may count as stored beyond what is not
-                self._has_failed = True
-                work()
-                self.stored = max(self.stored, end)
-                self._has_failed = False
-        finally:
-            with self._lock:
-                self._waiting -= 1
-                self._began = clock.monotonic() if self._waiting else None
-                if self._news != _CLOSED:
-                    os.eventfd_write(self._news, 1)
+        if not self._has_failed:  # nothing may count as stored beyond what is not
+            self._has_failed = True
+            work()
+            self.stored = max(self.stored, end)
+            self._has_failed = False
+
+    def _count_out(self, _: Future[None]) -> None:
+        with self._lock:
+            self._waiting -= 1
+            self._began = clock.monotonic() if self._waiting else None
+            if self._news != _CLOSED:
+                os.eventfd_write(self._news, 1)
 
     def _enter(self, segment: Segment) -> None:
         """Forget the pieces of another segment: one that was left for good, where its timeline ended, keeps them."""

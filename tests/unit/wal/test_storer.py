@@ -1,6 +1,7 @@
 """Storing beside the receiving: in order, nothing counted that is not durable, each piece in its own segment."""
 
 import os
+from concurrent.futures import Future
 
 import pytest
 
@@ -126,6 +127,20 @@ def test_fault_01_other_bytes_in_a_piece_of_an_earlier_run_are_refused(archive, 
     with pytest.raises(WalConflictError):
         settle(storer)
     assert storer.stored == 0
+
+
+def test_a_failure_can_be_heard_of_as_soon_as_nothing_waits(storage, make_storer, monkeypatch):
+    """Whoever waits for the last piece listens once more, and never again."""
+    storage.refused, storer, finish = "", make_storer(), Future.set_exception
+
+    def finish_late(task, error):
+        clock.sleep(0.05)
+        finish(task, error)
+
+    monkeypatch.setattr(Future, "set_exception", finish_late)
+    storer.store_piece(filled(1000))
+    with pytest.raises(TransientStorageError):
+        settle(storer)
 
 
 def test_a_damaged_piece_is_not_built_on(archive, storage, make_storer):

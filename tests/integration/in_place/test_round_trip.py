@@ -30,6 +30,20 @@ def test_restored_and_undone_and_undone_again(service):
     assert service.stack.run("restore", "db", "--undo", "--yes").code == 2
 
 
+def test_an_undo_brings_back_what_the_checks_are_not_content_with(make):
+    """They tell that the restore was needed; who wants the state after the loss back has seen that."""
+    service = make(checks={"postgres": ["SELECT count(*) > 0 FROM item"]})
+    service.sql("CREATE TABLE item AS SELECT 1 AS id")
+    service.stack.backup()
+    service.sql("CREATE TABLE since AS SELECT 2 AS id", "DROP TABLE item")
+    service.stack.succeed("restore", "db", "--yes")
+    assert service.ask("SELECT count(*) FROM item") == 1
+    run = service.stack.succeed("restore", "db", "--undo", "--yes")
+    assert 'relation "item" does not exist; what was put back is in service' in run.message("warning")["text"]
+    assert service.ask("SELECT count(*) FROM since") == 1
+    assert service.stack.succeed("journal").messages[-1]["result"] == "done"
+
+
 def test_after_two_restores_either_checkpoint_comes_back_or_goes(service):
     service.stack.succeed("restore", "db", "--yes")
     service.sql("INSERT INTO item VALUES (9999)")

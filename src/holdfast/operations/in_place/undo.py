@@ -116,9 +116,23 @@ def undo(prepared: PreparedUndo, reporter: Reporter) -> SwapOutcome:
             prepared.switch.flush(reporter)
             intent = _intend(prepared)
             place.forget_acknowledgements(prepared.stack, prepared.service)
-            outcome = swap(prepared.state, intent, prepared.switch, reporter)
+            outcome = swap(prepared.state, intent, prepared.switch.without_checks(), reporter)
             deed.outage(outcome.outage_s)
+            _tell_what_checks_say(prepared.switch, reporter)
     return outcome
+
+
+def _tell_what_checks_say(switch: PostgresSwitch, reporter: Reporter) -> None:
+    """Warn of a check that is not content. What comes back may be what the restore was for, and is wanted as it is.
+
+    An interruption ends the asking only: the undo is done, and to repeat it would take it back.
+    """
+    reporter.phase("running the checks")
+    try:
+        switch.run_checks()
+    except (HoldfastError, KeyboardInterrupt) as error:
+        reason = error.message if isinstance(error, HoldfastError) else "the checks were interrupted"
+        reporter.warning(f"{reason}; what was put back is in service all the same")
 
 
 def _require_none_unrecorded(stack: Stack, service: str, state: StateDirectory) -> None:

@@ -7,7 +7,7 @@ it is started when it takes connections.
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from holdfast import clock
@@ -143,7 +143,15 @@ class PostgresSwitch:
         """Raise unless the cluster of this identity answers and the operator's statements are content."""
         self._await_connection()
         require_identity(self._options.conninfo, identity)
+        self.run_checks()
+
+    def run_checks(self) -> None:
+        """Raise HoldfastError for the first of the operator's statements that is not content."""
         run_checks(self._options.conninfo, self._options.checks)
+
+    def without_checks(self) -> PostgresSwitch:
+        """Return the same server, as well as soon as the right cluster answers, whatever is in it."""
+        return PostgresSwitch(replace(self._options, checks=Checks({}, self._options.checks.timeout_s)))
 
     def _await_connection(self) -> None:
         """Wait a little for a connection: after a swap all clients come back at once, and may take every one."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from holdfast.errors import StorageError
 from holdfast.repository.frames import CHUNK_LIMIT_BYTES
 from holdfast.restore.on_disk import open_copy
 from holdfast.restore.tree import finish_path, is_finished, open_to_write
@@ -61,6 +62,7 @@ class Patches:
         file = self._plan.files[number]
         if not gaps and is_finished(file):  # most are: a new time for each would be so many inodes to make durable
             return
+        _require_there(file)
         descriptor = open_to_write(file)
         try:
             for start, end in gaps:
@@ -86,6 +88,19 @@ class Patches:
             self._local.buffers = _Buffers(*(memoryview(mmap.mmap(-1, CHUNK_LIMIT_BYTES)) for _ in range(2)))
         buffers: _Buffers = self._local.buffers
         return buffers
+
+
+def _require_there(file: PlannedFile) -> None:
+    """Raise StorageError where a file that was compared is gone, or shorter than its content: it would be zeros."""
+    try:
+        size = os.lstat(file.path).st_size
+    except FileNotFoundError:
+        size = 0
+    if size < file.content_bytes:
+        raise StorageError(
+            f"{file.path} was taken away or cut off by somebody else while it was restored",
+            hint="see that nothing else is at work there, then run the same command again",
+        )
 
 
 class _Buffers(NamedTuple):

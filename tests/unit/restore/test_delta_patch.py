@@ -5,9 +5,11 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from holdfast.errors import StorageError
 from holdfast.repository.manifest import Entry, EntryKind
 from holdfast.restore.delta_patch import BLOCK_BYTES, Patches, gaps_of
 from holdfast.restore.plan import WANT_DTYPE, PlannedFile
@@ -46,3 +48,16 @@ def test_a_patched_file_is_as_wanted(wanted_blocks, wanted_tail, found_blocks, f
         if found == wanted:
             assert patches.written_bytes == 0
         assert patches.written_bytes <= len(wanted)
+
+
+@pytest.mark.parametrize("is_cut_off", [False, True])
+def test_a_file_that_somebody_takes_away_meanwhile_does_not_become_zeros(is_cut_off):
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "file"
+        entry = Entry(b"file", EntryKind.FILE, 0o600, 0, 0, "", "", 0, 0, 0, 9000)
+        if is_cut_off:
+            path.write_bytes(bytes(8999))
+        patches = Patches(SimpleNamespace(files=(PlannedFile(entry, path, 9000),)))
+        with pytest.raises(StorageError, match="by somebody else"):
+            patches.settle(0, [])
+        assert path.exists() == is_cut_off

@@ -177,12 +177,25 @@ def _carry_out(prepared: PreparedPart, reporter: Reporter) -> PartResult:
         new_timeline = server.promote()
         _require_proven(prepared.layout, server)
         source = stack.enter_context(closing(_connect(prepared, server)))
-        tables = choose_tables(source, prepared.request.tables) if prepared.request.tables else list_tables(source)
+        tables = _tables(source, prepared.request)
         conninfo = server.conninfo(dbname=prepared.database)
         reporter.phase(f"reading {_what(prepared, tables)}")
         _deliver(prepared, source, conninfo, tables, file)
         size = os.fstat(file.fileno()).st_size if file else None
         return PartResult(tuple(map(str, tables)), server.reached, new_timeline, size)
+
+
+def _tables(source: Connection, request: PartRequest) -> Sequence[Table]:
+    """Return the tables that are meant. Where one is not there, and nobody said when, it may have been made later."""
+    if not request.tables:
+        return list_tables(source)
+    try:
+        return choose_tables(source, request.tables)
+    except UsageError as error:
+        if not isinstance(request.target.goal, ImmediateGoal):
+            raise
+        hint = f"{error.hint}; this is the end of the snapshot, and --to names another instant"
+        raise UsageError(error.message, hint=hint) from error
 
 
 def _require_proven(layout: PartLayout, server: RecoveredServer) -> None:

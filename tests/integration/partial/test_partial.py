@@ -87,6 +87,7 @@ def test_what_is_unknown_is_told_with_what_is_near(stack, temporary):
     assert refused(stack, temporary, "--database", "shp", *file)["hint"] == "did you mean shop?"
     error = refused(stack, temporary, "--database", "shop", "--table", "order", *file)
     assert "sales.orders" in error["hint"]
+    assert "--to names another instant" in error["hint"]
     error = refused(stack, temporary, "--table", "orders", *file)
     assert ("as there are several" in error["message"], "shop" in error["hint"]) == (True, True)
     assert not temporary.with_name("never.sql").exists()
@@ -116,6 +117,13 @@ def test_where_it_goes_is_asked_before_anything_is_done(stack, loss, temporary, 
 def test_a_schema_that_is_missing_is_told(stack, temporary, rescue):
     error = refused(stack, temporary, *TABLE, "--into", rescue)
     assert ("no schema sales" in error["message"], "CREATE SCHEMA" in error["hint"]) == (True, True)
+
+
+def test_what_a_table_refers_to_and_is_missing_is_told_with_what_to_do(stack, loss, temporary, rescue):
+    error = refused(stack, temporary, "--database", "shop", "--table", "feeling", "--into", rescue, code=1)
+    assert 'type "public.mood" does not exist' in error["message"]
+    assert "nothing was loaded; make there what is missing" in error["hint"]
+    assert ask(loss.cluster, "SELECT to_regclass('feeling')", "rescue") is None
 
 
 def test_a_dry_run_leaves_nothing(stack, temporary, shared_directory):

@@ -6,15 +6,16 @@ operator has made, and that must be empty.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from holdfast.errors import UsageError
+from holdfast.errors import ServerError, ServerUnreachableError, UsageError
 from holdfast.postgres.connection import translated
 from holdfast.services.postgres.extract import columns, rows, sequence_positions
 from holdfast.services.postgres.parts import quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from holdfast.postgres.connection import Connection
     from holdfast.services.postgres.dump_program import DumpProgram
@@ -36,7 +37,7 @@ def load_with_schema(source: Connection, into: Connection, dump: DumpProgram, ta
     """Make the tables and all that belongs to them, and fill them."""
     require_absent(into, tables)
     before, after = dump.section("pre-data"), dump.section("post-data")
-    with translated("loading"), into.transaction():
+    with _told_what_is_needed(), translated("loading"), into.transaction():
         into.execute(before)
         _copy_rows(source, into, tables)
         into.execute(after)
@@ -46,7 +47,7 @@ def load_rows(source: Connection, into: Connection, tables: Sequence[Table]) -> 
     """Fill tables that are there, and empty."""
     for table in tables:
         _require_empty(into, table)
-    with translated("loading"), into.transaction():
+    with _told_what_is_needed(), translated("loading"), into.transaction():
         _copy_rows(source, into, tables)
 
 
@@ -67,6 +68,21 @@ def require_schemas(into: Connection, tables: Sequence[Table]) -> None:
             raise UsageError(
                 f"the database to load into has no schema {schema}", hint=f"CREATE SCHEMA {quoted(schema)} there first"
             )
+
+
+@contextmanager
+def _told_what_is_needed() -> Iterator[None]:
+    """Say what to do where the database refuses what is loaded: what a table refers to may not be there."""
+    try:
+        yield
+    except ServerUnreachableError:
+        raise
+    except ServerError as error:
+        raise ServerError(
+            error.message,
+            hint="nothing was loaded; make there what is missing, or load as a role that may; "
+            "--output FILE writes what would be loaded",
+        ) from error
 
 
 def _require_empty(into: Connection, table: Table) -> None:

@@ -22,7 +22,7 @@ from holdfast.crashpoint import CrashPoint
 from holdfast.errors import BusyError, KeyRefusedError, NoSpaceError
 from holdfast.restore.compare import differing_wants
 from holdfast.restore.delta_patch import Patches, gaps_of
-from holdfast.restore.delta_tree import clear_the_way, remove, surplus
+from holdfast.restore.delta_tree import clear_the_way, files_that_stay, remove, surplus
 from holdfast.restore.durable import sync_directory, sync_file_systems
 from holdfast.restore.fetch import ContentFetcher
 from holdfast.restore.marker import finish_marker, new_marker, write_marker
@@ -129,7 +129,7 @@ def compare(delta: DeltaPlan, options: DeltaOptions, reporter: Reporter) -> Diff
     """Compare the copy with the snapshot; nothing is changed."""
     plan, reader = delta.whole, delta.reader
     reporter.phase("comparing with the snapshot", total_bytes=int(plan.wants["length"].sum()))
-    wants = differing_wants(plan, reader, delta.repository.keys, reporter, options.threads)
+    wants = _differing_wants(delta, options, reporter)
     kept = (set_aside_path(plan.layout), plan.layout.target / os.fsdecode(plan.layout.last))
     return Difference(
         wants=wants,
@@ -140,6 +140,16 @@ def compare(delta: DeltaPlan, options: DeltaOptions, reporter: Reporter) -> Diff
         fetched_bytes=sum(span.length for span in reader.spans(wants["row"])),
         surplus=tuple(surplus(plan, kept, options.may_be_links)),
     )
+
+
+def _differing_wants(delta: DeltaPlan, options: DeltaOptions, reporter: Reporter) -> np.ndarray:
+    """Return the plan's wants that are not on disk, or not where they will stay."""
+    plan = delta.whole
+    stays = files_that_stay(plan, options.may_be_links)[plan.wants["file"]]
+    staying = replace(plan, wants=plan.wants[stays])
+    differing = differing_wants(staying, delta.reader, delta.repository.keys, reporter, options.threads)
+    wants = np.concatenate((differing, plan.wants[~stays]))
+    return wants[np.argsort(wants["row"], kind="stable")]
 
 
 def run_delta(delta: DeltaPlan, difference: Difference, options: DeltaOptions, reporter: Reporter) -> DeltaResult:
@@ -213,12 +223,15 @@ def _nothing(file: PlannedFile) -> None:
 
 
 def _rooms_to_grow(files: Iterable[PlannedFile], roots: Iterable[Path]) -> tuple[Room, ...]:
-    """Return the file systems of the copy, each with what it lacks there: files are made longer, or are new."""
+    """Return the file systems of the copy, each with what it lacks there: files are made longer, or are new.
+
+    A file that has other names is made anew beside them.
+    """
     grown: dict[int, int] = {}
     for file in files:
         try:
             status = os.lstat(file.path)
-            device, present = status.st_dev, status.st_blocks * 512
+            device, present = status.st_dev, status.st_blocks * 512 if status.st_nlink == 1 else 0
         except OSError:
             device, present = nearest_existing(file.path.parent).stat().st_dev, 0
         grown[device] = grown.get(device, 0) + max(0, file.content_bytes - present)

@@ -2,7 +2,8 @@
 
 Nothing is followed out of the directories that are restored: a link is removed as a link, and a file that has other
 names (``cp -al``, ``pg_upgrade --link``) loses this one. Only directories that the service says may be links elsewhere
-(``pg_wal``) are kept as such, and then cleared like the others.
+(``pg_wal``) are kept as such, and then cleared like the others. What lies behind another link goes with it, so it must
+not be taken for being there.
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from holdfast.repository.manifest import EntryKind
 from holdfast.wal.ownership import MARKER_NAME
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from holdfast.restore.plan import RestorePlan
 
@@ -25,10 +28,27 @@ _MADE_BY_THE_FILE_SYSTEM = "lost+found"
 
 
 def linked_directories(plan: RestorePlan, may_be_links: Collection[bytes]) -> list[Path]:
-    """Return the directories of the plan that are links to directories in the copy, and may be."""
+    """Return the directories of the plan that are links in the copy, and may be: they lead to directories elsewhere."""
+    roots = [Path(os.path.realpath(root)) for root in plan.layout.roots]
     return [
-        path for entry, path in plan.directories if entry.path in may_be_links and path.is_symlink() and path.is_dir()
+        path
+        for entry, path in plan.directories
+        if entry.path in may_be_links and path.is_symlink() and path.is_dir() and _is_apart(path.resolve(), roots)
     ]
+
+
+def _is_apart(directory: Path, roots: Iterable[Path]) -> bool:
+    """Whether a directory neither lies in one of the roots nor holds one: what is too much there would be removed."""
+    return not any(directory.is_relative_to(root) or root.is_relative_to(directory) for root in roots)
+
+
+def files_that_stay(plan: RestorePlan, may_be_links: Collection[bytes]) -> np.ndarray:
+    """Return for each file of the plan whether all directories on its way stay; links among them are taken away."""
+    kept = {*plan.layout.roots, *linked_directories(plan, may_be_links)}
+    links = {path for _, path in plan.directories if path not in kept and path.is_symlink()}
+    if not links:
+        return np.ones(len(plan.files), dtype=bool)
+    return np.array([links.isdisjoint(file.path.parents) for file in plan.files], dtype=bool)
 
 
 def surplus(plan: RestorePlan, kept: Collection[Path], may_be_links: Collection[bytes]) -> list[Path]:
@@ -37,7 +57,8 @@ def surplus(plan: RestorePlan, kept: Collection[Path], may_be_links: Collection[
     expected.update(os.fspath(file.path) for file in plan.files)
     expected.update(os.fspath(path) for path in (*kept, plan.layout.target / MARKER_NAME))
     for root in plan.layout.roots:
-        expected.update(os.fspath(path) for path in (root, *root.parents))
+        for place in (root, Path(os.path.realpath(root))):
+            expected.update(os.fspath(path) for path in (place, *place.parents))
     tops = [*plan.layout.roots, *linked_directories(plan, may_be_links)]
     return [Path(path) for top in tops if top.is_dir() for path in _unexpected(os.fspath(top), expected)]
 

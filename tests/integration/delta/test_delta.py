@@ -4,6 +4,7 @@ import os
 import random
 import shutil
 
+import pytest
 from tests.integration.backup_restore.clusters import ask, require_sound, sql, start_restored
 from tests.integration.cli.calling import validator
 from tests.integration.delta.copies import content, delta, differences, largest
@@ -108,6 +109,28 @@ def test_pg_wal_may_be_a_link_elsewhere(stack, copy, wanted, shared_directory):
     assert (copy / "pg_wal").is_symlink()
     assert not (elsewhere / "0000000100000000000000FF").exists()
     assert [path for path in differences(wanted, content(copy)) if path != "pg_wal"] == []
+
+
+def test_what_lies_behind_a_link_is_not_taken_for_being_there(stack, copy, wanted, shared_directory):
+    """The link goes, and all that it leads to with it; what stands elsewhere is left as it is."""
+    moved = shared_directory / "moved"
+    (copy / "base").rename(moved)
+    (copy / "base").symlink_to(moved)
+    there = {path: path.read_bytes() for path in moved.rglob("*") if path.is_file()}
+    (copy / "pg_xact").rename(copy / "pg_multixact" / "inside")
+    (copy / "pg_xact").symlink_to(copy / "pg_multixact" / "inside")
+    done = delta(stack, copy)
+    assert differences(wanted, content(copy)) == []
+    assert done["rewritten_bytes"] > 20 << 20
+    assert {path: path.read_bytes() for path in there} == there
+
+
+@pytest.mark.parametrize("inside", ["wal", "base/wal"])
+def test_a_pg_wal_that_leads_into_the_copy_becomes_a_directory(stack, copy, wanted, inside):
+    (copy / "pg_wal").rename(copy / inside)
+    (copy / "pg_wal").symlink_to(copy / inside)
+    delta(stack, copy)
+    assert differences(wanted, content(copy)) == []
 
 
 def test_a_dry_run_compares_and_changes_nothing(stack, copy):

@@ -147,7 +147,12 @@ class _Planner:
         """Plan, and hold the copy (a PrepareRestore)."""
         from holdfast.restore.delta import locked, set_aside_path
         from holdfast.restore.marker import marked_facts
-        from holdfast.services.postgres.copies import places_of_copy, require_copy, require_tablespaces
+        from holdfast.services.postgres.copies import (
+            places_of_copy,
+            require_copy,
+            require_tablespaces,
+            require_wal_directory,
+        )
         from holdfast.services.postgres.facts import from_facts
         from holdfast.services.postgres.layout import PostgresLayout
 
@@ -156,6 +161,7 @@ class _Planner:
         marked = marked_facts(target).get("system_identifier")
         aside = set_aside_path(PostgresLayout(facts, target, {}))
         require_copy(target, facts, aside, str(marked) if marked else None)
+        require_wal_directory(target, facts)
         places = places_of_copy(target, facts, request.tablespaces)
         layout = PostgresLayout(facts, target, places)
         new = require_tablespaces(target, layout.roots, places)

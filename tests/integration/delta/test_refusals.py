@@ -2,6 +2,8 @@
 
 import fcntl
 import os
+import shutil
+import subprocess
 
 import pytest
 from tests.integration.backup_restore.clusters import start_restored
@@ -75,6 +77,28 @@ def test_a_copy_with_the_tablespaces_of_the_cluster_itself_is_refused(stack, sou
     assert "where the cluster itself has it" in refused(stack, copy)
     assert "in use by the running server" in refused(stack, copy, "--tablespace", f"elsewhere={place}")
     assert sorted(place.rglob("*")) == before
+
+
+def test_a_copy_whose_pg_wal_leads_to_what_is_not_its_own_is_refused(stack, source, copy, make_cluster, restored):
+    """As ``cp -a`` leaves it where the WAL lies elsewhere: what the snapshot has not would be removed there."""
+    other = start_restored(make_cluster, source, copy)
+    twin = copy.with_name("twin")
+    subprocess.run(["cp", "-a", restored / "copy", twin], check=True)
+    places = ("--tablespace", f"elsewhere={copy.with_name('twin-far')}")
+
+    def refused_wal(place):
+        shutil.rmtree(twin / "pg_wal") if not (twin / "pg_wal").is_symlink() else (twin / "pg_wal").unlink()
+        (twin / "pg_wal").symlink_to(place)
+        before = sorted(place.rglob("*"))
+        message = refused(stack, twin, *places)
+        assert sorted(place.rglob("*")) == before
+        return message
+
+    assert f"where the WAL of {copy} is" in refused_wal(copy / "pg_wal")
+    assert f"where the WAL of {source.data_directory} is" in refused_wal(source.data_directory / "pg_wal")
+    other.stop()
+    (copy / "pg_wal" / "letters").touch()
+    assert "where there is letters, which is no WAL" in refused_wal(copy / "pg_wal")
 
 
 def test_a_tablespace_that_is_none_is_refused(stack, copy, shared_directory):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from holdfast.errors import HoldfastError, UsageError
@@ -16,12 +17,16 @@ from holdfast.postgres.running import require_stopped, servers_using
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from holdfast.services.postgres.facts import PostgresFacts
 
 _OTHER_PLACE = "to restore to a new directory, leave --delta away"
 _IN_TABLESPACE_DIRECTORY = re.compile(r"PG_[0-9]+_[0-9]+|lost\+found")
+_IN_WAL_DIRECTORY = re.compile(
+    r"[0-9A-F]{24}(\.[0-9A-F]{8}\.backup|\.partial)?|[0-9A-F]{8}\.history|archive_status|summaries"
+    r"|xlogtemp\.[0-9]+|RECOVERY(XLOG|HISTORY)|holdfast-.+|lost\+found"
+)
+"""What a server puts into ``pg_wal``: see src/include/access/xlog_internal.h."""
 MAY_BE_LINKS = frozenset({b"pg_wal"})
 """Directories of a cluster that may be links to directories elsewhere (``initdb --waldir``)."""
 
@@ -51,6 +56,29 @@ def require_copy(target: Path, facts: PostgresFacts, set_aside: Path, marked: st
             f"{target} belongs to another cluster (system identifier {found}) than the snapshot "
             f"(system identifier {facts.system_identifier})",
             hint="name the copy of this cluster, or restore to a new directory",
+        )
+
+
+def require_wal_directory(target: Path, facts: PostgresFacts) -> None:
+    """Raise UsageError where ``pg_wal`` of the copy is a link to something that is not this copy's WAL alone.
+
+    All that is not in the snapshot would be removed there. A copy made with ``cp -a`` has a link to the WAL of the
+    cluster that it was copied from.
+    """
+    link = target / "pg_wal"
+    if not link.is_symlink():
+        return
+    place = link.resolve()
+    users = [root for root in servers_using(place) if root != target]
+    if facts.data_directory and os.path.realpath(facts.data_directory) != os.path.realpath(target):
+        home = Path(facts.data_directory)
+        users += [home] if place == (home / "pg_wal").resolve() else []
+    strangers = [each.name for each in _listed(place) if not _IN_WAL_DIRECTORY.fullmatch(each.name)]
+    if users or strangers:
+        found = f"the WAL of {users[0]} is" if users else f"there is {strangers[0]}, which is no WAL"
+        raise UsageError(
+            f"pg_wal of the copy leads to {place}, where {found}",
+            hint=f"put a directory of its own in place of the link {link}",
         )
 
 

@@ -125,6 +125,8 @@ class PostgresSwitch:
         self._require_settled()
         if self.is_running():
             return
+        if options.commands.ready:
+            self._run(options.commands.ready, options.start_timeout_s)
         answer = self._run(options.commands.start, options.start_timeout_s)
         if answer.code != 0:
             raise HoldfastError(

@@ -27,12 +27,13 @@ class ServerCommands:
     """How a server is stopped and started; ``runs_as_owner``: as the account that owns the data directory, not ours.
 
     ``end`` stops one that does not stop in order, at once (manual, section 18.5: "Immediate Shutdown"); where it is
-    empty, that is left to whoever looks into it.
+    empty, that is left to whoever looks into it. ``ready`` goes before each start, whatever it answers.
     """
 
     stop: Sequence[str]
     start: Sequence[str]
     end: Sequence[str] = ()
+    ready: Sequence[str] = ()
     runs_as_owner: bool = False
 
 
@@ -55,11 +56,16 @@ class CommandAnswer:
 
 
 def systemd_commands(unit: str) -> ServerCommands:
-    """Return how systemd stops and starts a unit."""
+    """Return how systemd stops and starts a unit.
+
+    One that failed too often is not started any more, whatever has changed since, until that is forgotten
+    (systemd.unit(5), StartLimitIntervalSec; systemctl(1), reset-failed).
+    """
     return ServerCommands(
         stop=("systemctl", "stop", unit),
         start=("systemctl", "start", unit),
         end=("systemctl", "kill", "--signal=SIGQUIT", "--kill-who=main", unit),
+        ready=("systemctl", "reset-failed", unit),
     )
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import mmap
 import os
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -47,3 +49,13 @@ def test_what_is_beyond_the_end_or_no_file_is_none(descriptor: int, tmp_path: Pa
     directory = os.open(tmp_path, os.O_RDONLY)
     assert cached_content(directory, 0, mmap.PAGESIZE) is None
     os.close(directory)
+
+
+def test_a_file_that_we_could_not_write_is_not_looked_at() -> None:
+    """The kernel says of each page that it is in memory, whether or not: one that cannot be read would end us."""
+    looked_at = (
+        "import os, sys; from holdfast.restore.page_cache import cached_content;"
+        "os.geteuid() or os.setuid(65534);"
+        "sys.exit(cached_content(os.open('/bin/sh', os.O_RDONLY), 0, 4096) is not None)"
+    )
+    subprocess.run([sys.executable, "-c", looked_at], check=True)

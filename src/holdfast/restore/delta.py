@@ -158,7 +158,7 @@ def run_delta(delta: DeltaPlan, difference: Difference, options: DeltaOptions, r
     repository = delta.repository
     marker = new_marker(plan.snapshot, layout, repository.storage.url, repository.config.id)
     marker = msgspec.structs.replace(marker, is_delta=True)
-    with translated(layout):
+    with translated(layout, lambda: "again"):
         _set_control_aside(layout, options)
         write_marker(layout.target, marker)
         crashpoint.reach(CrashPoint.DELTA_CONTROL_ASIDE)

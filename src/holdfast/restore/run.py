@@ -26,7 +26,7 @@ from holdfast.restore.tree import (
 from holdfast.wal.ownership import MARKER_NAME
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     import numpy as np
@@ -95,7 +95,7 @@ def run_restore(
         reporter.warning(f"snapshot {plan.snapshot.short_id} is incomplete; missing: {missing}")
     final = plan
     plan = replace(plan, files=under_written_names(plan))
-    with translated(layout):
+    with translated(layout, lambda: "with --resume" if (layout.target / MARKER_NAME).exists() else "again"):
         for root in layout.roots:
             root.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_marker(layout.target, marker)
@@ -156,16 +156,18 @@ def _give_last_its_name(plan: RestorePlan, final: RestorePlan) -> None:
 
 
 @contextmanager
-def translated(layout: Layout) -> Iterator[None]:
-    """Turn the operating system's refusals into ours; what is on disk stays, to be resumed."""
+def translated(layout: Layout, how_to_go_on: Callable[[], str]) -> Iterator[None]:
+    """Turn the operating system's refusals into ours; what is on disk stays.
+
+    ``how_to_go_on`` says how the same command is to be run once the cause is repaired.
+    """
     import errno
 
     try:
         yield
     except OSError as error:
         where = error.filename or layout.target
-        is_resumable = (layout.target / MARKER_NAME).exists()
-        hint = f"repair the cause, then run the same command{' with --resume' if is_resumable else ' again'}"
+        hint = f"repair the cause, then run the same command {how_to_go_on()}"
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
             raise NoSpaceError(f"no space left while writing {where}", hint=hint) from error
         if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:

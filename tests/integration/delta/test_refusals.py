@@ -132,6 +132,19 @@ def test_no_space_is_told_before_anything_is_changed(stack, copy):
     assert mount.with_name("mount.1").read_text() == mount.with_name("mount.2").read_text() != ""
 
 
+def test_a_read_only_copy_is_compared_and_told_how_to_go_on(stack, copy):
+    with largest(copy / "base").open("r+b") as file:
+        file.write(b"changed")
+    script = 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && "$@"'
+    arguments = ["restore", "db", "--target", copy, "--delta"]
+    plan = stack.run_with_mounts(script, [copy], *arguments, "--dry-run").message("delta_plan")
+    assert plan["differing_files"] < 8
+    run = stack.run_with_mounts(script, [copy], *arguments)
+    assert (run.code, run.error["error"]) == (1, "PermissionRefusedError"), str(run)
+    assert run.error["hint"].endswith("run the same command again")
+    assert (copy / "global" / "pg_control").exists()
+
+
 @pytest.mark.parametrize("resumed", [False, True])
 def test_resume_is_not_for_a_broken_off_delta(stack, copy, resumed):
     run = stack.run("restore", "db", "--target", copy, "--delta", HOLDFAST_CRASH_POINT="delta.tree-cleared")

@@ -39,6 +39,15 @@ def is_data_directory_of(server: Server, root: Path) -> bool:
     return False
 
 
+def other_directory(root: Path) -> ServerError:
+    """Return what refuses a directory that is not the server's."""
+    return ServerError(
+        f"{root} is not the data directory of the server that answers",
+        hint="correct 'connection' or 'data_directory' of this service; where an address moves with the primary, "
+        "name the server of this host instead (host=/run/postgresql)",
+    )
+
+
 def require_data_directory_of(server: Server, facts: ServerFacts, root: Path) -> None:
     """Raise ServerError unless ``root`` is the data directory of the server, and they agree on block sizes."""
     verify_is_data_directory(root)
@@ -50,11 +59,7 @@ def require_data_directory_of(server: Server, facts: ServerFacts, root: Path) ->
             hint="correct 'connection' or 'data_directory' of this service",
         )
     if not is_data_directory_of(server, root):
-        raise ServerError(
-            f"{root} is not the data directory of the server that answers, but of a standby, its primary or a copy",
-            hint="correct 'connection' or 'data_directory' of this service; where an address moves with the primary, "
-            "name the server of this host instead (host=/run/postgresql)",
-        )
+        raise other_directory(root)
     on_disk = (control.block_size, control.wal_segment_size, control.relation_segment_blocks)
     said = (facts.block_size, facts.wal_segment_size, facts.relation_segment_blocks)
     if on_disk != said:

@@ -311,7 +311,7 @@ def test_another_server_answers(make):
     service, other = filled(make()), make()
     service.stack.connections = other.stack.connections
     service.stack.write()
-    assert "another one" in refused(service, 1, "--yes")
+    assert "is not the data directory of the server that answers" in refused(service, 1, "--yes")
 
 
 def test_a_copy_of_the_cluster_answers(make):
@@ -327,7 +327,7 @@ def test_a_copy_of_the_cluster_answers(make):
     try:
         service.stack.connections = {"db": service.conninfo.replace("5432", "5433")}
         service.stack.write()
-        assert "another one than that of" in refused(service, 1, "--yes")
+        assert "is not the data directory of the server that answers" in refused(service, 1, "--yes")
     finally:
         subprocess.run([*pg_ctl, "-m", "immediate", "stop"], check=True, **quiet)
 

@@ -101,7 +101,7 @@ def require_startable(stack: Stack, service: str, live: LiveCluster) -> None:
 
 def require_local(stack: Stack, service: str, live: LiveCluster) -> None:
     """Raise ServerError when a server answers whose data directory this is not: it runs elsewhere."""
-    from holdfast.postgres.belonging import is_data_directory_of
+    from holdfast.postgres.belonging import is_data_directory_of, other_directory
     from holdfast.postgres.ping import is_taking_connections
     from holdfast.postgres.server import Server
 
@@ -114,10 +114,7 @@ def require_local(stack: Stack, service: str, live: LiveCluster) -> None:
     except ServerError:  # perhaps a role was lost, and this is why it is restored
         return
     if not is_local:
-        raise ServerError(
-            f"the server that answers is another one than that of {live.directory}",
-            hint="correct 'connection' or 'data_directory' of this service; to restore in place, be on its machine",
-        )
+        raise other_directory(live.directory)
 
 
 def forget_acknowledgements(stack: Stack, service: str) -> None:

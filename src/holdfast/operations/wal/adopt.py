@@ -18,7 +18,7 @@ from holdfast.crashpoint import CrashPoint
 from holdfast.errors import HoldfastError, NotFoundError, ServerError, UsageError, reason_of
 from holdfast.operations.wiring import connection_string, open_stack_repository
 from holdfast.postgres.archiving import ask_archiving
-from holdfast.postgres.belonging import is_data_directory_of
+from holdfast.postgres.belonging import is_data_directory_of, other_directory
 from holdfast.postgres.control import read_control_file
 from holdfast.postgres.lsn import Lsn
 from holdfast.postgres.segment import parse_segment_name
@@ -101,10 +101,7 @@ def _require_its_directory(conninfo: str, directory: Path) -> None:
     """Raise ServerError unless the server that answers runs in a directory: its origin has the same identifier."""
     with Server.connect(conninfo) as server:
         if not is_data_directory_of(server, directory):
-            raise ServerError(
-                f"{directory} is not the data directory of the server that answers",
-                hint="correct 'connection' or 'data_directory' of this service",
-            )
+            raise other_directory(directory)
 
 
 def _require_fit(server: ArchivingFacts, marker: RestoreMarker, directory: Path) -> None:

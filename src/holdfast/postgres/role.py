@@ -1,4 +1,4 @@
-"""The least that a role must be allowed to do for backups, as SQL to run once, and as a list of what is lacking.
+"""The least that a role must be allowed to do for backups, as the SQL that gives it what it lacks.
 
 - REPLICATION: the temporary replication slot that holds the WAL (manual, section 9.27.6);
 - EXECUTE on the two functions that frame a backup: only superusers have it from the start (section 9.27.3);
@@ -21,18 +21,6 @@ if TYPE_CHECKING:
 _START_STOP = ("pg_backup_start(text, boolean)", "pg_backup_stop(boolean)")
 _START_STOP_14 = ("pg_start_backup(text, boolean, boolean)", "pg_stop_backup(boolean, boolean)")
 _PREDEFINED_ROLES = ("pg_read_all_settings", "pg_read_all_stats")
-
-
-def minimum_role_sql(name: str, major: int) -> str:
-    """Return the SQL that makes a role with the least privileges for backups. It sets no password."""
-    role = _quoted(name)
-    return "\n".join(
-        [
-            f"CREATE ROLE {role} LOGIN REPLICATION;",
-            *(f"GRANT EXECUTE ON FUNCTION pg_catalog.{function} TO {role};" for function in _functions(major)),
-            f"GRANT {', '.join(_PREDEFINED_ROLES)} TO {role};",
-        ]
-    )
 
 
 def missing_privileges(connection: Connection) -> tuple[str, ...]:

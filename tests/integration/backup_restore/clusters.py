@@ -14,6 +14,7 @@ from holdfast.errors import HoldfastError
 from holdfast.postgres.datadir import FileKind, classify
 from holdfast.postgres.initdb import add_settings
 from holdfast.postgres.local import LocalCluster
+from holdfast.postgres.server import Server
 from holdfast.wal.archive import WalArchive
 
 if TYPE_CHECKING:
@@ -35,6 +36,14 @@ def ask(cluster: LocalCluster, query: str, dbname: str = "postgres"):
     with psycopg.connect(cluster.conninfo(), dbname=dbname, autocommit=True) as connection:
         row = connection.execute(query).fetchone()
         return row[0] if row else None
+
+
+def make_least_role(cluster: LocalCluster, name: str) -> None:
+    """Make a role with the least privileges for backups: those that Holdfast says a new one lacks."""
+    sql(cluster, f'CREATE ROLE "{name}" LOGIN')
+    with Server.connect(cluster.conninfo(user=name)) as server:
+        missing = server.missing_privileges()
+    sql(cluster, *missing)
 
 
 def make_place(directory: Path, name: str) -> Path:

@@ -4,14 +4,13 @@ import os
 import signal
 
 import pytest
-from tests.integration.backup_restore.clusters import ask, require_free, sql
+from tests.integration.backup_restore.clusters import ask, make_least_role, require_free, sql
 from tests.integration.backup_restore.stack import IDENTITY, StackDirectory, finish, wait_until
 from tests.integration.backup_restore.test_round_trip import damage
 from tests.servers.majors import on_majors
 from tests.servers.postgres import postgres_binaries
 
 from holdfast.errors import ExitCode
-from holdfast.postgres.role import minimum_role_sql
 
 
 def failed(run, code, *words):
@@ -85,7 +84,7 @@ def test_role_with_too_few_privileges_and_with_just_enough(binaries, make_cluste
     assert "'holdfast doctor' tells which privileges" in failed(stack.run("backup", "db"), 1)["hint"]
     stack.connections = {"db": cluster.conninfo(user="least")}
     stack.write()
-    sql(cluster, *minimum_role_sql("least", binaries.major).splitlines())
+    make_least_role(cluster, "least")
     assert stack.backup()["is_complete"]
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import psycopg
 import pytest
-from tests.integration.backup_restore.clusters import ask, sql
+from tests.integration.backup_restore.clusters import ask, make_least_role, sql
 from tests.integration.backup_restore.stack import StackDirectory
 from tests.integration.cli.calling import validator
 from tests.integration.incremental.frozen import FrozenChain
@@ -23,7 +23,6 @@ from holdfast import clock
 from holdfast.errors import ServerError
 from holdfast.postgres.datadir import classify
 from holdfast.postgres.lsn import Lsn
-from holdfast.postgres.role import minimum_role_sql
 from holdfast.postgres.server import Server
 from holdfast.repository import parent
 from holdfast.services.postgres.capture import PostgresOptions, PostgresService
@@ -403,7 +402,7 @@ def test_summaries_that_can_be_followed_need_no_more_than_the_least_privileges(
     make_cluster: ClusterFactory, tmp_path: Path
 ) -> None:
     cluster = make_cluster(postgres_binaries(17), settings={"summarize_wal": "on"}, has_checksums=True)
-    sql(cluster, *minimum_role_sql("least", 17).splitlines())
+    make_least_role(cluster, "least")
     least = {"wal_summaries": "hint", "connection": cluster.conninfo(user="least")}
     stack = StackDirectory(tmp_path, {"db": ""}, service=least)
     stack.succeed("init")

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 DEFAULT_BLOCK_SIZE = 8192
 
 _LANES = 32
-_LEAST_BUFFER = 8192
+_PART_PAGES = 2048
+"""How many pages are worked off at a time, of longer spans."""
 _PRIME = np.uint32(16777619)
 _SHIFT = np.uint32(17)
 _BASES = np.array(
@@ -73,15 +74,13 @@ class PageVerifier:
     the size of the thread's numpy buffer.
     """
 
-    def __init__(self, *, block_size: int = DEFAULT_BLOCK_SIZE, max_pages: int = 2048) -> None:
-        """Prepare for spans of up to ``max_pages`` pages at a time; longer ones are worked off in parts."""
+    def __init__(self, *, block_size: int = DEFAULT_BLOCK_SIZE) -> None:
         self._rows = block_size // (4 * _LANES)
         self._page_words = block_size // 4
-        self._max_pages = max_pages
-        self._sums = np.empty((max_pages, _LANES), np.uint32)
-        self._mixed = np.empty((max_pages, _LANES), np.uint32)
+        self._sums = np.empty((_PART_PAGES, _LANES), np.uint32)
+        self._mixed = np.empty((_PART_PAGES, _LANES), np.uint32)
         # numpy gathers a strided row in a buffer, by default of 8192 words: filled at once it costs an eighth less
-        np.setbufsize(max(_LEAST_BUFFER, max_pages * _LANES))
+        np.setbufsize(_PART_PAGES * _LANES)
 
     def verify(self, span: Span, blocks: Words) -> SpanFindings:
         """Return which pages of ``span`` are not valid; ``span`` is only read.
@@ -107,8 +106,8 @@ class PageVerifier:
 
     def _reduced(self, words: Words, blocks: Words) -> Words:
         results = np.empty(len(words), np.uint32)
-        for start in range(0, len(words), self._max_pages):
-            part = words[start : start + self._max_pages]
+        for start in range(0, len(words), _PART_PAGES):
+            part = words[start : start + _PART_PAGES]
             np.bitwise_xor.reduce(self._run_down(part), axis=1, out=results[start : start + len(part)])
         results ^= blocks
         results %= np.uint32(65535)

@@ -51,7 +51,8 @@ def _stored_config(storage: Storage) -> bytes:
         return bytes(storage.get(CONFIG_NAME))
     except NotFoundError:
         raise NoRepositoryError(
-            f"there is no repository at {storage.url}", hint="check the location, or make one with 'holdfast init'"
+            f"there is no repository at {storage.url}",
+            hint="check the location, and that its disk is mounted; 'holdfast init' makes a new one, which is empty",
         ) from None
 
 

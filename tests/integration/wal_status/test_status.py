@@ -269,6 +269,16 @@ def test_checkpoints_of_restores_in_place_are_listed(origin, stack, shared_direc
 def test_bad_input_is_one_line_with_its_exit_code(origin, stack):
     run = stack.run("wal", "status", "bd")
     assert (run.code, run.error["hint"]) == (2, "did you mean 'db'?")
+
+
+def test_without_the_repository_the_rest_is_told(origin, stack):
+    """Its disk is not mounted: that no window is known is an alarm, and no reason to say nothing of the server."""
     shutil.rmtree(stack.place)
-    assert stack.run("wal", "status").code == 10
-    assert stack.run("status").code == 10
+    for command in (("wal", "status"), ("status",)):
+        run = stack.run(*command)
+        assert run.code == 3, str(run)
+        (message,) = run.messages
+        require_schema(message)
+        (alert,) = (each for each in message["alerts"] if each["kind"] == "repository")
+        assert "there is no repository at" in alert["words"]
+        assert "its disk is mounted" in alert["remedy"]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from holdfast.errors import HoldfastError, StorageError
+from holdfast.errors import HoldfastError, NoRepositoryError, StorageError
 from holdfast.operations.left_timelines import timelines_left
 from holdfast.operations.wiring import make_cache, make_unlock, storage_options
 from holdfast.postgres.timeline import Timeline, TimelineHistory, parse_history
@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 _ANSWER_S, _PATIENCE_S = 5.0, 2.0
 """How long one request may take, and how long after the first failure it is tried again."""
 
+Away = StorageError | NoRepositoryError
+"""Why a repository says nothing; a disk that is not mounted looks as if there were none."""
+
 
 @dataclass(frozen=True, slots=True)
 class KnownCluster:
@@ -59,10 +62,10 @@ class Archived:
     snapshots: tuple[Snapshot, ...] = ()
     damages: tuple[DamageError, ...] = ()
     coverage: Coverage | None = None
-    error: StorageError | None = None
+    error: Away | None = None
 
 
-def open_soon(config: RepositoryConfig) -> Repository | StorageError:
+def open_soon(config: RepositoryConfig) -> Repository | Away:
     """Open a repository, and be told soon of one that does not answer: somebody waits in front of the screen."""
     patient = storage_options(config)
     options = msgspec.structs.replace(
@@ -72,13 +75,13 @@ def open_soon(config: RepositoryConfig) -> Repository | StorageError:
     )
     try:
         return open_repository(open_storage(config.url, options), make_unlock(config), make_cache)
-    except StorageError as error:
+    except (StorageError, NoRepositoryError) as error:
         return error
 
 
-def ask_repository(stack: Stack, repository: Repository | StorageError, cluster: KnownCluster) -> Archived:
+def ask_repository(stack: Stack, repository: Repository | Away, cluster: KnownCluster) -> Archived:
     """Return what a repository says; why it does not, where that comes out now or did before."""
-    if isinstance(repository, StorageError):
+    if isinstance(repository, Away):
         return Archived(*_identity(cluster, ()), error=repository)
     try:
         found = repository.survey_snapshots().of(stack.stack, cluster.service)

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from holdfast import clock
 from holdfast.config.choose import choose_repository, choose_service
-from holdfast.errors import ConfigError, DamageError, HoldfastError, ServerError, StorageError
-from holdfast.operations.wal.archived import KnownCluster, ask_repository, open_soon
+from holdfast.errors import ConfigError, DamageError, HoldfastError, ServerError
+from holdfast.operations.wal.archived import Away, KnownCluster, ask_repository, open_soon
 from holdfast.operations.wal.compilation import settings_path, spool_directory
 from holdfast.operations.wal.receive import slot_name
 from holdfast.operations.wiring import connection_string
@@ -63,7 +63,7 @@ class WalStatus:
     service: str
     snapshots: tuple[Snapshot, ...]
     damages: tuple[DamageError, ...]
-    repository_error: StorageError | None
+    repository_error: Away | None
     system_identifier: str | None
     coverage: Coverage | None
     server: ArchivingFacts | None
@@ -80,7 +80,7 @@ def wal_statuses(stack: Stack, services: Iterable[str], asked: str | None) -> It
     Each repository is opened once: a passphrase costs half a second. One that does not answer is part of the answer,
     and is not asked again; raises what else keeps one from being read.
     """
-    opened: dict[str, Repository | StorageError] = {}
+    opened: dict[str, Repository | Away] = {}
     for service in services:
         name, config = choose_repository(stack, asked=asked, service=service)
         if name not in opened:
@@ -91,7 +91,7 @@ def wal_statuses(stack: Stack, services: Iterable[str], asked: str | None) -> It
         yield status
 
 
-def _wal_status(stack: Stack, service: str, repository: Repository | StorageError) -> WalStatus:
+def _wal_status(stack: Stack, service: str, repository: Repository | Away) -> WalStatus:
     """Return how the archive of a service stands, in a repository or without one that answers."""
     spool = spool_directory(stack, service)
     receive = receive_state.read_state(spool)

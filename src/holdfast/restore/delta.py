@@ -19,7 +19,14 @@ import numpy as np
 
 from holdfast import crashpoint
 from holdfast.crashpoint import CrashPoint
-from holdfast.errors import BusyError, KeyRefusedError, NoSpaceError
+from holdfast.errors import (
+    BusyError,
+    KeyRefusedError,
+    NoSpaceError,
+    PermissionRefusedError,
+    StorageError,
+    reason_of,
+)
 from holdfast.restore.compare import differing_wants
 from holdfast.restore.delta_patch import Patches, gaps_of
 from holdfast.restore.delta_tree import clear_the_way, files_that_stay, remove, surplus
@@ -107,7 +114,8 @@ def plan_delta(repository: Repository, snapshot: Snapshot, layout: Layout, new: 
     require_vacant(new)
     reader = repository.reader()
     entries = repository.entries(reader, snapshot)
-    plan = make_plan(snapshot, entries, reader, layout, lambda files: _rooms_to_grow(files, layout.roots))
+    with _readable(layout):
+        plan = make_plan(snapshot, entries, reader, layout, lambda files: _rooms_to_grow(files, layout.roots))
     return DeltaPlan(repository, replace(plan, files=under_written_names(plan)), reader)
 
 
@@ -129,8 +137,10 @@ def compare(delta: DeltaPlan, options: DeltaOptions, reporter: Reporter) -> Diff
     """Compare the copy with the snapshot; nothing is changed."""
     plan, reader = delta.whole, delta.reader
     reporter.phase("comparing with the snapshot", total_bytes=int(plan.wants["length"].sum()))
-    wants = _differing_wants(delta, options, reporter)
     kept = (set_aside_path(plan.layout), plan.layout.target / os.fsdecode(plan.layout.last))
+    with _readable(plan.layout):
+        wants = _differing_wants(delta, options, reporter)
+        too_much = tuple(surplus(plan, kept, options.may_be_links))
     return Difference(
         wants=wants,
         files=int(
@@ -138,7 +148,7 @@ def compare(delta: DeltaPlan, options: DeltaOptions, reporter: Reporter) -> Diff
         ),  # np.unique would load numpy.ma, a hundredth of a second
         differing_bytes=int(wants["length"].sum()),
         fetched_bytes=sum(span.length for span in reader.spans(wants["row"])),
-        surplus=tuple(surplus(plan, kept, options.may_be_links)),
+        surplus=too_much,
     )
 
 
@@ -216,6 +226,20 @@ def _give_control_its_name(layout: Layout, plan: RestorePlan) -> None:
     path_of_last(plan).rename(final)
     set_aside_path(layout).unlink(missing_ok=True)
     sync_directory(final.parent)
+
+
+@contextmanager
+def _readable(layout: Layout) -> Iterator[None]:
+    """Turn the operating system's refusals to read the copy into ours."""
+    try:
+        yield
+    except OSError as error:
+        where = error.filename or layout.target
+        if isinstance(error, PermissionError):
+            hint = "run it as root, or as who may read the copy"
+            raise PermissionRefusedError(f"may not read {where}: {reason_of(error)}", hint=hint) from error
+        hint = "repair the file system, or restore to a new directory"
+        raise StorageError(f"cannot read {where}: {reason_of(error)}", hint=hint) from error
 
 
 def _nothing(file: PlannedFile) -> None:

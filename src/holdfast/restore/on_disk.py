@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
     from holdfast.restore.plan import RestorePlan
 
-_ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EIO, errno.ENXIO}
+_UNREADABLE = {errno.EIO, errno.EUCLEAN, errno.EBADMSG}
+"""The disk fails, or the file system finds itself damaged (ext4 and XFS: EFSCORRUPTED, EFSBADCRC)."""
+_ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, *_UNREADABLE}
 """Not there, something else than a file, or not to be read any more: it will be written anew."""
 _MAPPED_FROM_BYTES = 256 << 10
 """Shorter runs are read sooner than mapped."""
@@ -97,7 +99,7 @@ class CopyReader:
                     return False
                 filled += count
         except OSError as error:
-            if error.errno == errno.EIO:
+            if error.errno in _UNREADABLE:
                 return False
             raise
         return True

@@ -145,6 +145,20 @@ def test_a_read_only_copy_is_compared_and_told_how_to_go_on(stack, copy):
     assert (copy / "global" / "pg_control").exists()
 
 
+@pytest.mark.parametrize("unreadable", ["PG_VERSION", "pg_xact", "base", "pg_tblspc/*"])
+def test_a_copy_that_may_not_be_read_is_refused(stack, copy, unreadable):
+    for path in [copy, *copy.rglob("*"), *copy.with_name("far").rglob("*"), copy.with_name("far")]:
+        os.lchown(path, os.geteuid(), os.getegid())
+    (place,) = copy.glob(unreadable)
+    os.chmod(place, 0)
+    script = 'exec setpriv --bounding-set=-all --inh-caps=-all "$@"'
+    run = stack.run_with_mounts(script, ["sh"], "restore", "db", "--target", copy, "--delta")
+    os.chmod(place, 0o700)
+    assert (run.code, run.error["error"]) == (1, "PermissionRefusedError"), str(run)
+    assert f"may not read {place.resolve()}" in run.error["message"]
+    assert (copy / "global" / "pg_control").exists()
+
+
 @pytest.mark.parametrize("resumed", [False, True])
 def test_resume_is_not_for_a_broken_off_delta(stack, copy, resumed):
     run = stack.run("restore", "db", "--target", copy, "--delta", HOLDFAST_CRASH_POINT="delta.tree-cleared")

@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from holdfast.errors import HoldfastError, UsageError
+from holdfast.errors import HoldfastError, PermissionRefusedError, UsageError, reason_of
 from holdfast.postgres.control import CONTROL_PATH, parse_control_file
 from holdfast.postgres.running import require_stopped, servers_using
 
@@ -128,7 +128,12 @@ def require_tablespaces(target: Path, roots: Sequence[Path], places: Mapping[str
 
 
 def _listed(directory: Path) -> list[Path]:
-    return sorted(directory.iterdir()) if directory.is_dir() else []
+    try:
+        return sorted(directory.iterdir()) if directory.is_dir() else []
+    except PermissionError as error:
+        raise PermissionRefusedError(
+            f"may not read {error.filename}: {reason_of(error)}", hint="run it as root, or as who may read the copy"
+        ) from error
 
 
 def _give_it_another(name: str) -> str:

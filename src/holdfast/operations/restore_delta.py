@@ -17,38 +17,20 @@ from holdfast.operations.restore import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Collection, Iterator
     from pathlib import Path
 
     from holdfast.config.models import Stack
-    from holdfast.operations.recovery.catch_up import CatchUp
-    from holdfast.operations.recovery.plan import PreparedRecovery
+    from holdfast.operations.recovery.plan import PreparedRecovery, RecoveryRequest
     from holdfast.operations.recovery.run import Recovered
     from holdfast.progress import Reporter
     from holdfast.repository.repository import Repository
     from holdfast.repository.snapshot import Snapshot
     from holdfast.restore.delta import DeltaOptions, DeltaPlan, DeltaResult, Difference
-    from holdfast.restore.target import RecoveryTarget
     from holdfast.services.postgres.facts import PostgresFacts
     from holdfast.services.postgres.layout import PostgresLayout
 
 _NEEDS = ("holdfast.restore.delta", "holdfast.services.postgres.copies", *RESTORE_NEEDS)
-
-
-@dataclass(frozen=True)
-class DeltaRequest:
-    """What a user asks for; ``tablespaces`` maps names to directories. ``recovery`` None: the snapshot itself.
-
-    ``catch_up`` is what a RecoveryRequest says, and None without a recovery: it takes much to load.
-    """
-
-    service: str
-    target: Path
-    snapshot: str
-    repository: str | None
-    tablespaces: Mapping[str, Path]
-    recovery: RecoveryTarget | None
-    catch_up: CatchUp | None
 
 
 @dataclass(frozen=True)
@@ -62,25 +44,27 @@ class PreparedDelta:
 
 
 @contextmanager
-def prepared_delta(stack: Stack, request: DeltaRequest, reporter: Reporter) -> Iterator[PreparedDelta]:
+def prepared_delta(stack: Stack, request: RestoreRequest) -> Iterator[PreparedDelta]:
     """Plan a delta restore, and hold the copy against a second one while the block lasts; nothing is written.
 
-    Raises UsageError for a copy that is in use, of another cluster, or none; BusyError when another run has it;
-    TargetNotReachableError for a target that cannot be recovered to.
+    Raises UsageError for a copy that is in use, of another cluster, or none; BusyError when another run has it.
     """
     require_absolute(request.target)
-    wanted = RestoreRequest(request.service, request.target, request.snapshot, request.repository, request.tablespaces)
     with ExitStack() as held:
         planner = _Planner(held)
-        if request.recovery is None:
-            prepare_restore(stack, wanted, planner.prepare, needs=_NEEDS)
-            yield planner.prepared(None)
-        else:
-            from holdfast.operations.recovery.plan import RecoveryRequest, prepare_recovery
+        prepare_restore(stack, request, planner.prepare, needs=_NEEDS)
+        yield planner.prepared(None)
 
-            assert request.catch_up is not None
-            recovery = RecoveryRequest(wanted, request.recovery, request.catch_up)
-            yield planner.prepared(prepare_recovery(stack, recovery, reporter, planner.prepare))
+
+@contextmanager
+def prepared_recovery(stack: Stack, request: RecoveryRequest, reporter: Reporter) -> Iterator[PreparedDelta]:
+    """Plan as ``prepared_delta`` does, and a recovery after it; TargetNotReachableError as well."""
+    from holdfast.operations.recovery.plan import prepare_recovery
+
+    require_absolute(request.restore.target)
+    with ExitStack() as held:
+        planner = _Planner(held)
+        yield planner.prepared(prepare_recovery(stack, request, reporter, planner.prepare))
 
 
 def prepare_over(

@@ -9,30 +9,32 @@ from holdfast.cli import text
 from holdfast.cli.restoring.to_directory import whole_message
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from holdfast.cli.restoring.asked import AskedRestore
+    from holdfast.config.models import Stack
     from holdfast.operations.recovery.run import Recovered
     from holdfast.operations.restore_delta import PreparedDelta
+    from holdfast.progress import Reporter
     from holdfast.restore.delta import DeltaResult, Difference
+    from holdfast.restore.target import RecoveryTarget
 
 
 def restore_delta(asked: AskedRestore) -> None:
     """Compare the copy with the snapshot, say what differs, and rewrite that; a dry run stops after the comparison."""
     from holdfast import clock
     from holdfast.cli.restoring.recovery import asked_target, target_words
-    from holdfast.operations.restore_delta import DeltaRequest, compare, prepared_delta, recover_copy, rewrite
+    from holdfast.operations.restore_delta import compare, recover_copy, rewrite
 
     run = asked.run
-    assert asked.target is not None
     target = asked_target(asked) if asked.to is not None else None
     if target is not None:
         run.output.say(target_words(target))
-    places, catch_up = asked.places, asked.catch_up if target is not None else None
-    request = DeltaRequest(asked.service, asked.target, asked.snapshot, run.repository, places, target, catch_up)
     stack = run.stack()
     began = clock.monotonic()
     with ExitStack() as held:
         with run.reporter() as reporter:
-            prepared = held.enter_context(prepared_delta(stack, request, reporter))
+            prepared = held.enter_context(_preparing(asked, target, stack, reporter))
         run.output.say(_plan_words(prepared))
         with run.reporter() as reporter:
             difference = compare(prepared, reporter)
@@ -47,6 +49,18 @@ def restore_delta(asked: AskedRestore) -> None:
     seconds = clock.monotonic() - began
     message |= {**_result_message(result, recovered), "seconds": round(seconds, 3)}
     run.output.emit("delta_restored", message, lambda: _done_words(prepared, result, recovered, seconds))
+
+
+def _preparing(
+    asked: AskedRestore, target: RecoveryTarget | None, stack: Stack, reporter: Reporter
+) -> AbstractContextManager[PreparedDelta]:
+    from holdfast.operations.restore_delta import prepared_delta, prepared_recovery
+
+    if target is None:
+        return prepared_delta(stack, asked.request())
+    from holdfast.operations.recovery.plan import RecoveryRequest
+
+    return prepared_recovery(stack, RecoveryRequest(asked.request(), target, asked.catch_up), reporter)
 
 
 def _plan_message(prepared: PreparedDelta, difference: Difference) -> dict[str, object]:

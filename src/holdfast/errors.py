@@ -5,7 +5,6 @@
     HoldfastError                  1   anything that went wrong and was understood
     ├── UsageError                 2   the command line or the configuration cannot be carried out
     │   └── ConfigError            2   the stack file is wrong (with line and column where known)
-    ├── PartialError               3   done, but something is missing; the list says what
     ├── NoRepositoryError         10   the location holds no repository
     ├── BusyError                 11   another run holds what this one needs
     ├── KeyRefusedError           12   no key slot opens with this secret
@@ -71,12 +70,6 @@ class UsageError(HoldfastError):
 
 class ConfigError(UsageError):
     """The stack file is wrong."""
-
-
-class PartialError(HoldfastError):
-    """The work was done, but something is missing; ``details`` lists what."""
-
-    exit_code = ExitCode.PARTIAL
 
 
 class NoRepositoryError(HoldfastError):

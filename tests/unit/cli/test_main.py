@@ -18,7 +18,6 @@ CODES = {
     "HoldfastError": 1,
     "UsageError": 2,
     "ConfigError": 2,
-    "PartialError": 3,
     "NoRepositoryError": 10,
     "BusyError": 11,
     "KeyRefusedError": 12,

@@ -271,6 +271,21 @@ def test_bad_input_is_one_line_with_its_exit_code(origin, stack):
     assert (run.code, run.error["hint"]) == (2, "did you mean 'db'?")
 
 
+def test_fault_06_a_recovery_to_the_latest_that_a_gap_ends_says_so(origin, stack, shared_directory):
+    stack.backup()
+    write_segments(origin, 1, 2)
+    names = outbox(origin)
+    push(stack, names)
+    to_latest = ("restore", "db", "--target", shared_directory / "restored", "--to", "latest", "--dry-run")
+    assert not [each for each in stack.succeed(*to_latest).messages if each["message_type"] == "warning"]
+    write_segments(origin, 3, 4)
+    write_segments(origin, 5)
+    push(stack, outbox(origin)[-1:])
+    run = stack.succeed(*to_latest)
+    assert "the archive has a gap: 2 WAL segments missing" in run.message("warning")["text"]
+    assert f"ends at {run.message('recovery_plan')['wal_end']}" in run.message("warning")["text"]
+
+
 def test_without_the_repository_the_rest_is_told(origin, stack):
     """Its disk is not mounted: that no window is known is an alarm, and no reason to say nothing of the server."""
     shutil.rmtree(stack.place)

@@ -183,6 +183,7 @@ def _surveyor(
 
 
 def _choose(archive: WalArchive, coverage: Coverage, target: RecoveryTarget, reporter: Reporter) -> Expected:
+    from holdfast.operations.recovery.cut_short import tell_of_gap
     from holdfast.operations.recovery.locate import Locator
     from holdfast.restore.recovery.judge import Expected
     from holdfast.restore.select import choose, target_timelines
@@ -191,6 +192,7 @@ def _choose(archive: WalArchive, coverage: Coverage, target: RecoveryTarget, rep
     timelines = target_timelines(coverage, target, coverage.points)
     located = Locator(archive, coverage, reporter).locate(target, timelines)
     choice = choose(coverage, located.target, located.position, coverage.points)
+    tell_of_gap(coverage, target, choice, reporter)
     return Expected(located.target, choice, located.position, located.latest_told)
 
 

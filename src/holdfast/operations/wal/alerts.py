@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from holdfast.operations.wal.status import WalStatus
     from holdfast.postgres.archiving import ArchivingFacts
+    from holdfast.postgres.timeline import Timeline
     from holdfast.wal.coverage import Coverage
     from holdfast.wal.gaps import Gap
 
@@ -101,13 +102,21 @@ def _of_archive(status: WalStatus, coverage: Coverage) -> Iterator[Alert]:
             yield Alert(AlertKind.GIVEN_UP, words, "recovery cannot cross it: take a backup now")
     for timeline in coverage.missing_histories:
         words = f"the history file of timeline {timeline} ({timeline.hex}.history) is not in the archive"
-        yield Alert(AlertKind.HISTORY, words, "push it from pg_wal of a server of that timeline: holdfast wal push")
+        yield Alert(AlertKind.HISTORY, words, _push_history(status, timeline))
     for timeline, error in sorted(coverage.unread.items()):
         yield Alert(
             AlertKind.HISTORY,
             f"the history file of timeline {timeline} does not open: {error.message}",
             error.hint or "run 'holdfast check'",
         )
+
+
+def _push_history(status: WalStatus, timeline: Timeline) -> str:
+    """Return what brings a history file into the archive; PostgreSQL asks for it once, and it may have begun later."""
+    is_own = status.server is not None and status.server.timeline == timeline
+    directory = status.server.data_directory if status.server is not None and is_own else "DATA"
+    push = f"holdfast wal push {status.service} {directory}/pg_wal/{timeline.hex}.history"
+    return push if is_own else f"on a server of that timeline, with its data directory: {push}"
 
 
 def _of_gaps(coverage: Coverage, gaps: Sequence[Gap]) -> Iterator[Alert]:

@@ -192,6 +192,10 @@ def test_wal_that_the_receiver_lost_asks_for_a_new_base(archive):
 def test_histories_that_are_missing_or_do_not_open(archive):
     archive.add_segments(2, 4)
     assert kinds(status_of(archive)) == [AlertKind.HISTORY]
+    (elsewhere,) = find_alerts(status_of(archive))
+    assert "DATA/pg_wal/00000002.history" in elsewhere.remedy
+    (own,) = find_alerts(status_of(archive, server=replace(SERVER, timeline=Timeline(2))))
+    assert own.remedy == "holdfast wal push db /data/pg_wal/00000002.history"
     archive.add_history(history_of((1, archive.at(4.5)), (2, None)))
     assert kinds(status_of(archive)) == []
 

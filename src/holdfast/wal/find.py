@@ -94,13 +94,11 @@ class WalFinder:
         stretches = self._scan.stretches(self.segments)
         return [point for records in stretches for point in self._restore_points(records) if point.name == name]
 
-    def find_between(self, begin: datetime, end: datetime) -> Iterator[TransactionEnd]:
-        """Yield the transactions that ended at ``begin`` or later and before ``end``, in the order of the WAL."""
-        for found in self.intervals(begin, end):
-            yield from self.rows(found.ends)
-
     def intervals(self, begin: datetime, end: datetime) -> Iterator[Interval]:
-        """Yield the same as ``find_between`` by stretches of up to 16 MiB of WAL, with the restore points there."""
+        """Yield the transactions that ended, and the restore points set, at ``begin`` or later and before ``end``.
+
+        They come in the order of the WAL, by stretches of up to 16 MiB of it.
+        """
         begin_us, end_us = microseconds_of(begin), microseconds_of(end)
         for records in self._scan.stretches(self.segments[self._narrowing.first_of_time(begin_us) :]):
             ends = transaction_ends(records)

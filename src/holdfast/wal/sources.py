@@ -1,19 +1,16 @@
-"""Where WAL is read from, to look into it: the archive, or a directory of segments such as ``pg_wal``."""
+"""Where WAL is read from, to look into it: what the archive has along one history."""
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Protocol
 
-from holdfast.postgres.segment import Segment, is_segment_name, parse_segment_name
-from holdfast.postgres.walpage import LONG_HEADER_BYTES, read_shape
+from holdfast.postgres.segment import Segment, parse_segment_name
 from holdfast.wal.beginning import PARTIALS, find_beginning
 from holdfast.wal.names import WalFileKind
 from holdfast.wal.pieces import assembled
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
-    from pathlib import Path
 
     from holdfast.postgres.timeline import TimelineHistory
     from holdfast.storage.base import Buffer
@@ -42,30 +39,6 @@ class SegmentSource(Protocol):
         Of one that is not whole it is the beginning, with zeros or anything else behind it.
         """
         ...
-
-
-class DirectorySource:
-    """Plain segment files, such as ``pg_wal`` holds them; those that wait to be used again count as well."""
-
-    def __init__(self, directory: Path, history: TimelineHistory) -> None:
-        """List the directory; VerificationError when its first segment is none."""
-        self.history = history
-        self._directory = directory
-        names = sorted(name for name in os.listdir(directory) if is_segment_name(name))
-        self.segments: Sequence[Segment] = ()
-        if names:
-            size_bytes = read_shape(self._head(names[0])).segment_size
-            self.segments = along(history, [parse_segment_name(name, size_bytes) for name in names])
-
-    def read(self, segment: Segment) -> Iterator[bytes]:
-        """Yield the file's content."""
-        with (self._directory / segment.name).open("rb") as file:
-            while part := file.read(_part_bytes(segment)):
-                yield part
-
-    def _head(self, name: str) -> bytes:
-        with (self._directory / name).open("rb") as file:
-            return file.read(LONG_HEADER_BYTES)
 
 
 class ArchiveSource:

@@ -10,6 +10,7 @@ from tests.integration.backup_restore.clusters import ask, sql
 from tests.integration.wal_records import witnesses
 from tests.integration.wal_records.workload import SETTINGS, WAL_SEGMENT_SIZE, pgbench, work
 from tests.servers.postgres import postgres_binaries
+from tests.unit.wal.finding import DirectorySource, find_between
 
 from holdfast import clock
 from holdfast.postgres.local import StopMode
@@ -21,7 +22,6 @@ from holdfast.postgres.walxact import EndKind
 from holdfast.progress import Silence
 from holdfast.wal.find import WalFinder
 from holdfast.wal.scan import WalScan
-from holdfast.wal.sources import DirectorySource
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -69,7 +69,7 @@ def read(directory: Path) -> tuple[list[tuple[int, int, int, int]], list[Mark], 
         rows += list(zip(*(column.tolist() for column in columns), strict=True))
         found_marks += list(marks(records))
     long_ago = datetime(2000, 1, 2, tzinfo=UTC)
-    return rows, found_marks, list(WalFinder(source).find_between(long_ago, clock.now() + timedelta(days=1)))
+    return rows, found_marks, list(find_between(WalFinder(source), long_ago, clock.now() + timedelta(days=1)))
 
 
 def require_agreement(directory: Path, records: list[Told]) -> list[TransactionEnd]:

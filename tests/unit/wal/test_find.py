@@ -16,15 +16,14 @@ from tests.unit.postgres.walwriting import (
     XACT,
     WalWriter,
 )
+from tests.unit.wal.finding import DirectorySource, find_between
 
-from holdfast.errors import VerificationError
 from holdfast.postgres.lsn import Lsn
 from holdfast.postgres.segment import Segment
 from holdfast.postgres.timeline import Timeline, first_history, parse_history
 from holdfast.postgres.walxact import EPOCH, EndKind
 from holdfast.progress import Silence
 from holdfast.wal.find import MinuteCounts, WalFinder
-from holdfast.wal.sources import DirectorySource
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -109,12 +108,12 @@ def test_a_transaction_that_did_not_end_is_not_found(xid):
 @given(st.integers(17, 40), st.integers(0, 8), st.data())
 def test_narrowing_misses_nothing(segments, overlap, data):
     writer = long_wal(segments, overlap=overlap)
-    everything = list(WalFinder(Shelf(writer)).find_between(at(-1), at(10**6)))
+    everything = list(find_between(WalFinder(Shelf(writer)), at(-1), at(10**6)))
     for end in data.draw(st.lists(st.sampled_from(everything), max_size=4)) if everything else []:
         assert WalFinder(Shelf(writer)).find_xid(end.xid) == end
         begin = end.time + timedelta(seconds=data.draw(st.integers(-600, 600)))
         expected = [each for each in everything if begin <= each.time < begin + timedelta(minutes=5)]
-        assert list(WalFinder(Shelf(writer)).find_between(begin, begin + timedelta(minutes=5))) == expected
+        assert list(find_between(WalFinder(Shelf(writer)), begin, begin + timedelta(minutes=5))) == expected
 
 
 def test_ids_go_round():
@@ -131,14 +130,14 @@ def test_ids_go_round():
 
 def test_an_interval_is_read_only_about_its_time():
     shelf = Shelf(long_wal(80))
-    found = list(WalFinder(shelf).find_between(at(70 * 60), at(72 * 60)))
+    found = list(find_between(WalFinder(shelf), at(70 * 60), at(72 * 60)))
     assert [end.time for end in found] == [at(70 * 60), at(71 * 60)]
     assert len(set(shelf.read_numbers)) < 40
 
 
 def test_the_first_commit_after_a_time():
     finder = WalFinder(Shelf(LONG))
-    commits = [end for end in finder.find_between(at(0), at(10**6)) if end.kind is EndKind.COMMIT]
+    commits = [end for end in find_between(finder, at(0), at(10**6)) if end.kind is EndKind.COMMIT]
     assert finder.first_commit_after(commits[2].time) == commits[3]
     assert finder.first_commit_after(commits[-1].time) is None
 
@@ -154,18 +153,18 @@ def test_looking_for_a_name_tells_how_much_there_is_to_read():
 def test_missing_segments_are_told():
     shelf = Shelf(LONG, missing={10, 11})
     finder = WalFinder(shelf)
-    xids = {end.xid for end in finder.find_between(at(-1), at(10**6))}
+    xids = {end.xid for end in find_between(finder, at(-1), at(10**6))}
     (hole,) = finder.holes
     assert hole.start is not None
     assert hole.start <= LONG.start_of(10) < LONG.start_of(12) <= hole.stop
-    assert xids < {end.xid for end in WalFinder(Shelf(LONG)).find_between(at(-1), at(10**6))}
-    list(finder.find_between(at(-1), at(10**6)))
+    assert xids < {end.xid for end in find_between(WalFinder(Shelf(LONG)), at(-1), at(10**6))}
+    list(find_between(finder, at(-1), at(10**6)))
     assert finder.holes == [hole]
 
 
 def test_no_hole_is_told_where_there_is_none():
     finder = WalFinder(Shelf(LONG))
-    list(finder.find_between(at(-1), at(10**6)))
+    list(find_between(finder, at(-1), at(10**6)))
     assert finder.holes == []
 
 
@@ -230,9 +229,9 @@ def test_a_directory_is_read_along_the_history(tmp_path, put):
     assert shared.strip(b"\0")
     history = parse_history(Timeline(2), f"1\t{Lsn(branch)}\tbecause\n")
     both, first = (WalFinder(DirectorySource(tmp_path, each)) for each in (history, first_history()))
-    found = {end.xid: end.timeline for end in both.find_between(at(-1), at(1))}
+    found = {end.xid: end.timeline for end in find_between(both, at(-1), at(1))}
     assert found == dict.fromkeys(range(10, 30), 1) | dict.fromkeys(range(500, 540), 2)
-    assert {end.xid for end in first.find_between(at(-1), at(1))} == set(range(10, 40))
+    assert {end.xid for end in find_between(first, at(-1), at(1))} == set(range(10, 40))
     assert both.holes == first.holes == []
 
 
@@ -248,16 +247,10 @@ def test_files_that_wait_to_be_used_again_are_not_taken_for_wal(tmp_path, put):
         put(Segment(Timeline(1), numbers[-1] + later, writer.segment_size).name, writer.segment(numbers[0]))
     put(Segment(Timeline(1), numbers[-1] + 4, writer.segment_size).name, bytes(writer.segment_size))
     finder = WalFinder(DirectorySource(tmp_path, first_history()))
-    assert [end.xid for end in finder.find_between(at(-1), at(1))] == list(range(10, 40))
+    assert [end.xid for end in find_between(finder, at(-1), at(1))] == list(range(10, 40))
     assert finder.holes == []
 
 
-def test_a_directory_without_wal_answers_nothing(tmp_path):
-    finder = WalFinder(DirectorySource(tmp_path, first_history()))
+def test_no_wal_answers_nothing():
+    finder = WalFinder(Shelf(WalWriter()))
     assert (finder.find_xid(5), finder.find_restore_point("x")) == (None, [])
-
-
-def test_a_directory_of_something_else_is_refused(tmp_path, put):
-    put("000000010000000000000001", b"no WAL")
-    with pytest.raises(VerificationError):
-        DirectorySource(tmp_path, first_history())

@@ -12,11 +12,13 @@ import os
 import shutil
 import stat
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from holdfast.errors import UsageError
 from holdfast.repository.manifest import EntryKind
+from holdfast.restore.mounts import mount_points
 from holdfast.wal.ownership import MARKER_NAME
 
 if TYPE_CHECKING:
@@ -52,27 +54,56 @@ def files_that_stay(plan: RestorePlan, may_be_links: Collection[bytes]) -> np.nd
 
 
 def surplus(plan: RestorePlan, kept: Collection[Path], may_be_links: Collection[bytes]) -> list[Path]:
-    """Return what the copy has and the snapshot has not: the highest of what goes together; ``kept`` stays."""
-    expected = {os.fspath(path) for _, path in (*plan.directories, *plan.links)}
-    expected.update(os.fspath(file.path) for file in plan.files)
-    expected.update(os.fspath(path) for path in (*kept, plan.layout.target / MARKER_NAME))
+    """Return what the copy has and the snapshot has not: the highest of what goes together; ``kept`` stays.
+
+    Raises UsageError where something is mounted in a directory that goes: it would be emptied.
+    """
+    others = {os.fspath(file.path) for file in plan.files}
+    others.update(os.fspath(path) for path in (*kept, plan.layout.target / MARKER_NAME))
+    others.update(os.fspath(path) for _, path in plan.links)
+    directories = {os.fspath(path) for _, path in plan.directories}
     for root in plan.layout.roots:
         for place in (root, Path(os.path.realpath(root))):
-            expected.update(os.fspath(path) for path in (place, *place.parents))
+            directories.update(os.fspath(path) for path in (place, *place.parents))
     tops = [*plan.layout.roots, *linked_directories(plan, may_be_links)]
+    expected = _Expected(directories, others, mount_points())
     return [Path(path) for top in tops if top.is_dir() for path in _unexpected(os.fspath(top), expected)]
 
 
-def _unexpected(directory: str, expected: Collection[str]) -> Iterator[str]:
-    """Yield what is not expected below a directory; a link is not entered, another file system is left alone."""
+class _Expected(NamedTuple):
+    """What may be in a copy: directories and other things of the snapshot, and what is mounted there."""
+
+    directories: Collection[str]
+    others: Collection[str]
+    mounts: Collection[Path]
+
+    def require_removable(self, directory: Path) -> None:
+        """Raise UsageError where something is mounted on a directory or below it."""
+        for mount in self.mounts:
+            if mount.is_relative_to(directory):
+                raise UsageError(
+                    f"{mount} is a mount point in the way: the snapshot has no directory there",
+                    hint="unmount it, then run the same command again",
+                )
+
+
+def _unexpected(directory: str, expected: _Expected) -> Iterator[str]:
+    """Yield what is not expected below a directory; a link is not entered, what is mounted is left alone."""
+    real = Path(os.path.realpath(directory))
     with os.scandir(directory) as found:
         entries = sorted(found, key=lambda entry: entry.name)
     for entry in entries:
-        if entry.path in expected:
-            if entry.is_dir(follow_symlinks=False):
-                yield from _unexpected(entry.path, expected)
-        elif not os.path.ismount(entry.path) and entry.name != _MADE_BY_THE_FILE_SYSTEM:
-            yield entry.path
+        is_directory = entry.is_dir(follow_symlinks=False)
+        is_expected = entry.path in expected.directories or entry.path in expected.others
+        if is_directory and entry.path in expected.directories:
+            yield from _unexpected(entry.path, expected)
+        elif not is_expected and (entry.name == _MADE_BY_THE_FILE_SYSTEM or real / entry.name in expected.mounts):
+            continue
+        else:
+            if is_directory:
+                expected.require_removable(real / entry.name)
+            if not is_expected:
+                yield entry.path
 
 
 def remove(path: Path) -> None:

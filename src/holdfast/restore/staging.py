@@ -7,7 +7,6 @@ not be written, another file system.
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,14 +15,13 @@ import msgspec
 from holdfast.errors import PermissionRefusedError, UsageError
 from holdfast.restore.checkpoint import SHORT, delete_parked
 from holdfast.restore.exchange import Parked
+from holdfast.restore.mounts import mount_points
 from holdfast.restore.orphans import end_servers
 
 if TYPE_CHECKING:
     from holdfast.restore.state import StateDirectory
 
 _STAGED = "staged.json"
-_MOUNTS = Path("/proc/self/mountinfo")
-_OCTAL = re.compile(r"\\([0-7]{3})")
 
 
 class StagedRestore(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,7 +80,7 @@ def require_exchangeable(directory: Path, place: Path | None) -> None:
 
     ``directory`` is resolved, and need not exist; ``place`` is where its new content is staged, None for beside it.
     """
-    mounts = _mount_points()
+    mounts = mount_points()
     if directory in mounts:
         raise UsageError(
             f"{directory} is a mount point, which cannot be renamed",
@@ -119,12 +117,3 @@ def _require_same_file_system(parent: Path, place: Path) -> None:
             hint="choose one on the same file system, or leave 'staging' away to stage beside the data directory",
         )
     _require_writable(place)
-
-
-def _mount_points() -> set[Path]:
-    """Return every mount point, bind mounts included (proc(5), mountinfo: field 5, odd characters in octal)."""
-    try:
-        lines = _MOUNTS.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
-    except OSError:  # not mounted, as in some sandboxes: the rename itself will tell
-        return set()
-    return {Path(_OCTAL.sub(lambda match: chr(int(match[1], 8)), line.split(" ")[4])) for line in lines}

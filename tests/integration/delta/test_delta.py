@@ -133,6 +133,18 @@ def test_a_pg_wal_that_leads_into_the_copy_becomes_a_directory(stack, copy, want
     assert differences(wanted, content(copy)) == []
 
 
+def test_what_is_mounted_there_is_left_alone(stack, copy, wanted):
+    mine = copy.with_name("mine")
+    mine.mkdir()
+    (mine / "precious").touch()
+    (copy / "mounted").mkdir()
+    arguments = ["restore", "db", "--target", copy, "--delta"]
+    run = stack.run_with_mounts('mount --bind "$0" "$1" && shift && "$@"', [mine, copy / "mounted"], *arguments)
+    assert run.message("delta_restored")["removed"] == 0
+    assert (mine / "precious").exists()
+    assert differences(wanted, content(copy)) == ["mounted"]
+
+
 def test_a_dry_run_compares_and_changes_nothing(stack, copy):
     relation = largest(copy / "base")
     with relation.open("r+b") as file:

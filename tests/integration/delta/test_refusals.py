@@ -145,6 +145,21 @@ def test_a_read_only_copy_is_compared_and_told_how_to_go_on(stack, copy):
     assert (copy / "global" / "pg_control").exists()
 
 
+@pytest.mark.parametrize("where", ["extra/inside", "PG_VERSION"])
+def test_what_is_mounted_in_a_directory_that_would_go_is_not_emptied(stack, copy, where):
+    mine = copy.with_name("mine")
+    mine.mkdir()
+    (mine / "precious").touch()
+    (copy / "PG_VERSION").unlink()
+    (copy / where).mkdir(parents=True)
+    arguments = ["restore", "db", "--target", copy, "--delta"]
+    run = stack.run_with_mounts('mount --bind "$0" "$1" && shift && "$@"', [mine, copy / where], *arguments)
+    assert run.code == 2, str(run)
+    assert f"{copy / where} is a mount point in the way" in run.error["message"]
+    assert (mine / "precious").exists()
+    assert (copy / "global" / "pg_control").exists()
+
+
 @pytest.mark.parametrize("unreadable", ["PG_VERSION", "pg_xact", "base", "pg_tblspc/*"])
 def test_a_copy_that_may_not_be_read_is_refused(stack, copy, unreadable):
     for path in [copy, *copy.rglob("*"), *copy.with_name("far").rglob("*"), copy.with_name("far")]:

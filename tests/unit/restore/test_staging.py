@@ -3,6 +3,7 @@
 import pytest
 
 from holdfast.errors import UsageError
+from holdfast.restore import mounts as mounts_module
 from holdfast.restore import staging
 
 
@@ -14,7 +15,7 @@ def mounts(tmp_path, monkeypatch):
         written = (str(path).replace(" ", "\\040") for path in paths)
         lines = [f"36 35 98:0 /x {path} rw - ext4 /dev/x rw" for path in written]
         (tmp_path / "mountinfo").write_text("\n".join(lines) + "\n")
-        monkeypatch.setattr(staging, "_MOUNTS", tmp_path / "mountinfo")
+        monkeypatch.setattr(mounts_module, "_MOUNTS", tmp_path / "mountinfo")
 
     return say
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from holdfast.postgres.lsn import Lsn
     from holdfast.postgres.replication_stream import TimelineEnd, WalStream
     from holdfast.postgres.segment import Segment
-    from holdfast.wal.receive_state import StateFile
+    from holdfast.wal.receive_state import ReceiveStateFile
     from holdfast.wal.rhythm import Rhythm
     from holdfast.wal.storer import Storer
 
@@ -58,7 +58,7 @@ class FollowTools:
 
     storer: Storer
     rhythm: Rhythm
-    state: StateFile
+    state: ReceiveStateFile
     stop: StopSignal
     spool: Path
 

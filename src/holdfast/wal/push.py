@@ -10,7 +10,7 @@ import msgspec
 from holdfast.errors import HoldfastError, NoRepositoryError, ServerError, StorageError
 from holdfast.postgres.segment import is_segment_name
 from holdfast.wal.ownership import require_own
-from holdfast.wal.queue import Standing, StateFile, queue_of, unanswered_files
+from holdfast.wal.queue import PushStateFile, Standing, queue_of, unanswered_files
 from holdfast.wal.reading import read_wal_file
 from holdfast.wal.ready import wal_directory
 from holdfast.wal.settings import WalSettings, WhenFull
@@ -70,7 +70,7 @@ def push(
     standing = _standing(settings, spool, waiting)
     if standing.is_full:
         warnings += (f"the queue is full: {standing.queue}",)
-    StateFile(settings.spool, _BY).tell_success(name, standing)
+    PushStateFile(settings.spool, _BY).tell_success(name, standing)
     spool.clean(wal_directory(settings.data_directory))
     return PushResult(shipped, ahead, warnings)
 
@@ -101,7 +101,7 @@ def _answer_failure(settings: WalSettings, spool: Spool, name: str, error: Holdf
     if drops:
         give_up(spool, name, error)
         standing = _standing(settings, spool, _waiting(settings, spool, but=name))
-    StateFile(settings.spool, _BY).tell_failure(name, error, standing)
+    PushStateFile(settings.spool, _BY).tell_failure(name, error, standing)
     if drops:
         lost = f"GAVE UP {name}, as the queue is full and the stack file says so: {error.message}; {_NEW_BASE}"
         return PushResult(None, 0, (lost,))

@@ -87,7 +87,7 @@ class PushState(msgspec.Struct, frozen=True):
         return Standing(self.queue, self.gaps)
 
 
-class StateFile:
+class PushStateFile:
     """The state of one spool, as ``by`` tells it. What keeps it from being written does not keep WAL from going."""
 
     def __init__(self, spool: str, by: str) -> None:
@@ -141,7 +141,7 @@ class StateFile:
 
 def read_state(spool: str) -> PushState | None:
     """Return how shipping stood when somebody last told; None when nobody did."""
-    return StateFile(spool, "").read()
+    return PushStateFile(spool, "").read()
 
 
 def unanswered_files(settings: WalSettings, spool: Spool) -> list[str]:

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from holdfast.progress import Reporter
     from holdfast.wal.archive import WalArchive
     from holdfast.wal.follow import StopSignal
-    from holdfast.wal.receive_state import StateFile
+    from holdfast.wal.receive_state import ReceiveStateFile
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 10.0
 _BUSY_PATIENCE_S = 5.0
@@ -66,7 +66,7 @@ class Receiver:
         self,
         options: ReceiveOptions,
         open_archive: Callable[[str], WalArchive],
-        state: StateFile,
+        state: ReceiveStateFile,
         stop: StopSignal,
         reporter: Reporter,
     ) -> None:

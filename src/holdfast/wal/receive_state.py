@@ -69,7 +69,7 @@ class ReceiveState(msgspec.Struct, kw_only=True):
     written: str = ""
 
 
-class StateFile:
+class ReceiveStateFile:
     """The state and its file. What was lost is carried over from run to run: only a new base backup mends it."""
 
     def __init__(self, spool: Path, service: str, slot: str, reporter: Reporter) -> None:

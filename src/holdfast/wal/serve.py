@@ -14,7 +14,7 @@ from holdfast.errors import HoldfastError, StorageError
 from holdfast.wal.ahead import Batch, is_barred, threads_for, within
 from holdfast.wal.memory import release_memory
 from holdfast.wal.ownership import require_adopted
-from holdfast.wal.queue import Standing, StateFile, queue_of, unanswered_files
+from holdfast.wal.queue import PushStateFile, Standing, queue_of, unanswered_files
 from holdfast.wal.ready import status_directory, wal_directory
 from holdfast.wal.ship import Shipper
 from holdfast.wal.spool import Spool
@@ -155,7 +155,7 @@ class Serving:
             self._reporter.warning(f"the queue is full: {queue}")
         else:
             self._reporter.notice(f"the queue is no longer full: {queue}")
-        StateFile(self._settings.spool, _BY).tell_standing(Standing(queue, noted_gaps(self._spool)))
+        PushStateFile(self._settings.spool, _BY).tell_standing(Standing(queue, noted_gaps(self._spool)))
 
     def _go_on(self, name: str) -> None:
         self._wait_s = _FIRST_WAIT_S
@@ -163,13 +163,13 @@ class Serving:
         if self._trouble is not None:
             self._reporter.notice(f"shipping again, with {name}")
             self._trouble = None
-        StateFile(self._settings.spool, _BY).tell_success(name, self._standing())
+        PushStateFile(self._settings.spool, _BY).tell_success(name, self._standing())
 
     def _tell_refused(self) -> None:
         """A file that is refused stands in the way of archive_command: nobody should wait for us to answer it."""
         self._resident.tell_failing()
         path, error = next(iter(self._refused.errors.items()))
-        StateFile(self._settings.spool, _BY).tell_failure(os.path.basename(path), error, self._standing())
+        PushStateFile(self._settings.spool, _BY).tell_failure(os.path.basename(path), error, self._standing())
 
     def _stand_still(self, error: HoldfastError) -> float:
         """Say that nothing goes; return how long to wait before the next attempt, in seconds."""
@@ -177,7 +177,7 @@ class Serving:
             self._archive = None  # the next attempt looks whether it is still the same repository
         self._look_at_once()
         self._resident.tell_failing()
-        StateFile(self._settings.spool, _BY).tell_failure(None, error, self._standing())
+        PushStateFile(self._settings.spool, _BY).tell_failure(None, error, self._standing())
         if error.message != self._trouble:
             self._trouble = error.message
             self._reporter.warning(f"cannot ship WAL: {error.message}")

@@ -21,7 +21,7 @@ from holdfast.errors import BusyError, ConfigError, HoldfastError, ServerError, 
 from holdfast.repository.keys import new_keyring
 from holdfast.wal.archive_command import command_line, script
 from holdfast.wal.ownership import MARKER_NAME, require_adopted, require_own
-from holdfast.wal.queue import Queue, Standing, StateFile, queue_of, read_state, unanswered_files
+from holdfast.wal.queue import PushStateFile, Queue, Standing, queue_of, read_state, unanswered_files
 from holdfast.wal.ready import in_order, is_written_after, waiting_files
 from holdfast.wal.resident import Resident, is_served
 from holdfast.wal.settings import SourceFile, WalSettings, WhenFull, is_stale, read_settings, source_of, write_settings
@@ -208,7 +208,7 @@ def test_a_cluster_that_is_gone(settings):
 
 def test_the_state_keeps_when_it_began_to_fail(settings):
     assert read_state(settings.spool) is None
-    file, standing = StateFile(settings.spool, "push"), Standing(Queue(9, 9 << 20, 3 << 20, FIRST), (SECOND,))
+    file, standing = PushStateFile(settings.spool, "push"), Standing(Queue(9, 9 << 20, 3 << 20, FIRST), (SECOND,))
     file.tell_failure(FIRST, HoldfastError("away", hint="mount it"), standing)
     first = read_state(settings.spool)
     assert first is not None
@@ -224,7 +224,7 @@ def test_the_state_keeps_when_it_began_to_fail(settings):
 
 def test_the_state_tells_of_a_path_that_is_no_text(settings):
     """The push ended with an internal error in place of its own."""
-    file, name = StateFile(settings.spool, "push"), os.fsdecode(b"\xff")
+    file, name = PushStateFile(settings.spool, "push"), os.fsdecode(b"\xff")
     file.tell_failure(name, HoldfastError(f"not a WAL file: {name}", hint=name), Standing(None))
     told = read_state(settings.spool)
     assert told is not None

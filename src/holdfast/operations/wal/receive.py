@@ -15,7 +15,7 @@ from holdfast.postgres.replication import ReplicationConnection, require_slot_na
 from holdfast.wal.archive import WalArchive
 from holdfast.wal.receive import ReceiveOptions, Receiver
 from holdfast.wal.receive_slot import SlotWish
-from holdfast.wal.receive_state import StateFile
+from holdfast.wal.receive_state import ReceiveStateFile
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,7 +50,7 @@ def receive(stack: Stack, request: ReceiveRequest, stop: StopSignal, reporter: R
         return WalArchive(repository.storage, repository.keys, system_identifier, level=level, scratch=str(spool))
 
     slot = slot_name(stack, request.service)
-    state = StateFile(spool, request.service, slot, reporter)
+    state = ReceiveStateFile(spool, request.service, slot, reporter)
     options = ReceiveOptions(
         conninfo=connection_string(config),
         slot=SlotWish(slot, request.makes_slot),

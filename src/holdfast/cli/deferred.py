@@ -22,26 +22,26 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 
-class Leaf(NamedTuple):
+class Command(NamedTuple):
     """One command: ``"package.module:function"`` and its line of help."""
 
     target: str
     help: str
 
 
-class Branch(NamedTuple):
+class Subcommands(NamedTuple):
     """A command that holds commands (``holdfast key list``), and its line of help."""
 
     help: str
-    commands: Mapping[str, Leaf]
+    commands: Mapping[str, Command]
 
 
 class DeferredCommand(TyperCommand):
     """Stands for a command until it is called."""
 
-    def __init__(self, name: str, leaf: Leaf) -> None:
-        super().__init__(name, help=leaf.help, short_help=leaf.help, rich_markup_mode=None)
-        self._target = leaf.target
+    def __init__(self, name: str, command: Command) -> None:
+        super().__init__(name, help=command.help, short_help=command.help, rich_markup_mode=None)
+        self._target = command.target
 
     def load(self) -> TyperCommand:
         """Import the command's module and return the command itself, with the options of every command added."""
@@ -88,7 +88,7 @@ def build_command(name: str, function: Callable[..., None]) -> TyperCommand:
     return command
 
 
-def build_group(name: str, help_text: str, table: Mapping[str, Leaf | Branch]) -> TyperGroup:
+def build_group(name: str, help_text: str, table: Mapping[str, Command | Subcommands]) -> TyperGroup:
     """Return the group of the commands in a table; nothing of theirs is imported."""
     return Group(
         name=name,
@@ -101,11 +101,11 @@ def build_group(name: str, help_text: str, table: Mapping[str, Leaf | Branch]) -
     )
 
 
-def _stand_in(name: str, what: Leaf | Branch) -> TyperCommand | TyperGroup:
+def _stand_in(name: str, what: Command | Subcommands) -> TyperCommand | TyperGroup:
     match what:
-        case Leaf():
+        case Command():
             return DeferredCommand(name, what)
-        case Branch():
+        case Subcommands():
             return build_group(name, what.help, what.commands)
 
 

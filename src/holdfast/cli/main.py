@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
-from holdfast.cli.deferred import Branch, Leaf, build_group, parameters_of
+from holdfast.cli.deferred import Command, Subcommands, build_group, parameters_of
 from holdfast.cli.everywhere import show_version
 from holdfast.cli.interruption import Interruption
 from holdfast.cli.invocation import Invocation
@@ -25,55 +25,55 @@ ABOUT = """Back up, restore and prove the data layer of a self-hosted product: P
 The first steps: write holdfast.yaml (holdfast config generate), then holdfast init, holdfast backup SERVICE,
 holdfast snapshots, holdfast restore SERVICE --target DIR, holdfast check."""
 
-COMMANDS: dict[str, Leaf | Branch] = {
-    "init": Leaf("holdfast.cli.init:init", "Make the repository that the stack file describes."),
-    "backup": Leaf("holdfast.cli.backup:backup", "Back up one service."),
-    "status": Leaf("holdfast.cli.status:status", "Show each service: last snapshot, window of recovery, alerts."),
-    "snapshots": Leaf("holdfast.cli.snapshots:snapshots", "List the snapshots of a repository."),
-    "restore": Leaf("holdfast.cli.restore:restore", "Restore a service, as of any instant."),
-    "journal": Leaf("holdfast.cli.journal:journal", "List what was done to services in place, by whom."),
-    "demo": Leaf("holdfast.cli.demo:demo", "Back up, destroy, restore and prove a throw-away PostgreSQL."),
-    "show": Leaf("holdfast.cli.show:show", "Show all that is known of one snapshot."),
-    "ls": Leaf("holdfast.cli.ls:ls", "List what a directory of a snapshot holds."),
-    "find": Leaf("holdfast.cli.find:find", "Find a path in all snapshots."),
-    "diff": Leaf("holdfast.cli.diff:diff", "Show what differs between two snapshots."),
-    "dump": Leaf("holdfast.cli.dump:dump", "Write one file of a snapshot to standard output."),
-    "stats": Leaf("holdfast.cli.stats:stats", "Measure what the backups hold and what they cost."),
-    "check": Leaf("holdfast.cli.check:check", "Check that everything is there and is what was stored."),
-    "doctor": Leaf("holdfast.cli.doctor:doctor", "Check everything that a backup and a restore will need."),
-    "wal": Branch(
+COMMANDS: dict[str, Command | Subcommands] = {
+    "init": Command("holdfast.cli.init:init", "Make the repository that the stack file describes."),
+    "backup": Command("holdfast.cli.backup:backup", "Back up one service."),
+    "status": Command("holdfast.cli.status:status", "Show each service: last snapshot, window of recovery, alerts."),
+    "snapshots": Command("holdfast.cli.snapshots:snapshots", "List the snapshots of a repository."),
+    "restore": Command("holdfast.cli.restore:restore", "Restore a service, as of any instant."),
+    "journal": Command("holdfast.cli.journal:journal", "List what was done to services in place, by whom."),
+    "demo": Command("holdfast.cli.demo:demo", "Back up, destroy, restore and prove a throw-away PostgreSQL."),
+    "show": Command("holdfast.cli.show:show", "Show all that is known of one snapshot."),
+    "ls": Command("holdfast.cli.ls:ls", "List what a directory of a snapshot holds."),
+    "find": Command("holdfast.cli.find:find", "Find a path in all snapshots."),
+    "diff": Command("holdfast.cli.diff:diff", "Show what differs between two snapshots."),
+    "dump": Command("holdfast.cli.dump:dump", "Write one file of a snapshot to standard output."),
+    "stats": Command("holdfast.cli.stats:stats", "Measure what the backups hold and what they cost."),
+    "check": Command("holdfast.cli.check:check", "Check that everything is there and is what was stored."),
+    "doctor": Command("holdfast.cli.doctor:doctor", "Check everything that a backup and a restore will need."),
+    "wal": Subcommands(
         "Archive every WAL segment, and find it again.",
         {
-            "setup": Leaf("holdfast.cli.wal.setup:setup", "Make archiving ready, and print the server's settings."),
-            "status": Leaf("holdfast.cli.wal.status:status", "Show what can be recovered, gaps, lag and the slot."),
-            "adopt": Leaf("holdfast.cli.wal.adopt:adopt", "Let a restored cluster take over its origin's archive."),
-            "push": Leaf("holdfast.cli.wal.push:push", "Store one WAL file: what archive_command runs."),
-            "find": Leaf("holdfast.cli.wal.find:find", "Find the instant to recover to, in the archived WAL."),
-            "fetch": Leaf("holdfast.cli.wal.fetch:fetch", "Fetch one WAL file: what restore_command runs."),
-            "discard": Leaf("holdfast.cli.wal.discard:discard", "Delete bytes that were refused and kept apart."),
-            "serve": Leaf("holdfast.cli.wal.serve:serve", "Ship WAL ahead of archive_command."),
-            "receive": Leaf("holdfast.cli.wal.receive:receive", "Receive WAL from the server as it is written."),
+            "setup": Command("holdfast.cli.wal.setup:setup", "Make archiving ready, and print the server's settings."),
+            "status": Command("holdfast.cli.wal.status:status", "Show what can be recovered, gaps, lag and the slot."),
+            "adopt": Command("holdfast.cli.wal.adopt:adopt", "Let a restored cluster take over its origin's archive."),
+            "push": Command("holdfast.cli.wal.push:push", "Store one WAL file: what archive_command runs."),
+            "find": Command("holdfast.cli.wal.find:find", "Find the instant to recover to, in the archived WAL."),
+            "fetch": Command("holdfast.cli.wal.fetch:fetch", "Fetch one WAL file: what restore_command runs."),
+            "discard": Command("holdfast.cli.wal.discard:discard", "Delete bytes that were refused and kept apart."),
+            "serve": Command("holdfast.cli.wal.serve:serve", "Ship WAL ahead of archive_command."),
+            "receive": Command("holdfast.cli.wal.receive:receive", "Receive WAL from the server as it is written."),
         },
     ),
-    "key": Branch(
+    "key": Subcommands(
         "Say who can open the repository.",
         {
-            "list": Leaf("holdfast.cli.key:list_", "List the key slots of a repository."),
-            "add": Leaf("holdfast.cli.key:add", "Add a passphrase, a recovery identity or a writer credential."),
-            "remove": Leaf("holdfast.cli.key:remove", "Remove a key slot."),
+            "list": Command("holdfast.cli.key:list_", "List the key slots of a repository."),
+            "add": Command("holdfast.cli.key:add", "Add a passphrase, a recovery identity or a writer credential."),
+            "remove": Command("holdfast.cli.key:remove", "Remove a key slot."),
         },
     ),
-    "config": Branch(
+    "config": Subcommands(
         "Write, check and show the stack file.",
         {
-            "generate": Leaf(
+            "generate": Command(
                 "holdfast.cli.config:generate", "Ask the running server and write a commented stack file."
             ),
-            "validate": Leaf(
+            "validate": Command(
                 "holdfast.cli.config:validate", "Check the stack file, its secrets, and what it points to."
             ),
-            "show": Leaf("holdfast.cli.config:show", "Print the stack file as it was understood, secrets masked."),
-            "schema": Leaf("holdfast.cli.config:schema", "Print the JSON Schema of the stack file, for editors."),
+            "show": Command("holdfast.cli.config:show", "Print the stack file as it was understood, secrets masked."),
+            "schema": Command("holdfast.cli.config:schema", "Print the JSON Schema of the stack file, for editors."),
         },
     ),
 }

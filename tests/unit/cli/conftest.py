@@ -10,13 +10,15 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from holdfast.cli import main as main_module
-from holdfast.cli.deferred import Branch, Leaf
+from holdfast.cli.deferred import Command, Subcommands
 
 SCHEMAS = Path(__file__).parents[3] / "docs/reference/json"
 ROOT = Path(__file__).parents[3]
 SAMPLES = ("say", "fail", "break_down", "interrupt", "misunderstand", "flood", "work")
 TABLE = {
-    "try": Branch("Samples.", {name: Leaf(f"tests.unit.cli.sample_commands:{name}", "A sample.") for name in SAMPLES})
+    "try": Subcommands(
+        "Samples.", {name: Command(f"tests.unit.cli.sample_commands:{name}", "A sample.") for name in SAMPLES}
+    )
 }
 
 

@@ -9,7 +9,7 @@ from importlib import import_module
 
 import pytest
 
-from holdfast.cli.deferred import Branch, Leaf
+from holdfast.cli.deferred import Command, Subcommands
 from holdfast.cli.main import COMMANDS
 
 HEAVY = {"numpy", "psycopg", "pydantic", "obstore", "rich", "cryptography", "msgspec", "yaml", "zstandard", "blake3"}
@@ -23,10 +23,10 @@ sys.exit(code)
 """
 
 
-def leaves(table=COMMANDS, path=()):
+def commands(table=COMMANDS, path=()):
     for name, entry in table.items():
-        if isinstance(entry, Branch):
-            yield from leaves(entry.commands, (*path, name))
+        if isinstance(entry, Subcommands):
+            yield from commands(entry.commands, (*path, name))
         else:
             yield pytest.param(entry, id=" ".join([*path, name]))
 
@@ -58,14 +58,14 @@ def test_help_is_quick():
     assert min(spent) < 0.2
 
 
-@pytest.mark.parametrize("leaf", list(leaves()))
-def test_every_entry_of_the_table_leads_to_a_command(leaf: Leaf):
-    module, _, function = leaf.target.partition(":")
+@pytest.mark.parametrize("command", list(commands()))
+def test_every_entry_of_the_table_leads_to_a_command(command: Command):
+    module, _, function = command.target.partition(":")
     assert callable(getattr(import_module(module), function))
 
 
-@pytest.mark.parametrize("leaf", list(leaves()))
-def test_every_line_of_help_is_a_sentence_of_one_line(leaf: Leaf):
-    assert leaf.help[0].isupper()
-    assert leaf.help.endswith(".")
-    assert len(leaf.help) <= 80
+@pytest.mark.parametrize("command", list(commands()))
+def test_every_line_of_help_is_a_sentence_of_one_line(command: Command):
+    assert command.help[0].isupper()
+    assert command.help.endswith(".")
+    assert len(command.help) <= 80

@@ -32,7 +32,7 @@ SECTIONS = {
     "RepositoryConfig": "repositories.NAME",
     "S3Config": "repositories.NAME.s3",
     "LimitsConfig": "repositories.NAME.limits",
-    "PostgresService": "services.NAME, kind: postgres",
+    "PostgresConfig": "services.NAME, kind: postgres",
     "RestoreConfig": "services.NAME.restore",
     "WalConfig": "services.NAME.wal",
     "ServerConfig": "services.NAME.restore.server",

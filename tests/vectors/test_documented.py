@@ -16,7 +16,7 @@ from holdfast.repository.config import SUITE_ENCRYPTED, RepositoryConfig
 from holdfast.repository.crypto import AesGcmCipher, PlainCipher, derive, seal
 from holdfast.repository.extent_list import encode_list
 from holdfast.repository.identity import render_identity
-from holdfast.repository.index import IndexedPack, Records, chunk_words, encode_index
+from holdfast.repository.index import ChunkRecords, IndexedPack, chunk_words, encode_index
 from holdfast.repository.key_slot import Argon2Parameters, SlotKind, _slot_context
 from holdfast.repository.keys import Keyring, Keys, _public_bytes
 from holdfast.repository.manifest import EXTENT_DTYPE, Entry, EntryKind
@@ -58,7 +58,7 @@ def listed() -> bytes:
 
 def index() -> bytes:
     """Return an index object's content: pack P and one record."""
-    records = Records(chunk_words([CHUNK]), *[np.array([number], dtype="<u4") for number in (0, 1248, 23, 7)])
+    records = ChunkRecords(chunk_words([CHUNK]), *[np.array([number], dtype="<u4") for number in (0, 1248, 23, 7)])
     return encode_index([IndexedPack(P, 1400, b"\x88" * 32)], records)
 
 

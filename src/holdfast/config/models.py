@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from msgspec import Meta
 
 from holdfast.config.base import Before, ConfigModel, MistakeError, Name
-from holdfast.config.postgres import PostgresService
+from holdfast.config.postgres import PostgresConfig
 from holdfast.config.repositories import RepositoryConfig
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-ServiceConfig = PostgresService
+ServiceConfig = PostgresConfig
 """One service, told apart by ``kind``. A second kind makes this a union: let the reader choose by that word."""
 
 

@@ -112,7 +112,7 @@ class WalConfig(ConfigModel, frozen=True):
     often an object store is written to."""
 
 
-class PostgresService(ConfigModel, frozen=True):
+class PostgresConfig(ConfigModel, frozen=True):
     """A PostgreSQL cluster."""
 
     kind: Literal["postgres"]

@@ -11,7 +11,7 @@ from holdfast.repository.opening import open_repository
 
 if TYPE_CHECKING:
     from holdfast.config.models import Stack
-    from holdfast.config.postgres import PostgresService
+    from holdfast.config.postgres import PostgresConfig
     from holdfast.config.repositories import RepositoryConfig
     from holdfast.postgres.facts import ServerFacts
 
@@ -55,7 +55,7 @@ def _try_repository(subject: str, config: RepositoryConfig) -> Trial:
     )
 
 
-def _try_server(subject: str, config: PostgresService) -> Trial:
+def _try_server(subject: str, config: PostgresConfig) -> Trial:
     from holdfast.postgres.server import Server
 
     if config.method == "replication":
@@ -69,7 +69,7 @@ def _try_server(subject: str, config: PostgresService) -> Trial:
     return _with_summaries(Trial(subject, works=True, answer=answer), config, facts)
 
 
-def _with_summaries(trial: Trial, config: PostgresService, facts: ServerFacts) -> Trial:
+def _with_summaries(trial: Trial, config: PostgresConfig, facts: ServerFacts) -> Trial:
     """Return the trial of a server; it also says if WAL summaries are wanted, and cannot be followed."""
     from holdfast.services.postgres.summary_hint import require_summaries_fit
 
@@ -82,7 +82,7 @@ def _with_summaries(trial: Trial, config: PostgresService, facts: ServerFacts) -
     return trial
 
 
-def _try_replication(subject: str, config: PostgresService) -> Trial:
+def _try_replication(subject: str, config: PostgresConfig) -> Trial:
     from holdfast.postgres.replication import ReplicationConnection
 
     try:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from holdfast.config.models import Stack
-    from holdfast.config.postgres import PostgresService as PostgresConfig
+    from holdfast.config.postgres import PostgresConfig
     from holdfast.config.repositories import RepositoryConfig, S3Config
     from holdfast.config.secrets import Secret, SecretSource
     from holdfast.repository.repository import Repository

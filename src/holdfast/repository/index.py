@@ -44,7 +44,7 @@ class ChunkPlace(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Records:
+class ChunkRecords:
     """Columns of equal length: ids (n, 4) big-endian words, then pack number, offset, stored and plain length."""
 
     ids: np.ndarray
@@ -57,10 +57,10 @@ class Records:
         return len(self.pack)
 
     @staticmethod
-    def empty(count: int = 0) -> Records:
+    def empty(count: int = 0) -> ChunkRecords:
         """Return room for a number of records."""
         columns = [np.zeros(count, dtype="<u4") for _ in range(4)]
-        return Records(np.zeros((count, _ID_WORDS), dtype=">u8"), *columns)
+        return ChunkRecords(np.zeros((count, _ID_WORDS), dtype=">u8"), *columns)
 
 
 def chunk_words(ids: Sequence[bytes] | np.ndarray) -> np.ndarray:
@@ -74,7 +74,7 @@ def sort_order(ids: np.ndarray) -> np.ndarray:
     return np.lexsort((ids[:, 3], ids[:, 2], ids[:, 1], ids[:, 0]))
 
 
-def encode_index(packs: Sequence[IndexedPack], records: Records) -> bytes:
+def encode_index(packs: Sequence[IndexedPack], records: ChunkRecords) -> bytes:
     """Return the content of an index object; records may come in any order."""
     order = sort_order(records.ids)
     table = np.zeros(len(packs), dtype=_PACK_DTYPE)
@@ -88,7 +88,7 @@ def encode_index(packs: Sequence[IndexedPack], records: Records) -> bytes:
     return _COUNTS.pack(len(packs), len(records)) + table.tobytes() + body
 
 
-def decode_index(content: bytes, name: str) -> tuple[list[IndexedPack], Records]:
+def decode_index(content: bytes, name: str) -> tuple[list[IndexedPack], ChunkRecords]:
     """Return the packs and records (views of ``content``) of an index object, or raise DamageError."""
     try:
         pack_count, count = _COUNTS.unpack_from(content)
@@ -102,7 +102,7 @@ def decode_index(content: bytes, name: str) -> tuple[list[IndexedPack], Records]
         raise DamageError(name, f"its records cannot be read ({error})") from error
     if at + 16 * count != len(content) or (count and int(columns[0].max()) >= pack_count):
         raise DamageError(name, "its records do not fit its length")
-    return packs, Records(ids, *columns)
+    return packs, ChunkRecords(ids, *columns)
 
 
 def _decode_pack(row: np.void) -> IndexedPack:
@@ -120,11 +120,11 @@ class ChunkIndex:
 
     def __init__(
         self,
-        parts: Iterable[tuple[list[IndexedPack], Records]] = (),
+        parts: Iterable[tuple[list[IndexedPack], ChunkRecords]] = (),
         is_present: Callable[[IndexedPack], bool] = lambda _: True,
     ) -> None:
         self.packs: list[IndexedPack] = []
-        loaded: list[Records] = []
+        loaded: list[ChunkRecords] = []
         for packs, every_record in parts:
             records = _only_present(every_record, [is_present(pack) for pack in packs])
             loaded.append(_renumber(records, len(self.packs)))
@@ -190,17 +190,17 @@ class ChunkIndex:
         return fingerprints
 
 
-def _only_present(records: Records, is_present: list[bool]) -> Records:
+def _only_present(records: ChunkRecords, is_present: list[bool]) -> ChunkRecords:
     if all(is_present):
         return records
     kept = np.array(is_present)[records.pack]
     columns = (records.ids, records.pack, records.offset, records.stored, records.plain)
-    return Records(*(column[kept] for column in columns))
+    return ChunkRecords(*(column[kept] for column in columns))
 
 
-def _renumber(records: Records, first_pack: int) -> Records:
+def _renumber(records: ChunkRecords, first_pack: int) -> ChunkRecords:
     pack = records.pack + np.uint32(first_pack)
-    return Records(records.ids, pack, records.offset, records.stored, records.plain)
+    return ChunkRecords(records.ids, pack, records.offset, records.stored, records.plain)
 
 
 def _gather(parts: list[np.ndarray], order: np.ndarray, shape: tuple[int, ...], dtype: str) -> np.ndarray:

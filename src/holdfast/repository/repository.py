@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from holdfast.repository.cache import ObjectCache
     from holdfast.repository.config import RepositoryConfig
-    from holdfast.repository.index import ChunkIndex, IndexedPack, Records
+    from holdfast.repository.index import ChunkIndex, ChunkRecords, IndexedPack
     from holdfast.repository.keys import Keyring, Keys
     from holdfast.repository.manifest import Entry
     from holdfast.repository.pack import PackRef
@@ -202,7 +202,7 @@ class Repository:
         self._cache.put(name, stored)
         return decoded
 
-    def _decode_index(self, name: str, stored: bytes) -> tuple[list[IndexedPack], Records]:
+    def _decode_index(self, name: str, stored: bytes) -> tuple[list[IndexedPack], ChunkRecords]:
         from holdfast.repository.index import decode_index
 
         return decode_index(open_object(self.keys, ObjectType.INDEX, name, stored), name)

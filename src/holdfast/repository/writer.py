@@ -19,8 +19,8 @@ from holdfast.repository.index import (
     INDEX_PREFIX,
     RECORDS_LIMIT,
     ChunkIndex,
+    ChunkRecords,
     IndexedPack,
-    Records,
     chunk_words,
     encode_index,
 )
@@ -184,7 +184,7 @@ def store_index(storage: Storage, keys: Keys, packs: Sequence[StoredPack]) -> No
     """Store one index object over packs that are durable."""
     table = np.concatenate([stored.table for stored in packs])
     number = np.repeat(np.arange(len(packs), dtype="<u4"), [len(stored.table) for stored in packs])
-    records = Records(
+    records = ChunkRecords(
         chunk_words(np.ascontiguousarray(table["chunk"])), number, table["offset"], table["stored"], table["plain"]
     )
     name = f"{INDEX_PREFIX}/{new_object_id()}"

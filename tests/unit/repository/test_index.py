@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from holdfast.errors import DamageError
 from holdfast.model import new_object_id
-from holdfast.repository.index import ChunkIndex, IndexedPack, Records, chunk_words, decode_index, encode_index
+from holdfast.repository.index import ChunkIndex, ChunkRecords, IndexedPack, chunk_words, decode_index, encode_index
 from holdfast.repository.pack import PackKind, PackRef
 
 Row = tuple[bytes, int, int, int, int]
@@ -29,10 +29,10 @@ def packs_of(count: int) -> list[IndexedPack]:
     return [IndexedPack(PackRef(kinds[n % 2], new_object_id()), n, bytes([n]) * 32) for n in range(count)]
 
 
-def records_of(rows: list[Row]) -> Records:
+def records_of(rows: list[Row]) -> ChunkRecords:
     """Return rows as columns."""
     columns = [np.array([row[at] for row in rows], dtype="<u4") for at in range(1, 5)]
-    return Records(chunk_words([row[0] for row in rows]), *columns)
+    return ChunkRecords(chunk_words([row[0] for row in rows]), *columns)
 
 
 rows_of_three = st.lists(st.tuples(ids, st.integers(0, 2), numbers, numbers, numbers), max_size=30)
@@ -115,7 +115,7 @@ def test_two_million_chunks_fit_in_50_bytes_each_and_are_found_fast() -> None:
     for _ in range(parts):
         chunk_ids = np.frombuffer(random.bytes(32 * count // parts), dtype=">u8").reshape(-1, 4)
         columns = [np.zeros(count // parts, dtype="<u4") for _ in range(4)]
-        loaded.append((packs, Records(chunk_ids, *columns)))
+        loaded.append((packs, ChunkRecords(chunk_ids, *columns)))
     index = ChunkIndex(loaded)
     assert index.memory_bytes <= 50 * count
     wanted = loaded[2][1].ids[:100_000]

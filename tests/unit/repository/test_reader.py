@@ -13,7 +13,7 @@ from tests.unit.repository.building import make_plain_repository, make_repositor
 from holdfast.errors import DamageError
 from holdfast.model import new_object_id
 from holdfast.repository.compression import ContentClass
-from holdfast.repository.index import ChunkIndex, IndexedPack, Records, chunk_words
+from holdfast.repository.index import ChunkIndex, ChunkRecords, IndexedPack, chunk_words
 from holdfast.repository.keys import Keys
 from holdfast.repository.pack import PackKind, PackRef
 from holdfast.repository.reader import GAP_BYTES, SPAN_BYTES, ChunkReader
@@ -40,7 +40,7 @@ def reader_over(packs: list[list[tuple[int, int]]]) -> ChunkReader:
         indexed.append(IndexedPack(PackRef(PackKind.DATA, new_object_id()), at, bytes(32)))
     words = chunk_words([(row[0] * 7919 % 1009).to_bytes(32, "big") for row in rows])
     columns = [np.array([row[at] for row in rows], dtype="<u4") for at in range(1, 5)]
-    return ChunkReader(MemoryStorage(), Keys("ab" * 16, None), ChunkIndex([(indexed, Records(words, *columns))]))
+    return ChunkReader(MemoryStorage(), Keys("ab" * 16, None), ChunkIndex([(indexed, ChunkRecords(words, *columns))]))
 
 
 @given(packs=packs_of_frames, data=st.data())

@@ -31,7 +31,7 @@ _POLL_S = 0.05
 _TIMEOUT_S = 60.0
 
 
-class Receiver:
+class ReceiverProcess:
     """Runs from ``start`` until ``stop``; may be started again. As a context manager it is stopped in the end."""
 
     def __init__(self, workspace: Workspace, stage: Stage) -> None:

@@ -16,7 +16,7 @@ from holdfast.operations.demo.ledger import Ledger
 from holdfast.operations.demo.load import BYTES_PER_SCALE, TRANSACTIONS_PER_S, make_load
 from holdfast.operations.demo.mistake import make_mistake, prove_returned, prove_undone
 from holdfast.operations.demo.proofs import prove_ledger, prove_pages, prove_relations, prove_sums, timed
-from holdfast.operations.demo.receiver import Receiver
+from holdfast.operations.demo.receiver import ReceiverProcess
 from holdfast.operations.demo.stage import Verdict
 from holdfast.operations.demo.workspace import open_workspace
 from holdfast.postgres.account import server_account
@@ -71,7 +71,7 @@ def run_demo(options: DemoOptions, stage: Stage) -> DemoReport:
     with one_interruption_at_most(), open_workspace(is_kept=options.is_kept) as workspace:
         workspace.require_room(options.scale * BYTES_PER_SCALE * _ROOM_PER_SCALE)
         stage.chapter(f"A throw-away PostgreSQL {binaries.version} with page checksums, in {workspace.data_directory}")
-        with _cluster(binaries, workspace) as cluster, Receiver(workspace, stage) as receiver:
+        with _cluster(binaries, workspace) as cluster, ReceiverProcess(workspace, stage) as receiver:
             workspace.write_stack_file(cluster)
             scene = _Scene(cluster, receiver, workspace, stage)
             ledger = _back_up_under_load(scene, options)
@@ -91,7 +91,7 @@ class _Scene:
     """What every part of the demo works with."""
 
     cluster: LocalCluster
-    receiver: Receiver
+    receiver: ReceiverProcess
     workspace: Workspace
     stage: Stage
 

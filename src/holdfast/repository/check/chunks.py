@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from holdfast.repository.check.report import DamageKind
-from holdfast.repository.index import ChunkIndex, IndexedPack, Records
+from holdfast.repository.index import ChunkIndex, ChunkRecords, IndexedPack
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -25,7 +25,7 @@ class ChunkVerdicts:
     """
 
     def __init__(
-        self, parts: Sequence[tuple[list[IndexedPack], Records]], lengths: dict[str, int], findings: Findings
+        self, parts: Sequence[tuple[list[IndexedPack], ChunkRecords]], lengths: dict[str, int], findings: Findings
     ) -> None:
         def is_present(pack: IndexedPack) -> bool:
             return lengths.get(pack.ref.name) == pack.length

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from holdfast.repository.check.report import Findings
-    from holdfast.repository.index import IndexedPack, Records
+    from holdfast.repository.index import ChunkRecords, IndexedPack
     from holdfast.repository.keys import Keys
     from holdfast.storage.base import Storage
 
@@ -34,7 +34,7 @@ class SoundObjects:
     """The objects that opened; ``pack_lengths`` is the one listing of packs, by name."""
 
     slots: list[KeySlot]
-    parts: list[tuple[list[IndexedPack], Records]]
+    parts: list[tuple[list[IndexedPack], ChunkRecords]]
     snapshots: list[Snapshot]
     pack_lengths: dict[str, int]
     foreign: list[str]
@@ -94,7 +94,7 @@ class ObjectChecker:
     def _journal_entry(self, name: str, stored: bytes) -> JournalEntry:
         return decode_entry(self._keys, name, stored)
 
-    def _index_part(self, name: str, stored: bytes) -> tuple[list[IndexedPack], Records]:
+    def _index_part(self, name: str, stored: bytes) -> tuple[list[IndexedPack], ChunkRecords]:
         return decode_index(open_object(self._keys, ObjectType.INDEX, name, stored), name)
 
     def _snapshot(self, name: str, stored: bytes) -> Snapshot:

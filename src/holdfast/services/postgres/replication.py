@@ -18,7 +18,7 @@ from holdfast.postgres.replication import ReplicationConnection
 from holdfast.services.postgres.capture import Stopwatch, usable_parent, warned
 from holdfast.services.postgres.replication_collection import StreamCollection
 from holdfast.services.postgres.replication_facts import ask_catalog, named_tablespaces, replication_facts
-from holdfast.services.postgres.replication_segments import StoredSegments, WalShape
+from holdfast.services.postgres.replication_segments import StoredSegments, StreamedWal
 from holdfast.services.postgres.replication_wal import ArrivingWal
 
 if TYPE_CHECKING:
@@ -67,9 +67,9 @@ class ReplicationService:
             known = usable_parent(parent, facts, reporter)
             collection = StreamCollection(writer, known, facts, backup, reporter, names=catalog.tablespace_names)
             history = wal.timeline_history(facts.timeline) if facts.timeline > _FIRST_TIMELINE else None
-            shape = WalShape(backup.start.lsn, facts.timeline, facts.wal_segment_size, facts.wal_block_size)
-            segments, slot_moves = StoredSegments(writer, shape), _slot_moves(wal, reporter)
-            stream = wal.stream(slot, shape.first.start, facts.timeline)
+            streamed = StreamedWal(backup.start.lsn, facts.timeline, facts.wal_segment_size, facts.wal_block_size)
+            segments, slot_moves = StoredSegments(writer, streamed), _slot_moves(wal, reporter)
+            stream = wal.stream(slot, streamed.first.start, facts.timeline)
             with ArrivingWal(stream, segments, slot_moves=slot_moves) as arriving:
                 collection.capture_files(lambda: _pulse(backup, arriving))
                 watch.lap("files")
@@ -81,7 +81,7 @@ class ReplicationService:
                 watch.lap("stop")
 
                 reporter.phase("copying WAL")
-                wal_end = shape.end(end.lsn, has_switched=not facts.is_standby)
+                wal_end = streamed.end(end.lsn, has_switched=not facts.is_standby)
                 arriving.finish(wal_end)
             _require_same_timeline(wal, end, facts)
             segments.require_no_tablespace(end.lsn)

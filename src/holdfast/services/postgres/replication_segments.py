@@ -22,9 +22,9 @@ from holdfast.repository.extents import clip_extents, join_extents
 from holdfast.repository.manifest import EXTENT_DTYPE
 
 if TYPE_CHECKING:
-    from holdfast.postgres import walpage
     from holdfast.postgres.segment import Segment
     from holdfast.postgres.timeline import Timeline
+    from holdfast.postgres.walpage import WalShape
     from holdfast.postgres.waltablespace import MadeTablespace
     from holdfast.repository.writer import Writer
     from holdfast.storage.base import Buffer
@@ -35,7 +35,7 @@ _PAGE_ADDRESS_WORD = 1
 
 
 @dataclass(frozen=True, slots=True)
-class WalShape:
+class StreamedWal:
     """Where the WAL of a backup begins, its timeline, and the sizes of segments and pages in bytes."""
 
     start: Lsn
@@ -68,14 +68,14 @@ class StoredSegments:
     ``received`` is the position up to which WAL was taken, ``stored`` that up to which it was given to the repository.
     """
 
-    def __init__(self, writer: Writer, shape: WalShape) -> None:
-        self._writer, self._shape = writer, shape
-        self._buffer = memoryview(bytearray(min(_SPAN_BYTES, shape.segment_size)))
+    def __init__(self, writer: Writer, streamed: StreamedWal) -> None:
+        self._writer, self._streamed = writer, streamed
+        self._buffer = memoryview(bytearray(min(_SPAN_BYTES, streamed.segment_size)))
         self._filled = 0
-        self._begin = shape.first.start
+        self._begin = streamed.first.start
         self._extents: list[np.ndarray] = []
         self._search = TablespaceSearch()
-        self._wal_shape: walpage.WalShape | None = None
+        self._wal_shape: WalShape | None = None
         self._made: list[MadeTablespace] = []
         self.received = self._begin
         self.stored = NO_LSN
@@ -104,10 +104,10 @@ class StoredSegments:
 
     def extents(self, end: Lsn) -> list[tuple[Segment, np.ndarray]]:
         """Return each segment up to ``end`` with its extents (EXTENT_DTYPE); what lies behind ``end`` is left out."""
-        origin = self._shape.first.start
+        origin = self._streamed.first.start
         table = join_extents(self._extents)
         found = []
-        for segment in self._shape.segments(end):
+        for segment in self._streamed.segments(end):
             first, last = segment.start - origin, min(segment.start + segment.size_bytes, end) - origin
             part = clip_extents(table, np.array([first]), np.array([last]))
             part["file_offset"] -= np.uint64(first)
@@ -121,7 +121,7 @@ class StoredSegments:
         time to be announced, and that a restore puts elsewhere.
         """
         for made in self._made:
-            if self._shape.start <= made.lsn < end:
+            if self._streamed.start <= made.lsn < end:
                 place = made.location or "the data directory"
                 raise ServerError(
                     f"tablespace {made.oid} was made in {place} during the backup, which cannot hold it",
@@ -135,7 +135,7 @@ class StoredSegments:
         cuts = list(fixed_cuts(len(content)))
         ids = self._writer.put(ContentClass.WAL, [content[at : at + length] for at, length in cuts])
         extents = np.zeros(len(cuts), dtype=EXTENT_DTYPE)
-        extents["file_offset"] = [self._begin - self._shape.first.start + at for at, _ in cuts]
+        extents["file_offset"] = [self._begin - self._streamed.first.start + at for at, _ in cuts]
         extents["length"] = [length for _, length in cuts]
         extents["chunk"] = [np.void(chunk) for chunk in ids]
         self._extents.append(extents)
@@ -143,23 +143,23 @@ class StoredSegments:
         self._filled = 0
 
     def _look_for_tablespaces(self) -> None:
-        size = self._shape.block_size
+        size = self._streamed.block_size
         end = -(-self._filled // size) * size
         self._buffer[self._filled : end] = bytes(end - self._filled)
         if self._wal_shape is None:  # a segment begins here, and says what all are like
             self._wal_shape = read_shape(self._buffer[:end])
-        first = max(0, self._shape.start - self._begin) // size * size
+        first = max(0, self._streamed.start - self._begin) // size * size
         if first < end:
             self._made += self._search.look(self._wal_shape, self._buffer[first:end], Lsn(self._begin + first))
 
     def _require_pages(self, content: memoryview) -> None:
         """Raise when a page from the start on is not of its position; zeros follow a switch to the next segment."""
-        size = self._shape.block_size
+        size = self._streamed.block_size
         words = np.frombuffer(content[: len(content) // 8 * 8], "<u8")
         said = words[_PAGE_ADDRESS_WORD :: size // 8]
         expected = np.arange(len(said), dtype=np.uint64) * np.uint64(size) + np.uint64(self._begin)
         used = int(np.flatnonzero(said)[-1]) + 1 if said.any() else 0
-        first = max(0, self._shape.start - self._begin) // size
+        first = max(0, self._streamed.start - self._begin) // size
         wrong = np.flatnonzero((said != expected)[first:used])
         if len(wrong):
             at = Lsn(self._begin + (first + int(wrong[0])) * size)

@@ -40,6 +40,7 @@ done
 """
 _BOOT = """
 set -e
+mount --make-rshared /  # among its own only: units get their credentials by mounts
 umount /sys/fs/cgroup
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 for place in /run /var/cache /var/lib/systemd; do mount -t tmpfs -o mode=755 tmpfs "$place"; done

@@ -3,33 +3,16 @@ one that is started again by itself, and one that systemd has given up."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from tests.integration.backup_restore.stack import wait_until
-from tests.integration.in_place.services import InstalledStack, Service
 from tests.integration.in_place.test_kills import SELDOM_WELL
-from tests.servers.systemd import Systemd, booted_systemd
-
-if TYPE_CHECKING:
-    import subprocess
-    from collections.abc import Callable, Iterator, Mapping
+from tests.integration.in_place.units import NOTIFY, UNIT
 
 pytestmark = pytest.mark.slow
 
-UNIT = "shop-db.service"
-
-NOTIFY = """
-[Service]
-Type=notify
-User={user}
-ExecStart={bin}/postgres -D {data}
-KillMode=mixed
-KillSignal=SIGINT
-TimeoutSec=infinity
-"""
-"""As the manual has it (section 19.3, "Starting the Database Server")."""
+ETC = "/etc/postgresql/15/shop"
 FORKING = """
 [Service]
 Type=forking
@@ -54,65 +37,6 @@ REFUSES = "ExecStartPre=/bin/sh -c '! test -e {data}/refused'\n"
 HANGS = "ExecStop=/bin/sh -c '! test -e {data}/refused || pkill -STOP -P $MAINPID -f checkpointer'\n"
 """A server of such a cluster does not get its shutdown done."""
 KINDS = {"notify": NOTIFY, "notify-always": NOTIFY + ALWAYS, "forking": FORKING, "exec-always": SIMPLE + ALWAYS}
-
-
-@dataclass
-class UnitStack(InstalledStack):
-    """A stack whose commands run where the units are."""
-
-    entering: tuple[str, ...] = ()
-
-    def _start(self, command: list[str], environment: Mapping[str, str]) -> subprocess.Popen[str]:
-        return super()._start([*self.entering, *command], environment)
-
-
-@dataclass
-class UnitService(Service):
-    """A service whose server is a unit."""
-
-    systemd: Systemd | None = None
-
-    @property
-    def state_of_unit(self) -> str:
-        """What systemd says of it."""
-        assert self.systemd is not None
-        return self.systemd.state(UNIT)
-
-
-@pytest.fixture
-def systemd() -> Iterator[Systemd]:
-    with booted_systemd() as systemd:
-        yield systemd
-
-
-@pytest.fixture
-def make_unit(make: Callable[..., Service], systemd: Systemd) -> Iterator[Callable[..., UnitService]]:
-    """Make a service of a unit's text: one backup of 1,000 rows, and 2,000 rows now."""
-    made: list[UnitService] = []
-
-    def make_one(unit: str, refused_in_backup: bool = False, **restore: object) -> UnitService:
-        plain = make(**{"server": {"systemd": UNIT}, "start_timeout": "20s", **restore})
-        old = plain.stack
-        stack = UnitStack(old.directory, old.connections, old.repository, old.service, systemd.entering)
-        service = UnitService(plain.place, plain.binaries, stack, systemd)
-        service.sql("CREATE TABLE item AS SELECT i AS id FROM generate_series(1, 1000) AS i")
-        refused = service.data / "refused"
-        if refused_in_backup:
-            refused.touch()
-        stack.backup()
-        refused.unlink(missing_ok=True)
-        service.sql("INSERT INTO item SELECT i FROM generate_series(1001, 2000) AS i")
-        plain.stop()
-        made.append(service)
-        names = {"user": service.data.owner(), "bin": service.binaries.directory, "data": service.data}
-        systemd.write_unit(UNIT, unit.format(place=service.place, **names))
-        systemd.systemctl("start", UNIT)
-        return service
-
-    yield make_one
-    for service in made:
-        systemd.run("systemctl", "kill", "--signal=SIGKILL", UNIT)
-        (service.data / "postmaster.pid").unlink(missing_ok=True)  # an id in there is another process out here
 
 
 def rows(service):
@@ -189,3 +113,38 @@ def test_restored_server_that_hangs_as_it_stops_is_ended_by_systemctl_kill(make_
     assert any("is back in" in detail for detail in run.error["details"]), str(run)
     assert rows(service) == 2000
     assert service.state_of_unit == "active"
+
+
+def test_unit_of_debian_is_stopped_and_started_by_restore_and_undo(make_unit):
+    service, unit = make_unit(NOTIFY), "postgresql@15-shop.service"
+    service.stop()
+    lay_out_as_debian(service)
+    service.systemd.write_unit("postgresql@.service", Path("/lib/systemd/system/postgresql@.service").read_text())
+    service.stack.service["restore"]["server"] = {"systemd": unit}
+    service.stack.write()
+    service.systemd.systemctl("start", unit)
+    service.stack.succeed("restore", "db", "--yes")
+    assert rows(service) == 1000
+    assert service.systemd.state(unit) == "active"
+    service.stack.succeed("restore", "db", "--undo", "--yes")
+    assert rows(service) == 2000
+    assert service.systemd.state(unit) == "active"
+    service.systemd.systemctl("stop", unit)
+    assert not service.is_up
+
+
+def lay_out_as_debian(service):
+    """Put the configuration where Debian has it, in a directory that only those processes see."""
+    files = {
+        "postgresql.conf": f"data_directory = '{service.data}'\nhba_file = '{ETC}/pg_hba.conf'\n"
+        f"unix_socket_directories = '{service.place / 'socket'}'\nlisten_addresses = ''\n"
+        "external_pid_file = '/run/postgresql/15-shop.pid'\nautovacuum = off\nfsync = off\n",
+        "pg_hba.conf": (service.data / "pg_hba.conf").read_text(),
+    }
+    owner = f"{service.data.owner()}:"
+    commands = [["mount", "-t", "tmpfs", "tmpfs", "/etc/postgresql"], ["mkdir", "-p", ETC, "/run/postgresql"]]
+    commands += [["sh", "-c", 'printf %s "$1" >"$0"', f"{ETC}/{name}", text] for name, text in files.items()]
+    commands += [["chown", "-R", owner, "/etc/postgresql/15", "/run/postgresql"]]
+    for command in commands:
+        answer = service.systemd.run(*command)
+        assert answer.returncode == 0, answer.stderr

@@ -9,6 +9,7 @@ from holdfast.operations.in_place.place import service_state
 from holdfast.operations.wal.alerts import Alert, AlertKind, find_alerts
 from holdfast.operations.wal.status import wal_statuses
 from holdfast.restore.checkpoint import read_checkpoints
+from holdfast.restore.exchange import count_done
 from holdfast.restore.staging import abandoned_staging
 from holdfast.restore.swap import unfinished_swap
 
@@ -59,6 +60,8 @@ def _of_swap(swap: SwapIntent, service: str) -> Alert:
     """Return what is said of a swap that is not finished; whether a run is at work on it cannot be seen from here."""
     what = "turning back the swap" if swap.is_turned_back else "the swap"
     finish, back = f"'holdfast restore {service}' finishes it", f"'holdfast restore {service} --undo' turns it back"
+    if not swap.is_turned_back and count_done(swap.steps) == 0:
+        finish += ", or restores anew where the server runs, as nothing was exchanged yet"
     return Alert(
         AlertKind.SWAP,
         f"{what} of the {swap.action} begun {swap.begun} in {swap.home} was cut off, or is still at work",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from tests.integration.backup_restore.stack import finish, kill, wait_until
-from tests.integration.in_place.services import owner
+from tests.integration.in_place.services import archive, owner
 
 from holdfast.crashpoint import CrashPoint
 from holdfast.postgres.initdb import ClusterOptions, create_cluster
@@ -113,7 +113,8 @@ def kill_and_finish(service, point):
     alert = next(each for each in status.message("service_status")["alerts"] if each["kind"] == "unfinished swap")
     assert status.code == 3
     assert "swap of the restore in place begun 20" in alert["words"]
-    assert "'holdfast restore db' finishes it, 'holdfast restore db --undo' turns it back" in alert["remedy"]
+    assert "'holdfast restore db' finishes it" in alert["remedy"]
+    assert alert["remedy"].endswith(", 'holdfast restore db --undo' turns it back")
     assert service.stack.run("restore", "db", "--drop-checkpoint", "--yes").code == 1
     service.stack.succeed("restore", "db", "--yes")
     assert rows(service) == (1000, 1000)
@@ -304,6 +305,53 @@ def test_a_directory_that_something_made_meanwhile_does_not_pass_for_what_was_in
 @pytest.mark.parametrize("point", some_of(DURING))
 def test_the_next_run_finishes_the_swap(make, point):
     kill_and_finish(spread_out(make()), point)
+
+
+def notices(run):
+    return [each["text"] for each in run.messages if each["message_type"] == "notice"]
+
+
+def test_cut_off_before_its_first_rename_a_swap_is_given_up_where_the_server_runs(make):
+    """It may have been in service for weeks: to finish would push all of that aside."""
+    service = spread_out(make())
+    archive(service)
+    service.sql("INSERT INTO item VALUES (-1)")
+    killed(service, CrashPoint.SWAP_INTENDED, "restore", "db", "--to", "latest", "--yes")
+    service.sql("INSERT INTO item SELECT generate_series(-1000, -2)", "INSERT INTO far VALUES (-1)")
+    (staged,) = service.leftovers
+    shown = service.stack.succeed("restore", "db", "--dry-run").message("swap_unfinished")
+    assert not shown["is_turned_back"]
+    assert (service.state / "swap.json").exists()
+    run = service.stack.succeed("restore", "db", "--to", "latest", "--yes")
+    assert any("was cut off before anything was exchanged" in each for each in notices(run))
+    assert rewritten_bytes(run) is not None
+    assert run.message("restored_in_place")["staging"][0] == str(staged)
+    assert rows(service) == (2001, 1002)
+    require_tidy(service, 1)
+    entries = service.stack.succeed("journal", "db").messages
+    assert [each["result"] for each in entries if each["message_type"] == "journal_entry"][-2:] == ["put back", "done"]
+    service.stack.succeed("restore", "db", "--undo", "--yes")
+    assert rows(service) == (2001, 1002)
+
+
+def test_cut_off_before_its_first_rename_an_undo_is_given_up_where_the_server_runs(make):
+    service = spread_out(make())
+    service.stack.succeed("restore", "db", "--yes")
+    service.sql("INSERT INTO item SELECT generate_series(-1000, -1)")
+    killed(service, CrashPoint.SWAP_INTENDED, "restore", "db", "--undo", "--yes")
+    service.stack.succeed("restore", "db", "--yes")
+    assert rows(service) == (1000, 1000)
+    require_tidy(service, 2)
+    service.stack.succeed("restore", "db", "--undo", "--yes")
+    assert rows(service) == (2000, 1000)
+
+
+def test_cut_off_before_its_first_rename_a_swap_is_finished_where_the_server_is_down(make):
+    service = spread_out(make())
+    killed(service, CrashPoint.SWAP_STOPPED, "restore", "db", "--yes")
+    service.stack.succeed("restore", "db", "--yes").message("swap_finished")
+    assert rows(service) == (1000, 1000)
+    require_tidy(service, 1)
 
 
 @pytest.mark.parametrize("point", some_of(DURING))

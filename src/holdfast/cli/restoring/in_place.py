@@ -27,17 +27,23 @@ if TYPE_CHECKING:
 
 
 def restore_in_place(asked: AskedRestore) -> None:
-    """Restore a service in place; or finish a swap of it that was cut off, which comes before anything else."""
+    """Restore a service in place; or finish a swap of it that was cut off, which comes before anything else.
+
+    One that was overtaken is given up before.
+    """
     from holdfast import clock
     from holdfast.operations.in_place.plan import prepare_in_place
     from holdfast.operations.in_place.restore import restore_in_place as operation
-    from holdfast.operations.in_place.unfinished import find_unfinished
+    from holdfast.operations.in_place.unfinished import find_unfinished, give_up, is_overtaken
 
     run, stack = asked.run, asked.run.stack()
     unfinished = find_unfinished(stack, asked.service)
-    if unfinished is not None:
+    if unfinished is not None and (asked.dry_run or not is_overtaken(unfinished)):
         _finish(asked, unfinished)
         return
+    if unfinished is not None:
+        with run.reporter() as reporter:
+            give_up(unfinished, reporter)
     began = clock.monotonic()
     request = _request(asked)
     with run.reporter() as reporter:
@@ -132,8 +138,7 @@ def _finish(asked: AskedRestore, unfinished: UnfinishedSwap) -> None:
     from holdfast.operations.in_place.unfinished import finish
 
     intent = unfinished.intent
-    goal = "put back what was there" if intent.is_turned_back else "bring the new state into service"
-    words = f"a swap of {intent.home} begun at {intent.begun} was cut off; it remains to {goal}"
+    words = f"a swap of {intent.home} begun at {intent.begun} was cut off; it remains to {_goal(unfinished)}"
     if asked.dry_run:
         asked.run.output.emit("swap_unfinished", unfinished_message(unfinished), lambda: words)
         return
@@ -144,6 +149,16 @@ def _finish(asked: AskedRestore, unfinished: UnfinishedSwap) -> None:
     ended = "what was there is back" if intent.is_turned_back else "it is in service now"
     words = f"finished the swap: {ended}\nthat was all: to restore now, run the same command again"
     asked.run.output.emit("swap_finished", unfinished_message(unfinished), lambda: words)
+
+
+def _goal(unfinished: UnfinishedSwap) -> str:
+    from holdfast.operations.in_place.unfinished import is_overtaken
+
+    if unfinished.intent.is_turned_back:
+        return "put back what was there"
+    if is_overtaken(unfinished):
+        return "give it up, as nothing was exchanged and the server runs, and to restore anew"
+    return "bring the new state into service"
 
 
 def _turn_back(asked: AskedRestore, unfinished: UnfinishedSwap) -> None:

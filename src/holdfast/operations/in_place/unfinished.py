@@ -1,4 +1,8 @@
-"""Going on with a swap that was cut off: to its end, or back to what was in service before."""
+"""Going on with a swap that was cut off: to its end, or back to what was in service before.
+
+One that was cut off before its first rename is not finished where the server runs: it may have been in service for
+weeks since, and what was staged then would push all of that aside. It is given up, and the restore planned anew.
+"""
 
 from __future__ import annotations
 
@@ -41,6 +45,22 @@ def find_unfinished(stack: Stack, service: str) -> UnfinishedSwap | None:
     state = place.service_state(stack, service)
     intent = unfinished_swap(state)
     return UnfinishedSwap(stack, service, state, intent) if intent else None
+
+
+def is_overtaken(unfinished: UnfinishedSwap) -> bool:
+    """Whether nothing was exchanged, and what the swap was to replace is in service."""
+    intent = unfinished.intent
+    return not intent.is_turned_back and count_done(intent.steps) == 0 and _switch(unfinished).is_running()
+
+
+def give_up(unfinished: UnfinishedSwap, reporter: Reporter) -> None:
+    """Forget a swap that was overtaken; what was staged for it is a leftover, which the next restore goes on with."""
+    intent = unfinished.intent
+    reporter.notice(
+        f"the {intent.action} begun {intent.begun} was cut off before anything was exchanged, and {intent.home} has "
+        "been in service since: it is given up"
+    )
+    turn_back(unfinished, reporter)
 
 
 def finish(unfinished: UnfinishedSwap, reporter: Reporter) -> None:

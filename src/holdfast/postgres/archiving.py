@@ -39,7 +39,8 @@ SELECT coalesce(array_agg(left(name, -6)), '{}'), min(modification)
 
 # wal_status: manual, section 54.19 "pg_replication_slots".
 _SLOT = """
-SELECT active, restart_lsn::text, wal_status, pg_wal_lsn_diff(%(lsn)s::pg_lsn, restart_lsn)::bigint
+SELECT active, restart_lsn::text, wal_status, pg_wal_lsn_diff(%(lsn)s::pg_lsn, restart_lsn)::bigint,
+       current_setting('synchronous_standby_names')
   FROM pg_replication_slots WHERE slot_name = %(name)s
 """
 _UNSIGNED_64 = 2**64 - 1
@@ -47,13 +48,17 @@ _UNSIGNED_64 = 2**64 - 1
 
 @dataclass(frozen=True, slots=True)
 class SlotFacts:
-    """A replication slot. ``wal_status`` is PostgreSQL's word: reserved, extended, unreserved or lost."""
+    """A replication slot. ``wal_status`` is PostgreSQL's word: reserved, extended, unreserved or lost.
+
+    ``synchronous_standbys`` is the server's setting: whom a COMMIT waits for.
+    """
 
     name: str
     is_active: bool
     restart_lsn: str | None
     wal_status: str | None
     retained_bytes: int | None
+    synchronous_standbys: str
 
 
 @dataclass(frozen=True, slots=True)

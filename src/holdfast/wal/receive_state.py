@@ -48,7 +48,8 @@ class LostWal(msgspec.Struct, frozen=True):
 class ReceiveState(msgspec.Struct, kw_only=True):
     """The receiver at one moment. Positions as PostgreSQL writes them, instants ISO 8601 in UTC; None: not known yet.
 
-    ``stored_lsn`` is durable in the repository; ``server_lsn`` is how far the server said that it had flushed.
+    ``stored_lsn`` is durable in the repository; ``server_lsn`` is how far the server said that it had flushed. An
+    empty ``slot`` was dropped on purpose.
     """
 
     service: str
@@ -133,19 +134,7 @@ class ReceiveStateFile:
         return msgspec.json.encode(self.state) + b"\n"
 
     def _put(self, content: bytes) -> None:
-        temporary = f"{self._path}.new"
-        try:
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, _MODE)
-            try:
-                os.write(descriptor, content)
-            finally:
-                os.close(descriptor)
-            os.replace(temporary, self._path)
-        except OSError as error:
-            raise StorageError(
-                f"cannot write {self._path}: {reason_of(error)}",
-                hint="see 'wal: spool:' of the service: this account must own it",
-            ) from error
+        _replace(self._path, content)
 
 
 def read_state(spool: Path) -> ReceiveState | None:
@@ -153,6 +142,30 @@ def read_state(spool: Path) -> ReceiveState | None:
     with suppress(OSError, msgspec.MsgspecError), open(os.path.join(spool, STATE_NAME), "rb") as file:
         return msgspec.json.decode(file.read(), type=ReceiveState)
     return None
+
+
+def tell_slot_dropped(spool: Path) -> None:
+    """Note that the slot was dropped on purpose, so that nobody misses it. StorageError when that cannot be written."""
+    state = read_state(spool)
+    if state is not None:
+        state.slot = ""
+        _replace(os.path.join(spool, STATE_NAME), msgspec.json.encode(state) + b"\n")
+
+
+def _replace(path: str, content: bytes) -> None:
+    temporary = f"{path}.new"
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, _MODE)
+        try:
+            os.write(descriptor, content)
+        finally:
+            os.close(descriptor)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise StorageError(
+            f"cannot write {path}: {reason_of(error)}",
+            hint="see 'wal: spool:' of the service: this account must own it",
+        ) from error
 
 
 def now_text() -> str:

@@ -56,8 +56,10 @@ def test_the_slot_is_dropped_on_request(cluster, make_receiving):
     run = receiving.stack.succeed("wal", "receive", "db", "--drop-slot")
     assert run.message("slot_dropped")["slot"] == SLOT
     assert ask(cluster, "SELECT count(*) FROM pg_replication_slots") == 0
+    assert "slot" not in [each["kind"] for each in receiving.stack.run("wal", "status").message("wal_status")["alerts"]]
     again = receiving.stack.run("wal", "receive", "db", "--drop-slot")
     assert (again.code, "does not exist" in again.error["message"]) == (1, True)
+    assert again.error["hint"] == "nothing is left to do"
     both = receiving.stack.run("wal", "receive", "db", "--drop-slot", "--create-slot")
     assert (both.code, "exclude" in both.error["message"]) == (2, True)
 

@@ -15,6 +15,7 @@ from holdfast import clock
 from holdfast.postgres.lsn import Lsn
 from holdfast.postgres.segment import Segment, is_segment_name
 from holdfast.wal.names import taken_name
+from holdfast.wal.receive import is_named
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -174,9 +175,11 @@ def _lost(status: WalStatus, coverage: Coverage) -> Iterator[Alert]:
 
 def _of_slot(status: WalStatus) -> Iterator[Alert]:
     slot = status.server.slot if status.server is not None else None
-    if status.server is not None and status.receive is not None and slot is None:
+    if status.server is not None and status.receive is not None and status.receive.slot and slot is None:
         words = f"the replication slot {status.receive.slot} of the receiver is not there"
-        yield Alert(AlertKind.SLOT, words, f"make it: holdfast wal receive {status.service} --create-slot")
+        again = f"holdfast wal receive {status.service}"
+        remedy = f"make it: {again} --create-slot; if nobody is to receive any more: {again} --drop-slot"
+        yield Alert(AlertKind.SLOT, words, remedy)
     elif slot is not None and slot.wal_status in _LOST_SLOT:
         words = (
             f"the replication slot {slot.name} is {slot.wal_status}: the server has dropped WAL that it held, or will"
@@ -184,7 +187,11 @@ def _of_slot(status: WalStatus) -> Iterator[Alert]:
         yield Alert(AlertKind.SLOT, words, "take a backup now; raise max_slot_wal_keep_size")
     elif slot is not None and not slot.is_active:
         words = f"nobody receives from the replication slot {slot.name}, and the server keeps all WAL for it"
-        yield Alert(AlertKind.SLOT, words, f"start 'holdfast wal receive {status.service}' again, or add --drop-slot")
+        remedy = f"start 'holdfast wal receive {status.service}' again, or add --drop-slot"
+        if is_named(slot.synchronous_standbys, slot.name):
+            words += "; commits wait for the receiver"
+            remedy += f"; to let them go on, take {slot.name} out of synchronous_standby_names, and reload"
+        yield Alert(AlertKind.SLOT, words, remedy)
 
 
 def _of_queue(status: WalStatus) -> Iterator[Alert]:
@@ -214,7 +221,12 @@ def _of_idleness(status: WalStatus) -> Iterator[Alert]:
         return
     if server.slot is None or not server.slot.is_active:
         words = "the server archives nothing (archive_mode is off), and nobody receives its WAL"
-        yield Alert(AlertKind.IDLE, words, f"'holdfast wal setup {status.service}', or 'holdfast wal receive' again")
+        yield Alert(
+            AlertKind.IDLE,
+            words,
+            f"'holdfast wal setup {status.service}' tells how to begin, or start 'holdfast wal receive' again; "
+            f"if this is a cluster that Holdfast restored, 'holdfast wal adopt {status.service}' before",
+        )
 
 
 def gap_words(gap: Gap) -> str:

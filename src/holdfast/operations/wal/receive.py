@@ -12,10 +12,11 @@ from holdfast.errors import StorageError, reason_of
 from holdfast.operations.wal.compilation import spool_directory, zstd_level
 from holdfast.operations.wiring import connection_string, open_stack_repository
 from holdfast.postgres.replication import ReplicationConnection, require_slot_name
+from holdfast.postgres.replication_refusals import SlotMissingError
 from holdfast.wal.archive import WalArchive
 from holdfast.wal.receive import ReceiveOptions, Receiver
 from holdfast.wal.receive_slot import SlotWish
-from holdfast.wal.receive_state import ReceiveStateFile
+from holdfast.wal.receive_state import ReceiveStateFile, tell_slot_dropped
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -62,10 +63,18 @@ def receive(stack: Stack, request: ReceiveRequest, stop: StopSignal, reporter: R
 
 
 def drop_slot(stack: Stack, service: str) -> str:
-    """Drop the slot of a service's receiver, and return its name: the server may recycle the WAL that it held."""
+    """Drop the slot of a service's receiver, and return its name: the server may recycle the WAL that it held.
+
+    Nobody misses it from then on, also where it was gone already; that is a SlotMissingError.
+    """
     config, slot = choose_service(stack, service), slot_name(stack, service)
     with ReplicationConnection.connect(connection_string(config), slot) as connection:
-        connection.drop_slot(slot)
+        try:
+            connection.drop_slot(slot)
+        except SlotMissingError as error:
+            tell_slot_dropped(spool_directory(stack, service))
+            raise SlotMissingError(error.message, hint="nothing is left to do") from error
+    tell_slot_dropped(spool_directory(stack, service))
     return slot
 
 

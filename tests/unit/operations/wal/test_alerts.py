@@ -21,7 +21,14 @@ from holdfast.wal.names import gap_name
 from holdfast.wal.queue import Failure, PushState, Queue
 from holdfast.wal.receive_state import LostWal, ReceiveState
 
-SLOT = SlotFacts("holdfast_db", is_active=True, restart_lsn="0/6400000", wal_status="reserved", retained_bytes=1)
+SLOT = SlotFacts(
+    "holdfast_db",
+    is_active=True,
+    restart_lsn="0/6400000",
+    wal_status="reserved",
+    retained_bytes=1,
+    synchronous_standbys="",
+)
 ARCHIVER = ArchiverFacts(None, None, 0, None, None)
 SERVER = ArchivingFacts(
     system_identifier="7",
@@ -210,6 +217,13 @@ def test_a_slot_that_nobody_reads_fills_the_disk(archive):
     server = replace(SERVER, slot=replace(SLOT, is_active=False))
     assert kinds(status_of(archive, server=server, receive=RECEIVE)) == [AlertKind.SLOT]
     assert kinds(status_of(archive, server=server)) == [AlertKind.SLOT]
+
+
+@pytest.mark.parametrize(("setting", "waits"), [("ANY 1 (other, Holdfast_DB)", True), ("other", False)])
+def test_that_commits_wait_for_a_receiver_that_is_gone_is_told(archive, setting, waits):
+    server = replace(SERVER, slot=replace(SLOT, is_active=False, synchronous_standbys=setting))
+    (alert,) = find_alerts(status_of(archive, server=server, receive=RECEIVE))
+    assert ("commits wait" in alert.words, "synchronous_standby_names" in alert.remedy) == (waits, waits)
 
 
 @pytest.mark.parametrize(("minutes", "is_bad"), [(0, False), (4, False), (6, True)])

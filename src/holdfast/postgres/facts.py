@@ -55,8 +55,6 @@ class ServerFacts:
     relation_segment_blocks: int
     has_data_checksums: bool
     max_wal_senders: int
-    max_replication_slots: int
-    cluster_name: str
     encoding: str
     server_time: datetime
     recovery_settings: dict[str, str]
@@ -79,8 +77,7 @@ SELECT current_setting('server_version'), current_setting('server_version_num'):
        current_setting('wal_level'), current_setting('archive_mode'),
        i.database_block_size, i.wal_block_size, i.bytes_per_wal_segment, i.blocks_per_segment,
        i.data_page_checksum_version <> 0,
-       current_setting('max_wal_senders')::int, current_setting('max_replication_slots')::int,
-       current_setting('cluster_name'), current_setting('server_encoding'), clock_timestamp(),
+       current_setting('max_wal_senders')::int, current_setting('server_encoding'), clock_timestamp(),
        pg_postmaster_start_time()::text, current_setting('summarize_wal', true)
   FROM pg_control_system() AS s, pg_control_init() AS i
 """
@@ -145,12 +142,10 @@ def read_facts(connection: Connection) -> ServerFacts:
         relation_segment_blocks=row[10],
         has_data_checksums=row[11],
         max_wal_senders=row[12],
-        max_replication_slots=row[13],
-        cluster_name=row[14],
-        encoding=row[15],
-        server_time=row[16],
-        started=row[17],
-        summarizes_wal=row[18] == "on",
+        encoding=row[13],
+        server_time=row[14],
+        started=row[15],
+        summarizes_wal=row[16] == "on",
         recovery_settings=recovery_settings,
         tablespaces=read_tablespaces(connection),
         databases=tuple(Database(*entry) for entry in databases),

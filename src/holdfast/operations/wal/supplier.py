@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 _SIGNALS = ("recovery.signal", "standby.signal")
 _POLL_S = 0.2
 _AFTER_RECOVERY_S = 3.0
-_READ_BYTES = 65536
 
 
 class _Report(msgspec.Struct):

@@ -56,7 +56,6 @@ if TYPE_CHECKING:
 
 _SHOWN_COMPLAINTS = 20
 _LINK_MODE = 0o777
-_RUN_AGAIN = "run the backup again"
 _LIKE_ROOT = b"base"
 _IN_PLACE = re.compile(rb"pg_tblspc/([0-9]+)")
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from tests.integration.backup_restore.stack import finish, kill, wait_until
 
-CANARY = "canary-7f3d-hold-this-fast"
+CANARY = f"canary-{os.urandom(8).hex()}-hold-this-fast"
+"""Of this run only: what another one shows of its own at the same moment is not found here."""
 
 
 class Watch:

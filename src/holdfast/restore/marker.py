@@ -123,7 +123,7 @@ def require_resumable(layout: Layout, snapshot: Snapshot) -> None:
             f"there is no broken-off restore in {target}", hint="without --resume, restore to a new or empty directory"
         ) from None
     if marker.finished:
-        raise UsageError(f"the restore in {target} is whole already", hint="nothing is left to do")
+        raise UsageError(f"the restore in {target} is whole already", hint=_of_whole(marker))
     if marker.is_delta:
         raise UsageError(f"{target} holds a broken-off delta restore", hint="run it again with --delta: it goes on")
     if marker.snapshot != snapshot.id:
@@ -136,6 +136,16 @@ def require_resumable(layout: Layout, snapshot: Snapshot) -> None:
             f"the broken-off restore in {target} went to other directories: {', '.join(marker.directories)}",
             hint="resume it with the same --tablespace options",
         )
+
+
+def _of_whole(marker: RestoreMarker) -> str:
+    """Return what is left to do where all files are there; whether they were to be recovered, the marker cannot say."""
+    if marker.recovered:
+        return "nothing is left to do"
+    return (
+        "its files need nothing more; if it was to be recovered (--to), that was not finished: delete the directory, "
+        "or name another one, and run it again without --resume"
+    )
 
 
 def _directories(layout: Layout) -> tuple[str, ...]:

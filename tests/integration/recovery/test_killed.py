@@ -35,6 +35,8 @@ def test_killed_during_recovery(past, point):
     wait_until(lambda: not (target / "postmaster.pid").exists())
     assert read_control_file(target).timeline == (5 if point in AFTER_PROMOTION else 4)
     assert bool(read_marker(target).recovered) is (point in AFTER_PROMOTION)
+    hint = past.stack.run(*arguments, "--resume").error["hint"]
+    assert ("run it again without --resume" in hint) is (point not in AFTER_PROMOTION)
 
 
 def test_interrupted_by_the_user_it_stops_the_server(past):

@@ -15,6 +15,7 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
 from holdfast.cli.everywhere import everywhere
+from holdfast.cli.invocation import Invocation
 from holdfast.cli.values import PlainCommand, PlainValues
 from holdfast.errors import ExitCode
 
@@ -58,7 +59,7 @@ class Group(PlainValues, TyperGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - typer names this type privately
         """Read the options that stand before the command's name."""
-        if not args and not ctx.resilient_parsing:
+        if not args and not ctx.resilient_parsing and not Invocation.of(ctx).json:
             typer.echo(ctx.get_help())
             raise typer.Exit(ExitCode.USAGE)
         return super().parse_args(ctx, args)

@@ -97,8 +97,9 @@ def test_a_wrong_command_line_is_usage(arguments: list[str], words: str | None, 
 
 
 def test_a_wrong_command_line_is_json_too_when_asked(messages):
-    assert main(["nonsense", "--json"]) == 2
-    assert [message["error"] for message in messages()] == ["UsageError"]
+    for arguments in (["nonsense", "--json"], ["--json"], ["--json", "wal"], ["key", "--json"]):
+        assert main(arguments) == 2
+        assert [message["error"] for message in messages()] == ["UsageError"], arguments
 
 
 def test_a_typing_error_in_a_command_gets_the_near_one(capsys):

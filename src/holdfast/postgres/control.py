@@ -35,13 +35,12 @@ _MAJOR_BY_CATALOG_VERSION: Final = {202107181: 14, 202209061: 15, 202307071: 16,
 _CRC_OFFSET: Final = {1300: 288, 1700: 288, 1800: 292}
 _FLOAT_FORMAT = 1234567.0
 
-# system_identifier, pg_control_version, catalog_version_no, state, time, checkPoint; then of checkPointCopy: redo,
-# ThisTimeLineID, PrevTimeLineID, fullPageWrites, ..., time, ...; then unloggedLSN, minRecoveryPoint and its timeline,
-# backupStartPoint, backupEndPoint, backupEndRequired, wal_level.
-_STATE = struct.Struct("<Q I I i 4x q Q Q I I ? 47x q 16x Q Q I 4x Q Q ? 3x i")
-# From maxAlign: floatFormat, blcksz, relseg_size, xlog_blcksz, xlog_seg_size, four limits, float8ByVal, checksums.
-_SHAPE = struct.Struct("<I d I I I I 16x ? 3x I")
-_SHAPE_OFFSET = 204
+# system_identifier, pg_control_version, catalog_version_no, state, ..., checkPoint; then of checkPointCopy
+# ThisTimeLineID and time; then ..., wal_level.
+_STATE = struct.Struct("<Q I I i 12x Q 8x I 52x q 60x i")
+# From floatFormat: blcksz, relseg_size, xlog_blcksz, xlog_seg_size, ..., data_checksum_version.
+_SHAPE = struct.Struct("<d I I I I 20x I")
+_SHAPE_OFFSET = 208
 _CHECKPOINT_OFFSET = 32
 _NO_CHECKPOINT: Final = 0x7FFFFFFF_FF000028
 """A place that no WAL ever reaches, and that PostgreSQL takes for possible (``XRecOffIsValid``)."""
@@ -77,23 +76,12 @@ class ControlFile(NamedTuple):
 
     system_identifier: int
     control_version: int
-    catalog_version: int
     major: int
     state: ClusterState
-    written_at: datetime
     checkpoint: Lsn
-    redo: Lsn
     timeline: Timeline
-    previous_timeline: Timeline
-    full_page_writes: bool
     checkpoint_at: datetime
-    min_recovery_point: Lsn
-    min_recovery_timeline: Timeline | None
-    backup_start: Lsn
-    backup_end: Lsn
-    backup_end_is_required: bool
     wal_level: WalLevel
-    max_alignment: int
     block_size: int
     relation_segment_blocks: int
     wal_block_size: int
@@ -141,8 +129,8 @@ def parse_control_file(content: bytes) -> ControlFile:
     """Parse the bytes of a pg_control; ServerError for an unknown version, VerificationError for damage."""
     control_version = _require_known_version(content)
     _require_crc(content, _CRC_OFFSET[control_version])
-    state = _STATE.unpack_from(content)
-    align, float_format, block_size, segment_blocks, wal_block, wal_segment, _, checksums = _SHAPE.unpack_from(
+    identifier, _, catalog, state, checkpoint, timeline, checkpoint_time, wal_level = _STATE.unpack_from(content)
+    float_format, block_size, segment_blocks, wal_block, wal_segment, checksums = _SHAPE.unpack_from(
         content, _SHAPE_OFFSET
     )
     if float_format != _FLOAT_FORMAT:
@@ -152,25 +140,14 @@ def parse_control_file(content: bytes) -> ControlFile:
         )
     try:
         return ControlFile(
-            system_identifier=state[0],
+            system_identifier=identifier,
             control_version=control_version,
-            catalog_version=state[2],
-            major=_major(state[2]),
-            state=ClusterState(state[3]),
-            written_at=_instant(state[4]),
-            checkpoint=Lsn(state[5]),
-            redo=Lsn(state[6]),
-            timeline=Timeline(state[7]),
-            previous_timeline=Timeline(state[8]),
-            full_page_writes=state[9],
-            checkpoint_at=_instant(state[10]),
-            min_recovery_point=Lsn(state[12]),
-            min_recovery_timeline=Timeline(state[13]) if state[13] else None,
-            backup_start=Lsn(state[14]),
-            backup_end=Lsn(state[15]),
-            backup_end_is_required=state[16],
-            wal_level=_WAL_LEVELS[state[17]],
-            max_alignment=align,
+            major=_major(catalog),
+            state=ClusterState(state),
+            checkpoint=Lsn(checkpoint),
+            timeline=Timeline(timeline),
+            checkpoint_at=_instant(checkpoint_time),
+            wal_level=_WAL_LEVELS[wal_level],
             block_size=_require_power_of_two(block_size, 2**15),
             relation_segment_blocks=_require_positive(segment_blocks),
             wal_block_size=_require_power_of_two(wal_block, 2**16),

@@ -13,6 +13,7 @@ from tests.servers.postgres import account
 from holdfast.postgres.control import ClusterState, read_control_file
 from holdfast.postgres.initdb import add_settings
 from holdfast.postgres.local import LocalCluster
+from holdfast.postgres.lsn import Lsn
 from holdfast.restore.marker import read_marker
 
 
@@ -98,11 +99,14 @@ def test_paused_it_waits_and_can_go_on_from_there(past, target):
 
 def test_shut_down_it_is_still_in_recovery(past, target):
     past.stack.succeed("restore", "db", "--target", target, "--to", "name:on-4", "--action", "shutdown")
-    control = read_control_file(target)
-    assert control.state is ClusterState.SHUT_DOWN_IN_RECOVERY
-    assert control.min_recovery_point > past.world.truth(4).points["on-4"]
-    assert control.min_recovery_timeline == 4
+    assert read_control_file(target).state is ClusterState.SHUT_DOWN_IN_RECOVERY
     with started(past, target) as cluster:
+        with psycopg.connect(cluster.conninfo()) as connection:
+            end = connection.execute(
+                "SELECT min_recovery_end_lsn::text, min_recovery_end_timeline FROM pg_control_recovery()"
+            ).fetchone()
+        assert Lsn.parse(end[0]) > past.world.truth(4).points["on-4"]
+        assert end[1] == 4
         wait_until(lambda: ask(cluster, "SELECT pg_get_wal_replay_pause_state()") == "paused")
         assert xids_of(cluster.conninfo()) == committed_before(past, 4, past.world.truth(4).points["on-4"])
         assert ask(cluster, "SELECT pg_promote()") is True

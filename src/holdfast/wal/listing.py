@@ -29,7 +29,7 @@ _HEX = 16
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """One listing of an archive, sorted into kinds. ``strangers`` are segments whose number no such cluster has."""
+    """One listing of an archive, sorted into kinds."""
 
     segment_size: int
     rows: Mapping[Timeline, Rows]
@@ -39,7 +39,6 @@ class Listing:
     other_partials: tuple[ArchivedFile, ...]
     conflicts: tuple[ArchivedFile, ...]
     gap_records: tuple[ArchivedFile, ...]
-    strangers: tuple[ArchivedFile, ...]
 
     @property
     def timelines(self) -> frozenset[Timeline]:
@@ -81,7 +80,6 @@ class _Sorter:
         self._pieces: dict[Timeline, dict[int, list[ArchivedFile]]] = {}
         self._partials: dict[Timeline, dict[int, ArchivedFile]] = {}
         self._others: dict[WalFileKind, list[ArchivedFile]] = {}
-        self._strangers: list[ArchivedFile] = []
 
     def take(self, file: ArchivedFile) -> None:
         if file.kind in _COUNTED:
@@ -92,9 +90,9 @@ class _Sorter:
     def _take_wal(self, file: ArchivedFile) -> None:
         low = int(file.name[16:24], _HEX)
         number = int(file.name[8:16], _HEX) * self._per_id + low
-        if low >= self._per_id:
-            self._strangers.append(file)
-        elif file.kind is WalFileKind.SEGMENT:
+        if low >= self._per_id:  # no cluster with segments of this size has such a number
+            return
+        if file.kind is WalFileKind.SEGMENT:
             rows = self._rows.get(file.name[:8])
             if rows is None:
                 rows = self._rows[file.name[:8]] = _no_rows()
@@ -116,7 +114,6 @@ class _Sorter:
             other_partials=tuple(self._others.get(WalFileKind.OTHER_PARTIAL, ())),
             conflicts=tuple(self._others.get(WalFileKind.CONFLICT, ())),
             gap_records=tuple(self._others.get(WalFileKind.GAP, ())),
-            strangers=tuple(self._strangers),
         )
 
 

@@ -31,6 +31,7 @@ from holdfast.wal.receive_slot import SlotWish, prepared_slot
 from holdfast.wal.receive_start import Origin, first_choice, last_choice, second_choice, survey_timeline
 from holdfast.wal.receive_state import Activity
 from holdfast.wal.rhythm import Rhythm
+from holdfast.wal.rival import require_no_rival
 from holdfast.wal.storer import Storer
 
 if TYPE_CHECKING:
@@ -128,6 +129,8 @@ class Receiver:
                 for entry in history.entries
                 if (files := survey_timeline(archive.list(entry.timeline), size)) is not None
             }
+            if own := surveyed.get(system.timeline):
+                require_no_rival(connection, system.timeline, own.end)
             origin = Origin(system, size, history, slot, surveyed)
             try:
                 self._begin(_Session(connection, archive, origin, is_synchronous))

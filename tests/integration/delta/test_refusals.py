@@ -132,6 +132,19 @@ def test_no_space_is_told_before_anything_is_changed(stack, copy):
     assert mount.with_name("mount.1").read_text() == mount.with_name("mount.2").read_text() != ""
 
 
+def test_files_that_a_twin_has_too_need_room_of_their_own(stack, copy):
+    """All of them are made anew, as the twin (``cp -al``) keeps what was shared."""
+    mount = copy.with_name("mount")
+    mount.mkdir()
+    script = (
+        'mount -t tmpfs -o size=80m none "$0" && cp -a "$1" "$0/copy" && cp -al "$0/copy" "$0/twin"; shift; "$@";'
+        ' code=$?; test -e "$0/copy/global/pg_control" || code=99; exit $code'
+    )
+    run = stack.run_with_mounts(script, [mount, copy], "restore", "db", "--target", mount / "copy", "--delta")
+    assert (run.code, run.error["error"]) == (1, "NoSpaceError"), str(run)
+    assert "the copy grows by" in run.error["message"]
+
+
 def test_a_read_only_copy_is_compared_and_told_how_to_go_on(stack, copy):
     with largest(copy / "base").open("r+b") as file:
         file.write(b"changed")

@@ -107,6 +107,22 @@ def test_a_receiver_follows_to_the_new_timeline_though_it_comes_late(make):
         kill(receiver, signal.SIGTERM)
 
 
+def test_a_slot_that_was_dropped_on_purpose_is_not_made_anew(make):
+    """Nobody would ever take WAL out of it, and the disk would fill."""
+    service = make()
+    service.stack.service = {**service.stack.service, "wal": {"spool": str(service.place / "received")}}
+    service.stack.write()
+    service.stack.backup()
+    receiver = service.stack.start("wal", "receive", "db", "--create-slot")
+    try:
+        wait_until(lambda: service.ask("SELECT count(*) FROM pg_stat_replication") == 1)
+    finally:
+        kill(receiver, signal.SIGTERM)
+    service.stack.succeed("wal", "receive", "db", "--drop-slot")
+    service.stack.succeed("restore", "db", "--yes")
+    assert service.ask("SELECT count(*) FROM pg_replication_slots") == 0
+
+
 def test_after_an_undo_the_latest_is_what_is_in_service_and_not_the_highest_timeline(make):
     service = make()
     archive(service)

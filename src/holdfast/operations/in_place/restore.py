@@ -174,7 +174,8 @@ def _keep_wal_for_receiver(prepared: PreparedInPlace, server: PrivateServer, rep
     from holdfast.wal.receive_state import read_state
 
     stack, service = prepared.stack, prepared.request.service
-    if read_state(spool_directory(stack, service)) is None:
+    receiver = read_state(spool_directory(stack, service))
+    if receiver is None or not receiver.slot:  # nobody would ever take WAL out of the slot, and the disk would fill
         return
     try:
         reserve_slot(server, slot_name(stack, service))

@@ -14,7 +14,7 @@ import numpy as np
 
 from holdfast.errors import StorageError
 from holdfast.repository.frames import CHUNK_LIMIT_BYTES
-from holdfast.restore.on_disk import open_copy
+from holdfast.restore.on_disk import open_copy, reads_as_zeros
 from holdfast.restore.tree import finish_path, is_finished, open_to_write
 from holdfast.restore.writing import OpenFiles, joined
 
@@ -153,7 +153,7 @@ def _clear(descriptor: int, file: PlannedFile, start: int, end: int) -> int:
         for first, last in _data(readable.fileno(), start, end):
             for at in range(first, last, _ZEROS_BYTES):
                 length = min(_ZEROS_BYTES, last - at)
-                if os.pread(readable.fileno(), length, at).strip(b"\0"):
+                if not reads_as_zeros(readable.fileno(), at, length):
                     written += os.pwrite(descriptor, bytes(length), at)
     return written
 

@@ -50,6 +50,16 @@ def open_copy(path: Path) -> int | None:
     return None
 
 
+def reads_as_zeros(descriptor: int, offset: int, length: int) -> bool:
+    """Whether a part of a file, as far as it goes, is all zeros; what cannot be read is not."""
+    try:
+        return not os.pread(descriptor, length, offset).strip(b"\0")
+    except OSError as error:
+        if error.errno in _UNREADABLE:
+            return False
+        raise
+
+
 class CopyReader:
     """Gives runs of a plan's files as they are on disk, for one thread: the last file stays open.
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import random
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
 
-from holdfast.restore.on_disk import CopyReader, Run
+from holdfast.restore.on_disk import CopyReader, Run, reads_as_zeros
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from holdfast.restore.plan import RestorePlan
 
 KIB = 1 << 10
+UNREADABLE = Path("/proc/self/mem")
+"""Where a process has no memory, as at 0, it gives EIO (proc(5)), as a file on a broken disk does."""
 
 
 def test_runs_of_any_place_and_length(tmp_path: Path) -> None:
@@ -42,3 +44,15 @@ def test_runs_of_any_place_and_length(tmp_path: Path) -> None:
         assert reader.content([Run(0, 0, 5)]) == contents[0][:5]
         assert reader.content([Run(1, 0, 5)]) is None
         assert reader.cached(Run(1, 0, 300 * KIB)) is None
+
+
+def test_what_cannot_be_read_is_not_there(tmp_path: Path) -> None:
+    (tmp_path / "zeros").write_bytes(bytes(5000))
+    plan = cast("RestorePlan", SimpleNamespace(files=[SimpleNamespace(path=UNREADABLE)]))
+    with CopyReader(plan, memoryview(bytearray(300 * KIB))) as reader:
+        assert reader.content([Run(0, 0, 5)]) is None
+        assert reader.cached(Run(0, 0, 300 * KIB)) is None
+    for path, expected in ((UNREADABLE, False), (tmp_path / "zeros", True)):
+        descriptor = os.open(path, os.O_RDONLY)
+        assert reads_as_zeros(descriptor, 0, 5000) is expected
+        os.close(descriptor)

@@ -182,7 +182,7 @@ def parse_action(text: str) -> TargetAction:
 def _xid(text: str) -> XidGoal:
     # Below 3 are ids that no transaction has (FirstNormalTransactionId, src/include/access/transam.h).
     if not re.fullmatch(r"[0-9]{1,20}", text.strip()) or not 3 <= int(text) < 2**64 or int(text) % 2**32 < 3:
-        raise UsageError(f"not a transaction id: {text!r}", hint="write xid:N, with N from 3 on, in decimal")
+        raise UsageError(f"not a transaction id: {text!r}", hint="it is a number from 3 on, in decimal")
     return XidGoal(int(text))
 
 

@@ -137,7 +137,7 @@ def test_restore_points_of_a_name(accident):
     assert [each["message_type"] for each in points] == ["restore_point"] * 2
     assert points[0]["time"] < points[1]["time"]
     words = accident.text("--name", "release 7")
-    assert "first of them" in words
+    assert ("--to LSN --exclusive" in words, "--to name:" in words) == (True, False)  # the name alone is refused
     assert accident.find("--name", "release 7", "--between", "1 day ago", accident.begin) == points[:1]
 
 

@@ -86,11 +86,10 @@ class AboutRestorePoint:
 
     def _show(self, run: Invocation, restore: str, points: list[RestorePoint]) -> None:
         _show_restore_points(run, points)
-        if len(points) > 1:
-            run.output.say(
-                "recovery stops at the first of them that comes after the snapshot; the LSN tells them apart"
-            )
-        run.output.say(f"to recover to it:  {restore} --to name:{self.name}")
+        if len(points) == 1:
+            run.output.say(f"to recover to it:  {restore} --to name:{self.name}")
+        else:
+            run.output.say(f"the name does not tell which one; by where it ends:  {restore} --to LSN --exclusive")
 
 
 @dataclass(frozen=True, slots=True)

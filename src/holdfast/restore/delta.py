@@ -252,11 +252,14 @@ def _rooms_to_grow(files: Iterable[PlannedFile], roots: Iterable[Path]) -> tuple
     A file that has other names is made anew beside them.
     """
     grown: dict[int, int] = {}
+    others: list[Path] = []
     for file in files:
         try:
             status = os.lstat(file.path)
             device, present = status.st_dev, status.st_blocks * 512 if status.st_nlink == 1 else 0
         except OSError:
             device, present = nearest_existing(file.path.parent).stat().st_dev, 0
+        if device not in grown:  # a root's, or that of something mounted or linked in the copy
+            others.append(file.path.parent)
         grown[device] = grown.get(device, 0) + max(0, file.content_bytes - present)
-    return rooms_at(roots, grown)
+    return rooms_at((*roots, *others), grown)

@@ -132,6 +132,20 @@ def test_no_space_is_told_before_anything_is_changed(stack, copy):
     assert mount.with_name("mount.1").read_text() == mount.with_name("mount.2").read_text() != ""
 
 
+def test_no_space_where_pg_wal_lies_elsewhere_is_told(stack, copy):
+    mount = copy.with_name("mount")
+    mount.mkdir()
+    for segment in (copy / "pg_wal").glob("0*"):
+        segment.unlink()
+    (copy / "pg_wal").rename(copy.with_name("wal"))
+    (copy / "pg_wal").symlink_to(mount / "wal")
+    script = 'mount -t tmpfs -o size=4m none "$0" && cp -a "$1" "$0/wal"; shift; "$@"'
+    run = stack.run_with_mounts(script, [mount, copy.with_name("wal")], "restore", "db", "--target", copy, "--delta")
+    assert (run.code, run.error["error"]) == (1, "NoSpaceError"), str(run)
+    assert f"{copy / 'pg_wal'} has" in run.error["message"]
+    assert (copy / "global" / "pg_control").exists()
+
+
 def test_files_that_a_twin_has_too_need_room_of_their_own(stack, copy):
     """All of them are made anew, as the twin (``cp -al``) keeps what was shared."""
     mount = copy.with_name("mount")

@@ -55,6 +55,18 @@ def with_service(shop, tmp_path, **service: object) -> StackDirectory:
     )
 
 
+def test_no_place_for_the_records_of_restores_in_place(shop, call, tmp_path):
+    """Not what an operator should learn at night, with the database down."""
+    server = {"stop": ["true"], "start": ["true"]}
+    (tmp_path / "file").touch()
+    stack = with_service(shop, tmp_path, restore={"server": server, "state": str(tmp_path / "file" / "state")})
+    finding = only_problem(call(stack, "doctor", "--json"), "warning")
+    assert "restores in place cannot be recorded" in finding["words"]
+    stack = with_service(shop, tmp_path, restore={"server": server, "state": str(tmp_path / "new" / "state")})
+    assert problems(call(stack, "doctor", "--json")) == {}
+    assert not (tmp_path / "new").exists()
+
+
 def test_a_server_that_is_down(shop, call, tmp_path):
     finding = only_problem(call(with_service(shop, tmp_path, connection="host=/nowhere"), "doctor", "--json"), "failed")
     assert "cannot connect" in finding["words"]

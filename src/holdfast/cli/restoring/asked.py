@@ -68,9 +68,10 @@ class AskedRestore:
         """Raise UsageError for an option that the way of restoring has no use for, or one that it lacks."""
         for option in fields(self):
             if option.name not in _EVERYWHERE | _TAKEN[self.way] and getattr(self, option.name) != option.default:
+                name = option.name.replace("_", "-")
                 raise UsageError(
-                    f"--{option.name.replace('_', '-')} does not go with {self.way.value}",
-                    hint="'holdfast restore --help' tells what each option is for",
+                    f"--{name} does not go with {self.way.value}",
+                    hint=_GOES_ON.get((self.way, name), "'holdfast restore --help' tells what each option is for"),
                 )
         if self.way is Way.DELTA and self.target is None:
             raise UsageError("--delta needs the directory to bring up to date", hint="add --target DIR")
@@ -107,6 +108,12 @@ def _tablespace(words: str) -> tuple[str, Path]:
     return name, Path(place)
 
 
+_GOES_ON = {
+    (Way.DELTA, "resume"): "the same command without --resume goes on: it compares again",
+    (Way.IN_PLACE, "resume"): "the same command without --resume goes on with what was staged; --target DIR is missing "
+    "if it went to a directory",
+    (Way.PARTIAL, "resume"): "nothing is kept of one that was broken off: run it without --resume",
+}
 _EVERYWHERE = {"run", "service"}
 _RECOVERY = {"snapshot", "to", "exclusive", "timeline", "dry_run"}
 _TAKEN: dict[Way, set[str]] = {

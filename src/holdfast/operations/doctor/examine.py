@@ -10,6 +10,7 @@ from holdfast.errors import HoldfastError
 from holdfast.operations.doctor.archiving import examine_archiving
 from holdfast.operations.doctor.finding import Finding, failed, fine
 from holdfast.operations.doctor.identity import examine_identity
+from holdfast.operations.doctor.in_place import examine_in_place
 from holdfast.operations.doctor.machine import examine_machine
 from holdfast.operations.doctor.replication import examine_replication
 from holdfast.operations.doctor.repository import examine_repository
@@ -51,3 +52,4 @@ def examine(explicit: Path | None, asked: str | None) -> Iterator[Finding]:
         if cluster is not None and survey is not None:
             yield from examine_identity(f"service {name}", stack, name, cluster, survey)
         yield from examine_archiving(f"service {name}", path, stack, name)
+        yield from examine_in_place(f"service {name}", stack, name)

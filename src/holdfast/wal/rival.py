@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from holdfast.postgres.timeline import Timeline
 
 REMEDY = (
-    "stop the wrong one; if it is this one that goes on, take it to a timeline of its own (stop it, make standby.signal "
+    "stop the wrong one; if this one is to go on, take it to a timeline of its own (stop it, make standby.signal "
     "in its data directory, start it, SELECT pg_promote()), then run 'holdfast backup': no recovery crosses the place"
 )
 _KNOWN_WITHIN_S = 5.0

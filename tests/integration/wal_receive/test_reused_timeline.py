@@ -10,8 +10,13 @@ from tests.integration.wal_receive.test_receive import FILL
 from tests.servers.postgres import account, postgres_binaries
 
 from holdfast.postgres.local import LocalCluster
+from holdfast.wal.archive import Pushed, WalConflictError
 
 SETTINGS = {"autovacuum": "off", "wal_keep_size": "1GB"}
+
+
+def slowly(*values):
+    return pytest.param(*values, marks=pytest.mark.slow)
 
 
 def caught_up(primary, *standbys):
@@ -64,7 +69,13 @@ def refused(receiving):
     return run.error
 
 
-@pytest.mark.parametrize(("fill", "other_fill"), [(5, 1), (40, 20), (40, 1)])
+def conflicts(receiving):
+    """The alerts that another server writes into the archive."""
+    alerts = receiving.stack.run("wal", "status").message("wal_status")["alerts"]
+    return [each for each in alerts if each["kind"] == "conflict"]
+
+
+@pytest.mark.parametrize(("fill", "other_fill"), [(40, 20), slowly(5, 1), slowly(40, 1)])
 def test_fault_01_what_a_server_writes_beside_another_ones_timeline_is_not_taken_for_stored(
     make_receiving, twins, fill, other_fill
 ):
@@ -80,11 +91,13 @@ def test_fault_01_what_a_server_writes_beside_another_ones_timeline_is_not_taken
     assert f"{flushed(second)} only" in error["message"]
     assert "pg_promote()" in error["hint"]
     assert {file.name for file in receiving.archive.list()} == before
+    assert [alert["remedy"] for alert in conflicts(receiving)] == [error["hint"]]
     turn_to(receiving, first)
+    assert conflicts(receiving) == []
     received_from(receiving, first, 1)  # the right one goes on
 
 
-@pytest.mark.parametrize(("fill", "other_fill"), [(1, 5), (20, 60)])
+@pytest.mark.parametrize(("fill", "other_fill"), [slowly(1, 5), slowly(20, 60)])
 def test_fault_01_a_server_that_is_farther_than_another_one_of_its_timeline_is_found_out(
     make_receiving, twins, fill, other_fill
 ):
@@ -96,6 +109,40 @@ def test_fault_01_a_server_that_is_farther_than_another_one_of_its_timeline_is_f
     assert "the archive holds other bytes under" in refused(receiving)["message"]
 
 
+def test_fault_01_of_two_servers_on_one_timeline_only_the_first_is_archived(make_receiving, twins):
+    first, second = twins
+    receiving = make_receiving(first)
+    received_from(receiving, first, 20)
+    sql(second, FILL.format(1).replace("'x'", "'y'"), "SELECT pg_switch_wal()")
+    archive, wal = receiving.archive, second.data_directory / "pg_wal"
+    name = "00000002.history"  # of both it is the same, and success
+    assert archive.push(name, (wal / name).read_bytes()) is Pushed.ALREADY_THERE
+    name = "000000020000000000000001"
+    with pytest.raises(WalConflictError):
+        archive.push(name, (wal / name).read_bytes())
+    assert len(conflicts(receiving)) == 1
+
+
+def test_fault_03_two_servers_that_took_one_number_at_different_places_are_told_by_their_histories(
+    make_cluster, make_receiving
+):
+    primary = make_cluster(postgres_binaries(15), settings=SETTINGS)
+    first = make_standby(make_cluster, primary, "first")
+    second = make_standby(make_cluster, primary, "second")
+    caught_up(primary, first, second)
+    promote(first)
+    sql(primary, FILL.format(1))
+    caught_up(primary, second)
+    promote(second)
+    receiving = make_receiving(first)
+    received_from(receiving, first, 1)
+    turn_to(receiving, second)
+    assert "the archive holds other bytes under 00000002.history" in refused(receiving)["message"]
+    (alert,) = conflicts(receiving)
+    assert "00000002.history" in alert["words"]
+
+
+@pytest.mark.slow
 def test_a_server_takes_a_timeline_of_its_own_and_is_received_again(make_receiving, twins, shared_directory):
     """What the HINT says: recovery from a backup of it works, on its own timeline."""
     first, second = twins
@@ -122,6 +169,7 @@ def test_a_server_takes_a_timeline_of_its_own_and_is_received_again(make_receivi
         assert ask(restored, "SELECT array_agg(id ORDER BY id) FROM kept") == [1, 2]
 
 
+@pytest.mark.slow
 def test_a_standby_behind_its_primary_is_received(make_cluster, make_receiving):
     """Its primary archives, too, and the standby has not got that yet."""
     primary = make_cluster(postgres_binaries(15), settings=SETTINGS)

@@ -16,6 +16,7 @@ from holdfast.postgres.lsn import Lsn
 from holdfast.postgres.segment import Segment, is_segment_name
 from holdfast.wal.names import taken_name
 from holdfast.wal.receive import is_named
+from holdfast.wal.rival import REMEDY, rival_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -71,6 +72,7 @@ def find_alerts(status: WalStatus) -> Iterator[Alert]:
         yield Alert(AlertKind.SNAPSHOT, f"a snapshot does not open: {damage.message}", "run 'holdfast check'")
     if status.coverage is not None:
         yield from _of_conflicts(status, status.coverage)
+        yield from _of_rival(status)
         yield from _of_archive(status, status.coverage)
         yield from _falsely_archived(status, status.coverage)
         yield from _lost(status, status.coverage)
@@ -93,6 +95,13 @@ def _of_conflicts(status: WalStatus, coverage: Coverage) -> Iterator[Alert]:
             f"these, so then delete them, which ends this alert: holdfast wal discard {status.service} {file.name}"
         )
         yield Alert(AlertKind.CONFLICT, words, remedy)
+
+
+def _of_rival(status: WalStatus) -> Iterator[Alert]:
+    """Say that another server has written the server's timeline; long before a segment of the two differs."""
+    server, end = status.server, status.rival_end
+    if server is not None and end is not None and server.system_identifier == status.system_identifier:
+        yield Alert(AlertKind.CONFLICT, rival_words(server.timeline, end, server.lsn), REMEDY)
 
 
 def _of_archive(status: WalStatus, coverage: Coverage) -> Iterator[Alert]:

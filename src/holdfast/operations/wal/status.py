@@ -57,7 +57,8 @@ class WalStatus:
 
     ``coverage`` is None where nothing tells which cluster it is. ``server`` is None where it does not answer, and
     ``server_error`` says why; ``repository_error`` does so for the repository, of which nothing is known then. ``push``
-    and ``receive`` are what those last wrote into the spool.
+    and ``receive`` are what those last wrote into the spool. ``rival_end`` is where the archive's WAL of the server's
+    timeline ends where the server itself has not written that far (``wal.rival``).
     """
 
     service: str
@@ -72,6 +73,7 @@ class WalStatus:
     waiting: Waiting | None
     push: PushState | None
     receive: ReceiveState | None
+    rival_end: Lsn | None = None
 
 
 def wal_statuses(stack: Stack, services: Iterable[str], asked: str | None) -> Iterator[WalStatus]:
@@ -100,6 +102,7 @@ def _wal_status(stack: Stack, service: str, repository: Repository | Away) -> Wa
     data_directory = _data_directory(stack, service, server, settings)
     waiting = _waiting(server, data_directory)  # before the survey: what waited then and is there now is no gap
     archived = ask_repository(stack, repository, KnownCluster(service, server, settings, data_directory))
+    lag = _lag(archived.coverage, server, receive, waiting, archived.segment_size)
     return WalStatus(
         service=service,
         snapshots=archived.snapshots,
@@ -109,10 +112,11 @@ def _wal_status(stack: Stack, service: str, repository: Repository | Away) -> Wa
         coverage=archived.coverage,
         server=server,
         server_error=server_error,
-        lag=_lag(archived.coverage, server, receive, waiting, archived.segment_size),
+        lag=lag,
         waiting=waiting,
         push=queue.read_state(str(spool)),
         receive=receive,
+        rival_end=_rival_end(stack, service, server, lag),
     )
 
 
@@ -124,6 +128,19 @@ def _ask_server(stack: Stack, service: str) -> tuple[ArchivingFacts | None, Hold
         return ask_archiving(conninfo, slot_name(stack, service)), None
     except ServerError as error:
         return None, error
+
+
+def _rival_end(stack: Stack, service: str, server: ArchivingFacts | None, lag: Lag | None) -> Lsn | None:
+    """Return where the archive ends beyond what the server has written of its timeline by now; None as it should be.
+
+    The server was asked before the archive was listed, and may have gone on and archived since: it is asked again.
+    """
+    if server is None or server.is_standby or lag is None or lag.archived is None or lag.archived <= server.lsn:
+        return None
+    again, _ = _ask_server(stack, service)
+    if again is None or again.is_standby or again.timeline != server.timeline:
+        return None
+    return lag.archived if again.lsn < lag.archived else None
 
 
 def _settings(stack: Stack, service: str) -> WalSettings | None:

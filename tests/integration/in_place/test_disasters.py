@@ -125,6 +125,18 @@ def test_a_killed_server_loses_no_committed_row_though_its_last_wal_was_not_arch
     assert service.ask("SELECT count(*) FROM item") == 4001
 
 
+def test_a_killed_server_of_which_only_the_snapshot_knows_where_it_is_loses_no_committed_row(make):
+    """The stack file that ``config generate`` writes names no data directory, and nothing was restored here before."""
+    service = make()
+    del service.stack.service["data_directory"]
+    service.stack.write()
+    die_with_unarchived_wal(service)
+    plan = service.stack.succeed("restore", "db", "--to", "latest", "--dry-run").message("in_place_plan")
+    assert any("is not archived: it is in" in note for note in plan["notes"])
+    service.stack.succeed("restore", "db", "--to", "latest", "--yes")
+    assert service.ask("SELECT count(*) FROM item") == 4000
+
+
 def test_wal_that_never_was_archived_is_taken_from_a_killed_server_from_the_snapshot_on(make):
     service = make()
     archive(service, command="false")

@@ -9,6 +9,7 @@ lies in its ``pg_wal``, and is taken from there.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from holdfast import clock
@@ -66,11 +67,15 @@ class CatchUp(Protocol):
 
 @dataclass(frozen=True)
 class ServiceArchive:
-    """The archive of a service's cluster; ``needed``: the first segment that its snapshots need, by timeline."""
+    """The archive of a service's cluster; ``needed``: the first segment that its snapshots need, by timeline.
+
+    ``data_directory``: where the cluster was at its newest snapshot; empty where that is not known.
+    """
 
     archive: WalArchive
     segment_size: int
     needed: Mapping[Timeline, int]
+    data_directory: str
 
 
 def leave_archive_alone(stack: Stack, service: str, archived: ServiceArchive, reporter: Reporter) -> bool:  # noqa: ARG001
@@ -107,7 +112,10 @@ def remainder_of(stack: Stack, service: str, archived: ServiceArchive) -> Remain
 
     UsageError where it may be running after all, VerificationError, StorageError, PermissionRefusedError.
     """
-    directory = known_directory(stack, service) if service in stack.services else None
+    if service not in stack.services:
+        return None
+    # one that is down tells nobody where it is, and perhaps nothing was restored here yet: then the snapshot knows
+    directory = known_directory(stack, service) or (Path(archived.data_directory) if archived.data_directory else None)
     if directory is None or (directory / "standby.signal").exists():
         return None
     require_stopped(directory)

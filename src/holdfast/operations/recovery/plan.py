@@ -179,7 +179,8 @@ def _surveyor(
         return replace(coverage, left=left)
 
     size = facts.wal_segment_size
-    return ServiceArchive(archive, size, {point.timeline: point.next_number(size) for point in points}), surveyed
+    needed = {point.timeline: point.next_number(size) for point in points}
+    return ServiceArchive(archive, size, needed, facts.data_directory), surveyed
 
 
 def _choose(archive: WalArchive, coverage: Coverage, target: RecoveryTarget, reporter: Reporter) -> Expected:

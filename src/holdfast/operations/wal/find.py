@@ -78,7 +78,7 @@ def ask(
             return finder, question.ask(finder)
     except TargetNotReachableError as error:
         missing = error
-    archived = ServiceArchive(archive, size, {point.timeline: point.next_number(size)})
+    archived = ServiceArchive(archive, size, {point.timeline: point.next_number(size)}, facts.data_directory)
     if not let_archive_catch_up(stack, request.service, archived, reporter) and missing is not None:
         raise missing
     finder = opened()

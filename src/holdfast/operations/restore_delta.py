@@ -129,7 +129,8 @@ class _Planner:
         self, stack: Stack, request: RestoreRequest, repository: Repository, snapshot: Snapshot
     ) -> PreparedRestore:
         """Plan, and hold the copy (a PrepareRestore)."""
-        from holdfast.restore.delta import locked, set_aside_path
+        from holdfast.restore.delta import set_aside_path
+        from holdfast.restore.lock import locked
         from holdfast.restore.marker import marked_facts
         from holdfast.services.postgres.copies import (
             places_of_copy,

@@ -8,7 +8,6 @@ the same command finishes: it compares again and believes nothing.
 
 from __future__ import annotations
 
-import fcntl
 import os
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -20,7 +19,6 @@ import numpy as np
 from holdfast import crashpoint
 from holdfast.crashpoint import CrashPoint
 from holdfast.errors import (
-    BusyError,
     KeyRefusedError,
     NoSpaceError,
     PermissionRefusedError,
@@ -117,20 +115,6 @@ def plan_delta(repository: Repository, snapshot: Snapshot, layout: Layout, new: 
     with _readable(layout):
         plan = make_plan(snapshot, entries, reader, layout, lambda files: _rooms_to_grow(files, layout.roots))
     return DeltaPlan(repository, replace(plan, files=under_written_names(plan)), reader)
-
-
-@contextmanager
-def locked(target: Path) -> Iterator[None]:
-    """Hold the copy against another delta restore; BusyError when one is at work."""
-    descriptor = os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise BusyError(f"another restore is at work in {target}", hint="wait for its end") from None
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def compare(delta: DeltaPlan, options: DeltaOptions, reporter: Reporter) -> Difference:

@@ -13,6 +13,7 @@ from holdfast.errors import KeyRefusedError, NoSpaceError, PermissionRefusedErro
 from holdfast.restore.compare import differing_wants
 from holdfast.restore.durable import sync_directory, sync_file_systems
 from holdfast.restore.fetch import ContentFetcher
+from holdfast.restore.lock import locked
 from holdfast.restore.marker import finish_marker, new_marker, require_resumable, write_marker
 from holdfast.restore.plan import RestorePlan, make_plan, require_room, require_vacant, rooms_to_fill, with_freed
 from holdfast.restore.tree import (
@@ -61,10 +62,7 @@ def plan_restore(
             "a restore needs an owner's key, and this one only writes",
             hint="use the passphrase or the recovery identity of the repository",
         )
-    if options.resumes:
-        require_resumable(layout, snapshot)
-    else:
-        require_vacant(layout.roots)
+    _require_as_asked(layout, snapshot, options)
     reader = repository.reader()
     plan = make_plan(
         snapshot,
@@ -81,23 +79,24 @@ def plan_restore(
 def run_restore(
     repository: Repository, plan: RestorePlan, reader: ChunkReader, options: RestoreOptions, reporter: Reporter
 ) -> None:
-    """Carry out a plan. Raises what went wrong; the target then holds a restore that ``resumes`` can go on with."""
+    """Carry out a plan. Raises what went wrong; the target then holds a restore that ``resumes`` can go on with.
+
+    BusyError when another restore is at work in the target.
+    """
     crashpoint.reach(CrashPoint.RESTORE_PLANNED)
     layout = plan.layout
     marker = new_marker(plan.snapshot, layout, repository.storage.url, repository.config.id)
-    if options.resumes and _is_startable(plan):
-        # Only the marker was missing. A server may have run here since: nothing of it may be touched.
-        reporter.notice(f"all of {layout.target} was in place already")
-        finish_marker(layout.target, marker)
-        return
-    if not plan.snapshot.is_complete:
-        missing = next(iter(plan.snapshot.warnings), "it does not say what")
-        reporter.warning(f"snapshot {plan.snapshot.short_id} is incomplete; missing: {missing}")
-    final = plan
-    plan = replace(plan, files=under_written_names(plan))
-    with translated(layout, lambda: "with --resume" if (layout.target / MARKER_NAME).exists() else "again"):
-        for root in layout.roots:
-            root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with translated(layout, lambda: _how_to_go_on(layout)), _held(plan, options):
+        if options.resumes and _is_startable(plan):
+            # Only the marker was missing. A server may have run here since: nothing of it may be touched.
+            reporter.notice(f"all of {layout.target} was in place already")
+            finish_marker(layout.target, marker)
+            return
+        if not plan.snapshot.is_complete:
+            missing = next(iter(plan.snapshot.warnings), "it does not say what")
+            reporter.warning(f"snapshot {plan.snapshot.short_id} is incomplete; missing: {missing}")
+        final = plan
+        plan = replace(plan, files=under_written_names(plan))
         write_marker(layout.target, marker)
         crashpoint.reach(CrashPoint.RESTORE_MARKED)
 
@@ -122,6 +121,28 @@ def run_restore(
         crashpoint.reach(CrashPoint.RESTORE_CONTROL_RENAMED)
         finish_marker(layout.target, marker)
         crashpoint.reach(CrashPoint.RESTORE_FINISHED)
+
+
+@contextmanager
+def _held(plan: RestorePlan, options: RestoreOptions) -> Iterator[None]:
+    """Make the directories, and hold the target; what another restore has done there since the plan is refused."""
+    for root in plan.layout.roots:
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with locked(plan.layout.target):
+        _require_as_asked(plan.layout, plan.snapshot, options)
+        yield
+
+
+def _require_as_asked(layout: Layout, snapshot: Snapshot, options: RestoreOptions) -> None:
+    """Raise UsageError unless there is what goes on, or nothing."""
+    if options.resumes:
+        require_resumable(layout, snapshot)
+    else:
+        require_vacant(layout.roots)
+
+
+def _how_to_go_on(layout: Layout) -> str:
+    return "with --resume" if (layout.target / MARKER_NAME).exists() else "again"
 
 
 def _is_startable(plan: RestorePlan) -> bool:

@@ -1,4 +1,4 @@
-"""Ctrl-C during a restore: nothing that could start is left, and the words say how to go on."""
+"""Ctrl-C during a restore: nothing that could start is left, and the words say how to go on. Two at once do not."""
 
 import signal
 
@@ -24,3 +24,19 @@ def test_ctrl_c_says_how_to_go_on_and_that_goes_on(quiet_cluster, quiet_stack, m
     assert quiet_stack.run("restore", "db", "--target", target).code == 2
     quiet_stack.succeed("restore", "db", "--target", target, "--resume")
     assert ask(start_restored(make_cluster, quiet_cluster, target), "SELECT count(*) FROM item") == 20000
+
+
+def test_a_restore_that_is_still_at_work_is_not_gone_on_with(quiet_stack, shared_directory):
+    """It would write into the files, and put back the control file, of a server that was started in the meantime."""
+    quiet_stack.backup()
+    quiet_stack.repository["limits"] = {"download": "200KiB"}
+    quiet_stack.write()
+    target = shared_directory / "restored"
+    child = quiet_stack.start("restore", "db", "--target", target)
+    wait_until(lambda: (target / "base").exists() or child.poll() is not None)
+    second = quiet_stack.run("restore", "db", "--target", target, "--resume")
+    kill(child, signal.SIGKILL)
+    quiet_stack.repository.pop("limits")
+    quiet_stack.write()
+    assert (second.code, second.error["error"]) == (11, "BusyError"), str(second)
+    quiet_stack.succeed("restore", "db", "--target", target, "--resume")

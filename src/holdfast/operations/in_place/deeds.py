@@ -46,7 +46,10 @@ class Deed:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Write down how it ended, and take it to the repository."""
+        """Write down how it ended, and take it to the repository.
+
+        An interruption ends that, and not the deed: to repeat an undo, as an interrupted command says, takes it back.
+        """
         if isinstance(error, SwapPutBackError):
             entry = ended(self._entry, "put back", reason=error.message, outage_s=error.outage_s)
         elif error is not None:
@@ -55,10 +58,11 @@ class Deed:
         else:
             entry = ended(self._entry, self._result, outage_s=self._outage_s)
         try:
-            append(self._state, entry)
-        except HoldfastError as failure:  # a full disk, perhaps: what was done is done, and how it ended must be told
-            self._reporter.warning(f"the journal lacks the end of this: {failure.message}")
-        self._carry()
+            self._write_down(entry)
+            self._carry()
+        except KeyboardInterrupt:  # by who does not want to wait for a repository that is away: the deed is done
+            self._write_down(entry)  # it may have come before; the same line twice says the same
+            self._tell_that_it_waits("interrupted")
 
     def became(self, description: str, identity: str) -> None:
         """Say what came, or is to come, into service."""
@@ -72,12 +76,14 @@ class Deed:
         """Say that the deed is turned back, and not done."""
         self._result = "put back"
 
-    def _carry(self) -> None:
-        """Store every deed that has its end and is not in the repository yet; a warning where that fails.
+    def _write_down(self, entry: JournalEntry) -> None:
+        try:
+            append(self._state, entry)
+        except HoldfastError as failure:  # a full disk, perhaps: what was done is done, and how it ended must be told
+            self._reporter.warning(f"the journal lacks the end of this: {failure.message}")
 
-        Whoever does not want to wait for a repository that is away interrupts this, and not the deed: that is done, and
-        to repeat an undo would take it back.
-        """
+    def _carry(self) -> None:
+        """Store every deed that has its end and is not in the repository yet; a warning where that fails."""
         self._reporter.phase("taking the journal to the repository")
         try:
             repository = self._open()
@@ -85,12 +91,13 @@ class Deed:
             for entry in read_journal(self._state):
                 if entry.ended and entry.id not in stored:
                     store_entry(repository.storage, repository.keys, entry)
-        except (HoldfastError, KeyboardInterrupt) as error:
-            reason = error.message if isinstance(error, HoldfastError) else "interrupted"
-            self._reporter.warning(
-                f"the journal in {self._state.path} is not in the repository yet, and will be with the next deed: "
-                f"{reason}"
-            )
+        except HoldfastError as error:
+            self._tell_that_it_waits(error.message)
+
+    def _tell_that_it_waits(self, reason: str) -> None:
+        self._reporter.warning(
+            f"the journal in {self._state.path} is not in the repository yet, and will be with the next deed: {reason}"
+        )
 
 
 def repository_of(stack: Stack, service: str) -> Callable[[], Repository]:

@@ -43,11 +43,7 @@ def rows(service):
     return service.ask("SELECT count(*) FROM item")
 
 
-@pytest.mark.parametrize(
-    "unit",
-    [NOTIFY, NOTIFY + ALWAYS, FORKING, SIMPLE + ALWAYS],
-    ids=KINDS,
-)
+@pytest.mark.parametrize("unit", KINDS.values(), ids=KINDS)
 def test_unit_is_stopped_and_started_by_restore_and_undo(make_unit, unit):
     service = make_unit(unit)
     done = service.stack.succeed("restore", "db", "--yes").message("restored_in_place")

@@ -38,10 +38,11 @@ def restore_in_place(asked: AskedRestore) -> None:
 
     run, stack = asked.run, asked.run.stack()
     unfinished = find_unfinished(stack, asked.service)
-    if unfinished is not None and (asked.dry_run or not is_overtaken(unfinished)):
-        _finish(asked, unfinished)
-        return
     if unfinished is not None:
+        overtaken = is_overtaken(unfinished)
+        if asked.dry_run or not overtaken:
+            _finish(asked, unfinished, _goal(unfinished, overtaken=overtaken))
+            return
         with run.reporter() as reporter:
             give_up(unfinished, reporter)
     began = clock.monotonic()
@@ -134,11 +135,11 @@ def _target(asked: AskedRestore) -> RecoveryTarget | None:
     return target
 
 
-def _finish(asked: AskedRestore, unfinished: UnfinishedSwap) -> None:
+def _finish(asked: AskedRestore, unfinished: UnfinishedSwap, goal: str) -> None:
     from holdfast.operations.in_place.unfinished import finish
 
     intent = unfinished.intent
-    words = f"a swap of {intent.home} begun at {intent.begun} was cut off; it remains to {_goal(unfinished)}"
+    words = f"a swap of {intent.home} begun at {intent.begun} was cut off; it remains to {goal}"
     if asked.dry_run:
         asked.run.output.emit("swap_unfinished", unfinished_message(unfinished), lambda: words)
         return
@@ -151,12 +152,10 @@ def _finish(asked: AskedRestore, unfinished: UnfinishedSwap) -> None:
     asked.run.output.emit("swap_finished", unfinished_message(unfinished), lambda: words)
 
 
-def _goal(unfinished: UnfinishedSwap) -> str:
-    from holdfast.operations.in_place.unfinished import is_overtaken
-
+def _goal(unfinished: UnfinishedSwap, *, overtaken: bool) -> str:
     if unfinished.intent.is_turned_back:
         return "put back what was there"
-    if is_overtaken(unfinished):
+    if overtaken:
         return "give it up, as nothing was exchanged and the server runs, and to restore anew"
     return "bring the new state into service"
 

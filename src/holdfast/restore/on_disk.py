@@ -8,7 +8,7 @@ import os
 import stat
 from typing import TYPE_CHECKING, NamedTuple, Self
 
-from holdfast.restore.page_cache import cached_content
+from holdfast.restore.kernel_cache import cached_content
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

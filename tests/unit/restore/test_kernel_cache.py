@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from holdfast.restore.page_cache import cached_content
+from holdfast.restore.kernel_cache import cached_content
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,7 +54,7 @@ def test_what_is_beyond_the_end_or_no_file_is_none(descriptor: int, tmp_path: Pa
 def test_a_file_that_we_could_not_write_is_not_looked_at() -> None:
     """The kernel says of each page that it is in memory, whether or not: one that cannot be read would end us."""
     looked_at = (
-        "import os, sys; from holdfast.restore.page_cache import cached_content;"
+        "import os, sys; from holdfast.restore.kernel_cache import cached_content;"
         "os.geteuid() or os.setuid(65534);"
         "sys.exit(cached_content(os.open('/bin/sh', os.O_RDONLY), 0, 4096) is not None)"
     )
